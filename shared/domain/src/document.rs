@@ -1,0 +1,1 @@
+//! The format-independent content of a report.
