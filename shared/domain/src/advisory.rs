@@ -110,9 +110,16 @@ impl State {
     /// Reads the word kept in the database.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Affected, Self::NotAffected, Self::UnderInvestigation, Self::WontFix, Self::Deferred, Self::EndOfLife]
-            .into_iter()
-            .find(|state| state.as_str() == word)
+        [
+            Self::Affected,
+            Self::NotAffected,
+            Self::UnderInvestigation,
+            Self::WontFix,
+            Self::Deferred,
+            Self::EndOfLife,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == word)
     }
 }
 

@@ -88,6 +88,9 @@ mod tests {
     #[test]
     fn an_id_is_written_to_json_as_a_plain_string() {
         let id = JobId(Uuid::nil());
-        assert_eq!(serde_json::to_string(&id).expect("a uuid serialises"), "\"00000000-0000-0000-0000-000000000000\"");
+        assert_eq!(
+            serde_json::to_string(&id).expect("a uuid serialises"),
+            "\"00000000-0000-0000-0000-000000000000\""
+        );
     }
 }

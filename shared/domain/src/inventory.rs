@@ -90,7 +90,10 @@ impl InstalledPackage {
     /// advisories about source packages, and a binary's version need not be its source's).
     #[must_use]
     pub fn source(&self) -> (&str, &str) {
-        (self.source_name.as_deref().unwrap_or(&self.name), self.source_version.as_deref().unwrap_or(&self.version))
+        (
+            self.source_name.as_deref().unwrap_or(&self.name),
+            self.source_version.as_deref().unwrap_or(&self.version),
+        )
     }
 }
 

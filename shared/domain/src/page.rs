@@ -56,7 +56,12 @@ impl<T> Page<T> {
 
     /// The same page with each row turned into something else.
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(convert).collect(), total: self.total, page: self.page, size: self.size }
+        Page {
+            items: self.items.into_iter().map(convert).collect(),
+            total: self.total,
+            page: self.page,
+            size: self.size,
+        }
     }
 }
 

@@ -19,7 +19,8 @@ pub enum Severity {
 
 impl Severity {
     /// All of them, worst first.
-    pub const ALL: [Self; 6] = [Self::Critical, Self::High, Self::Medium, Self::Low, Self::None, Self::Unknown];
+    pub const ALL: [Self; 6] =
+        [Self::Critical, Self::High, Self::Medium, Self::Low, Self::None, Self::Unknown];
 
     /// The rating of a CVSS base score (0.0 to 10.0).
     #[must_use]

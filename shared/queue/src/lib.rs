@@ -1,1 +1,25 @@
-//! Stub.
+//! Background work: declared once, recorded in Postgres, delivered by Redis, done under a fence.
+//!
+//! A job is a row, written in the transaction of the thing it is for ([`enqueue`]). The [`relay`] moves due rows to
+//! `dispatched`, gives each a fencing token and pushes `{id, fence}` through apalis-redis ([`transport`]). A worker's [`runner`]
+//! claims the row with that token, runs the handler under a lease, and the finishing write is refused if anybody has been given
+//! the job since. Redis may forget everything or deliver twice: nothing is lost and nothing is done twice.
+//!
+//! To add a kind of job, declare it in [`jobs`]; the compiler then asks for its handler.
+
+pub mod claim;
+pub mod enqueue;
+pub mod error;
+pub mod job;
+pub mod jobs;
+pub mod relay;
+pub mod rescue;
+pub mod runner;
+pub mod transport;
+mod wake;
+pub mod worker;
+
+pub use enqueue::{Enqueued, enqueue, enqueue_at};
+pub use error::{JobError, OrDiscard};
+pub use job::{Handler, Job, Queue, Registry, RetryPolicy, UniqueKey};
+pub use runner::{Attempt, Done};

@@ -1,1 +1,15 @@
-//! Stub.
+//! Everything that is kept: SQL, one file per aggregate, and the artifact store.
+//!
+//! Functions over a tenant's rows take a [`TenantTx`], so that a query cannot be written without its tenant; those over shared
+//! knowledge or over all tenants take a plain connection of the [`SystemDb`]. Rules live elsewhere: in `domain` and the engines.
+//! Start at [`db`].
+
+pub mod blob;
+pub mod db;
+pub mod error;
+pub mod jobs;
+pub mod migrate;
+pub mod sql;
+
+pub use db::{AppDb, SystemDb, TenantTx};
+pub use error::{Error, Result};

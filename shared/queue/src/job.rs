@@ -1,0 +1,223 @@
+//! What a kind of job declares, and how a declaration finds its handler.
+
+use std::{collections::HashMap, fmt, future::Future, pin::Pin, str::FromStr, sync::Arc, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::JobError,
+    runner::{Attempt, Done},
+};
+
+/// A kind of background work. The implementation reads like a notice on a door: what, where, how often, how long.
+pub trait Job: Serialize + DeserializeOwned + Send + 'static {
+    /// The wire name. Rows outlive deployments: never rename it.
+    const KIND: &'static str;
+    /// Version of the payload's shape. A worker leaves payloads newer than its own to a newer worker.
+    const VERSION: i32 = 1;
+    const QUEUE: Queue;
+    /// 0 is served first, 9 last.
+    const PRIORITY: i16 = 5;
+    const RETRY: RetryPolicy;
+    /// From start to end of one attempt.
+    const TIMEOUT: Duration;
+
+    /// While a job with the same key is unfinished, enqueueing again gives that job.
+    fn unique_key(&self) -> Option<UniqueKey> {
+        None
+    }
+
+    /// Of the jobs with the same key at most one runs at a time; the others wait their turn.
+    fn concurrency_key(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What kinds of jobs compete for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Queue {
+    /// Reading from outside: crawls, inventories.
+    Ingest,
+    /// Database and CPU: correlation, evaluation.
+    Analysis,
+    /// CPU: documents.
+    Rendering,
+    /// Network: mails, webhooks.
+    Delivery,
+    /// Housekeeping.
+    Maintenance,
+}
+
+impl Queue {
+    /// The catalogue of queues.
+    pub const ALL: [Self; 5] =
+        [Self::Ingest, Self::Analysis, Self::Rendering, Self::Delivery, Self::Maintenance];
+
+    /// The word in rows, settings and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Analysis => "analysis",
+            Self::Rendering => "rendering",
+            Self::Delivery => "delivery",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
+impl fmt::Display for Queue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+impl FromStr for Queue {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|queue| queue.as_str() == word).ok_or_else(|| {
+            format!("queue `{word}` is not one of ingest, analysis, rendering, delivery, maintenance")
+        })
+    }
+}
+
+/// How often a failed attempt is repeated, and after how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    pub max_attempts: i32,
+    first: Duration,
+    cap: Duration,
+}
+
+impl RetryPolicy {
+    /// `max_attempts` in all; the pause doubles from `first` up to `cap`, give or take a fifth.
+    #[must_use]
+    pub const fn exponential(max_attempts: i32, first: Duration, cap: Duration) -> Self {
+        Self { max_attempts, first, cap }
+    }
+
+    /// The pause after the failure of attempt number `attempt` (counted from 1). `jitter` is a random number from 0 to 1, which
+    /// spreads the pause over 80 to 120 per cent, so that what failed together does not come back together.
+    #[must_use]
+    pub fn pause_after(&self, attempt: i32, jitter: f64) -> Duration {
+        let doublings = u32::try_from(attempt.clamp(1, 31) - 1).unwrap_or(0);
+        let pause = self.first.saturating_mul(1_u32 << doublings).min(self.cap);
+        pause.mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0))
+    }
+}
+
+/// Names what a job is about, so that it is not done twice at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UniqueKey(pub(crate) String);
+
+impl UniqueKey {
+    /// The key of `subject`, unique among unfinished jobs of the kind.
+    pub fn while_unfinished(subject: impl fmt::Display) -> Self {
+        Self(subject.to_string())
+    }
+}
+
+/// `n` seconds.
+#[must_use]
+pub const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// `n` minutes.
+#[must_use]
+pub const fn mins(n: u64) -> Duration {
+    Duration::from_secs(60 * n)
+}
+
+/// `n` hours.
+#[must_use]
+pub const fn hours(n: u64) -> Duration {
+    Duration::from_secs(3600 * n)
+}
+
+/// How a kind of job is done, given `C`: everything a handler may touch.
+///
+/// `?` means: try again later. See [`JobError`] for the other ways out. The only way to a [`Done`] is to record completion
+/// ([`Attempt::complete`]), in the transaction of the result where there is one.
+pub trait Handler<C>: Job {
+    /// Does it once.
+    fn run(self, context: &C, attempt: &Attempt) -> impl Future<Output = Result<Done, JobError>> + Send;
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Done, JobError>> + Send + 'a>>;
+type Start<C> = Box<
+    dyn for<'a> Fn(serde_json::Value, &'a C, &'a Attempt) -> Result<Running<'a>, serde_json::Error>
+        + Send
+        + Sync,
+>;
+
+/// One kind as the runner sees it: its policy, and how to start it.
+pub struct Entry<C> {
+    pub kind: &'static str,
+    pub version: i32,
+    pub retry: RetryPolicy,
+    start: Start<C>,
+}
+
+impl<C> Entry<C> {
+    /// Decodes the payload and begins the work.
+    ///
+    /// # Errors
+    /// When the payload is not one of this kind.
+    pub fn start<'a>(
+        &self,
+        payload: serde_json::Value,
+        context: &'a C,
+        attempt: &'a Attempt,
+    ) -> Result<Running<'a>, serde_json::Error> {
+        (self.start)(payload, context, attempt)
+    }
+}
+
+/// All kinds with their handlers.
+pub struct Registry<C>(HashMap<&'static str, Arc<Entry<C>>>);
+
+impl<C> Default for Registry<C> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<C: Send + Sync + 'static> Registry<C> {
+    /// Adds kind `J`.
+    pub fn add<J: Handler<C>>(&mut self) {
+        let start: Start<C> = Box::new(|payload, context, attempt| {
+            let job: J = serde_json::from_value(payload)?;
+            Ok(Box::pin(job.run(context, attempt)))
+        });
+        let entry = Entry { kind: J::KIND, version: J::VERSION, retry: J::RETRY, start };
+        let before = self.0.insert(J::KIND, Arc::new(entry));
+        assert!(before.is_none(), "the job kind `{}` is listed twice", J::KIND);
+    }
+
+    /// The entry of `kind`, unless no handler of this build has it.
+    #[must_use]
+    pub fn find(&self, kind: &str) -> Option<Arc<Entry<C>>> {
+        self.0.get(kind).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy::exponential(5, secs(10), mins(10));
+
+    #[test]
+    fn pauses_double_up_to_the_cap() {
+        let pauses = [1, 2, 3, 7, 8, 40].map(|attempt| POLICY.pause_after(attempt, 0.5).as_secs());
+        assert_eq!(pauses, [10, 20, 40, 600, 600, 600]);
+    }
+
+    #[test]
+    fn jitter_spreads_a_pause_by_a_fifth_to_either_side() {
+        assert_eq!(POLICY.pause_after(1, 0.0), secs(8));
+        assert_eq!(POLICY.pause_after(1, 1.0), secs(12));
+    }
+}

@@ -1,0 +1,83 @@
+//! Giving back what nobody holds any more.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+/// A job whose worker vanished this often is taken for the cause of it.
+pub const CRASHES_UNTIL_POISON: i32 = 3;
+
+/// What one look found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rescued {
+    /// Due again.
+    pub returned: u64,
+    /// Dead as poison.
+    pub poisoned: u64,
+}
+
+/// Looks for expired leases every `every`, until `stop`. Safe to run any number of times at once.
+pub async fn run(pool: &PgPool, every: Duration, stop: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        match once(pool).await {
+            Ok(Rescued { returned: 0, poisoned: 0 }) => {}
+            Ok(Rescued { returned, poisoned: 0 }) => {
+                warn!(returned, "jobs whose lease ran out are due again")
+            }
+            Ok(Rescued { returned, poisoned }) => {
+                error!(
+                    returned,
+                    poisoned, "jobs killed their worker {CRASHES_UNTIL_POISON} times and are dead"
+                );
+            }
+            Err(error) => warn!(%error, "cannot look for expired leases"),
+        }
+    }
+}
+
+/// One look. A running job whose lease ran out has crashed its worker, or lost it: it is due again, and dead as poison after
+/// [`CRASHES_UNTIL_POISON`]. A dispatched one was only lost on the way.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn once(pool: &PgPool) -> sqlx::Result<Rescued> {
+    let (returned, poisoned): (i64, i64) = sqlx::query_as(
+        "with expired as (
+             select id, fence, state as was, crashes + (state = 'running')::int as crashes
+               from jobs
+              where state in ('dispatched', 'running') and leased_until < now()
+              order by leased_until limit 1000
+                for update skip locked
+         ), rescued as (
+             update jobs
+                set crashes = expired.crashes,
+                    -- The crash was the worker's end, not the handler's verdict: the attempt is given back.
+                    attempt = attempt - (expired.was = 'running')::int,
+                    leased_until = null,
+                    state = case when cancel_requested then 'cancelled'
+                                 when expired.crashes >= $1 then 'dead' else 'available' end,
+                    dead_reason = case when not cancel_requested and expired.crashes >= $1 then 'poison' end,
+                    finished_at = case when cancel_requested or expired.crashes >= $1 then now() end,
+                    last_error = case when expired.was = 'running' then 'the worker vanished' else last_error end
+               from expired where jobs.id = expired.id
+          returning jobs.id, jobs.state, expired.fence, expired.was
+         ), noted as (
+             update job_attempts
+                set ended_at = clock_timestamp(), outcome = 'crashed', error_class = 'crashed',
+                    error = 'the worker vanished: its lease ran out'
+               from rescued
+              where job_id = rescued.id and job_attempts.fence = rescued.fence and rescued.was = 'running'
+         )
+         select count(*) filter (where state <> 'dead'), count(*) filter (where state = 'dead') from rescued",
+    )
+    .bind(CRASHES_UNTIL_POISON)
+    .fetch_one(pool)
+    .await?;
+    Ok(Rescued { returned: returned.unsigned_abs(), poisoned: poisoned.unsigned_abs() })
+}

@@ -1,0 +1,201 @@
+//! Redis, as far as we use it: a small disposable window of job ids for each queue.
+//!
+//! apalis-redis is the carrier, held to what was measured to be safe: one payload type ([`JobRef`]), at most a window's worth of ids (its
+//! fetch script fails for good beyond some 8,000), no locks, no events, results kept so that acknowledgements work, a connection that waits out
+//! an outage, and our own clean-up, since it never frees what is done.
+
+use std::time::Duration;
+
+use apalis::prelude::TaskSink;
+use apalis_redis::{Config, ConnectionManager, RedisStorage};
+use redis::AsyncCommands;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{claim::JobRef, job::Queue};
+
+/// Finished ids whose remains are removed in one go.
+const SWEEP: usize = 1000;
+
+/// The result of a Redis operation.
+pub type Result<T> = std::result::Result<T, TransportError>;
+
+/// Redis did not do what was asked. Never fatal: Postgres knows what has to be done.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    #[error("redis did not answer as expected")]
+    Redis(#[from] redis::RedisError),
+    #[error("apalis-redis could not take the job ids: {0}")]
+    Push(String),
+}
+
+/// A connection to Redis and the names we use there.
+#[derive(Clone)]
+pub struct Transport {
+    url: SecretString,
+    prefix: String,
+    connection: ConnectionManager,
+}
+
+impl Transport {
+    /// Connects. `prefix` keeps installations (and tests) in one Redis apart.
+    ///
+    /// # Errors
+    /// When the address cannot be parsed or Redis does not answer within five seconds.
+    pub async fn connect(url: &SecretString, prefix: &str) -> Result<Self> {
+        let connection = manager(url, manager_config()).await?;
+        Ok(Self { url: url.clone(), prefix: prefix.to_owned(), connection })
+    }
+
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        let mut connection = self.connection.clone();
+        let _: String = redis::cmd("PING").query_async(&mut connection).await?;
+        Ok(())
+    }
+
+    /// Ids of `queue` that no worker has fetched yet.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn waiting(&self, queue: Queue) -> Result<usize> {
+        let name = self.name(queue);
+        let (scheduled, active): (usize, usize) = redis::pipe()
+            .zcard(format!("{name}:scheduled"))
+            .llen(format!("{name}:active"))
+            .query_async(&mut self.connection.clone())
+            .await?;
+        Ok(scheduled + active)
+    }
+
+    /// Hands `references` to the workers of `queue`, in order, and wakes them.
+    ///
+    /// # Errors
+    /// When Redis does not take them; they may or may not have arrived, and delivering them again is harmless.
+    pub async fn push(&self, queue: Queue, references: Vec<JobRef>) -> Result<()> {
+        let count = references.len();
+        let mut storage = self.storage(queue, 1);
+        storage.push_bulk(references).await.map_err(|error| TransportError::Push(error.to_string()))?;
+        let _: i64 = self.connection.clone().publish(self.wake_channel(queue), count).await?;
+        Ok(())
+    }
+
+    /// What identifies the content of this Redis: `epoch` once [`Self::set_epoch`] was called, gone when Redis lost its data.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn epoch(&self) -> Result<Option<String>> {
+        Ok(self.connection.clone().get(format!("{}:epoch", self.prefix)).await?)
+    }
+
+    /// Marks the content of this Redis.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn set_epoch(&self, epoch: &str) -> Result<()> {
+        Ok(self.connection.clone().set(format!("{}:epoch", self.prefix), epoch).await?)
+    }
+
+    /// Removes what apalis-redis leaves behind for finished deliveries of `queue`.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn sweep(&self, queue: Queue) -> Result<usize> {
+        let name = self.name(queue);
+        let mut connection = self.connection.clone();
+        let mut swept = 0;
+        for set in ["done", "dead"] {
+            let key = format!("{name}:{set}");
+            let ids: Vec<String> =
+                redis::cmd("SRANDMEMBER").arg(&key).arg(SWEEP).query_async(&mut connection).await?;
+            if ids.is_empty() {
+                continue;
+            }
+            swept += ids.len();
+            let mut removal = redis::pipe();
+            removal.cmd("HDEL").arg(format!("{name}:data")).arg(&ids).ignore();
+            for id in &ids {
+                removal.cmd("UNLINK").arg(format!("{name}:meta:{id}")).ignore();
+            }
+            removal.cmd("SREM").arg(&key).arg(&ids).ignore();
+            let (): () = removal.query_async(&mut connection).await?;
+        }
+        Ok(swept)
+    }
+
+    /// apalis' view of `queue`, fetching `batch` ids at a time.
+    pub(crate) fn storage(&self, queue: Queue, batch: usize) -> RedisStorage<JobRef> {
+        let config = Config::default()
+            .queue(self.name(queue))
+            .batch_size(batch)
+            .lock_tasks(false)
+            .emit_events(false)
+            .persist_results(true)
+            .heartbeat_interval(Duration::from_secs(5))
+            .missed_heartbeats(6);
+        RedisStorage::new(self.connection.clone()).with_config(config)
+    }
+
+    /// Calls `poke` whenever somebody pushes to `queue`, until the returned stream of pushes ends.
+    pub(crate) async fn on_push(&self, queue: Queue) -> Result<Pushes> {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        let config = manager_config().set_push_sender(sender).set_automatic_resubscription();
+        let mut connection = manager(&self.resp3_url(), config).await?;
+        connection.subscribe(self.wake_channel(queue)).await?;
+        Ok(Pushes { receiver, _connection: connection })
+    }
+
+    fn name(&self, queue: Queue) -> String {
+        format!("{}:{queue}", self.prefix)
+    }
+
+    fn wake_channel(&self, queue: Queue) -> String {
+        format!("{}:wake:{queue}", self.prefix)
+    }
+
+    /// Push messages need the newer protocol.
+    fn resp3_url(&self) -> SecretString {
+        let url = self.url.expose_secret();
+        if url.contains("protocol=") {
+            return self.url.clone();
+        }
+        let separator = if url.contains('?') { '&' } else { '?' };
+        SecretString::from(format!("{url}{separator}protocol=resp3"))
+    }
+}
+
+/// Pushes to one queue, as they happen.
+pub(crate) struct Pushes {
+    receiver: tokio::sync::mpsc::UnboundedReceiver<redis::PushInfo>,
+    _connection: ConnectionManager,
+}
+
+impl Pushes {
+    /// Waits for the next push; false when there will be none any more.
+    pub(crate) async fn next(&mut self) -> bool {
+        self.receiver.recv().await.is_some()
+    }
+}
+
+/// A connection that sits out an outage instead of failing the worker: the defaults give up after half a second.
+fn manager_config() -> redis::aio::ConnectionManagerConfig {
+    redis::aio::ConnectionManagerConfig::new()
+        .set_response_timeout(Some(Duration::from_secs(10)))
+        .set_connection_timeout(Some(Duration::from_secs(5)))
+        .set_number_of_retries(1000)
+        .set_max_delay(Duration::from_secs(2))
+}
+
+async fn manager(
+    url: &SecretString,
+    config: redis::aio::ConnectionManagerConfig,
+) -> Result<ConnectionManager> {
+    let client = redis::Client::open(url.expose_secret())?;
+    // The first connection must fail soon, or a start against a Redis that is not there would hang for half an hour.
+    let first = client.get_multiplexed_async_connection();
+    let waited = tokio::time::timeout(Duration::from_secs(5), first).await;
+    waited.map_err(|_| redis::RedisError::from((redis::ErrorKind::Io, "no answer within 5 s")))??;
+    Ok(client.get_connection_manager_with_config(config).await?)
+}

@@ -1,0 +1,187 @@
+//! Connections, and whose rows they see.
+//!
+//! Two pools, two roles: [`AppDb`] runs as `plimsoll_app` and sees one tenant at a time; [`SystemDb`] runs as
+//! `plimsoll_system` and sees all, for the relay, the crawlers and the housekeeping. Either gives a [`TenantTx`], in
+//! which row-level security holds every statement to one tenant.
+
+use std::{
+    ops::{Deref, DerefMut},
+    str::FromStr,
+    time::Duration,
+};
+
+use domain::id::TenantId;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    Connection, Executor, PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::error::{Error, Result};
+
+/// How long a request waits for a connection before it is told that the database is unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that see one tenant's rows at a time.
+#[derive(Debug, Clone)]
+pub struct AppDb(PgPool);
+
+/// Connections that see every tenant's rows. Not for requests.
+#[derive(Debug, Clone)]
+pub struct SystemDb(PgPool);
+
+/// A transaction that acts for one tenant. Dropped without [`Self::commit`], it undoes everything.
+#[derive(Debug)]
+pub struct TenantTx {
+    transaction: Transaction<'static, Postgres>,
+    tenant: TenantId,
+}
+
+impl AppDb {
+    /// Opens the pool; connections are made as they are needed.
+    ///
+    /// # Errors
+    /// When the address cannot be parsed.
+    pub fn connect(url: &SecretString, max_connections: u32) -> Result<Self> {
+        pool(url, "plimsoll_app", max_connections).map(Self)
+    }
+
+    /// Begins a transaction for `tenant`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no connection can be had.
+    pub async fn begin(&self, tenant: TenantId) -> Result<TenantTx> {
+        let mut transaction = self.0.begin().await?;
+        act_for(&mut transaction, tenant).await?;
+        Ok(TenantTx { transaction, tenant })
+    }
+
+    /// The pool itself, for what belongs to no tenant: shared knowledge, sign-in functions, health.
+    #[must_use]
+    pub fn shared(&self) -> &PgPool {
+        &self.0
+    }
+}
+
+impl SystemDb {
+    /// Opens the pool; connections are made as they are needed.
+    ///
+    /// # Errors
+    /// When the address cannot be parsed.
+    pub fn connect(url: &SecretString, max_connections: u32) -> Result<Self> {
+        pool(url, "plimsoll_system", max_connections).map(Self)
+    }
+
+    /// The pool itself.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.0
+    }
+
+    /// Begins a transaction that sees every tenant.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no connection can be had.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        Ok(self.0.begin().await?)
+    }
+
+    /// Begins a transaction that is held to `tenant` as strictly as a request's is.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no connection can be had.
+    pub async fn begin_as(&self, tenant: TenantId) -> Result<TenantTx> {
+        let mut transaction = self.0.begin().await?;
+        transaction.execute("set local role plimsoll_app").await?;
+        act_for(&mut transaction, tenant).await?;
+        Ok(TenantTx { transaction, tenant })
+    }
+}
+
+impl TenantTx {
+    /// Whose rows this transaction sees.
+    #[must_use]
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// Makes everything done in it permanent.
+    ///
+    /// # Errors
+    /// When the database does not confirm; then nothing was done.
+    pub async fn commit(self) -> Result<()> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+impl Deref for TenantTx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for TenantTx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+}
+
+async fn act_for(connection: &mut PgConnection, tenant: TenantId) -> Result<()> {
+    sqlx::query("select set_config('app.tenant_id', $1, true)")
+        .bind(tenant.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn pool(url: &SecretString, role: &'static str, max_connections: u32) -> Result<PgPool> {
+    let options = PgConnectOptions::from_str(url.expose_secret())
+        .map_err(Error::Database)?
+        .application_name("plimsoll")
+        // A request must not wait for ever behind somebody's forgotten transaction.
+        .options([("idle_in_transaction_session_timeout", "60s"), ("timezone", "UTC")]);
+    let set_role = match role {
+        "plimsoll_app" => "set role plimsoll_app",
+        _ => "set role plimsoll_system",
+    };
+    Ok(PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(set_role).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options))
+}
+
+/// What a login could do beyond its role, worst first; empty when it is as weak as it should be.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn excessive_rights(connection: &mut PgConnection) -> Result<Vec<String>> {
+    let (login, superuser, bypass): (String, bool, bool) = sqlx::query_as(
+        "select session_user::text, rolsuper, rolbypassrls from pg_roles where rolname = session_user",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let mut found = Vec::new();
+    if superuser {
+        found.push(format!("the login `{login}` is a superuser"));
+    }
+    if bypass {
+        found.push(format!("the login `{login}` may bypass row-level security"));
+    }
+    Ok(found)
+}
+
+/// A connection of its own, outside the pools: for migrations and for `doctor`.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn connect_once(url: &SecretString) -> Result<PgConnection> {
+    Ok(PgConnection::connect(url.expose_secret()).await?)
+}
