@@ -86,6 +86,17 @@ impl SystemDb {
         Ok(self.0.begin().await?)
     }
 
+    /// As [`Self::begin_as`], and every statement sees the database as it was at the first: for reading many things that must fit together.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no connection can be had.
+    pub async fn begin_frozen_as(&self, tenant: TenantId) -> Result<TenantTx> {
+        let mut transaction = self.0.begin_with("begin isolation level repeatable read").await?;
+        transaction.execute("set local role plimsoll_app").await?;
+        act_for(&mut transaction, tenant).await?;
+        Ok(TenantTx { transaction, tenant })
+    }
+
     /// Begins a transaction that is held to `tenant` as strictly as a request's is.
     ///
     /// # Errors

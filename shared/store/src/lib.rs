@@ -6,9 +6,12 @@
 
 pub mod blob;
 pub mod db;
+pub mod deliveries;
 pub mod error;
 pub mod jobs;
 pub mod migrate;
+pub mod purge;
+pub mod reports;
 pub mod sql;
 
 pub use db::{AppDb, SystemDb, TenantTx};

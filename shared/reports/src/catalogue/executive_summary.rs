@@ -1,0 +1,76 @@
+//! Executive summary: where we stand, what to mend first, and how sure we are. For people who decide.
+
+use domain::document::{Block, Document, Format, Orientation, SCHEMA_VERSION, Section};
+use store::{Result, TenantTx, reports::Report};
+
+use crate::{ReportType, posture::Posture};
+
+const ID: &str = "executive_summary";
+
+pub(super) const REPORT: ReportType = ReportType {
+    id: ID,
+    name: "Executive summary",
+    description: "Open findings by severity, what to mend first, the most exposed assets, and how old the data is.",
+    category: "executive",
+    formats: &[Format::Pdf, Format::Json, Format::Csv],
+    load: |tx, report| Box::pin(load(tx, report)),
+};
+
+const TOP: usize = 10;
+
+async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
+    let posture = Posture::load(tx, 50).await?;
+    let mut overview = vec![Block::text(summary(&posture)), posture.severity_chart()];
+    overview.extend(posture.package_chart());
+    Ok(Document {
+        schema_version: SCHEMA_VERSION,
+        report_type: ID.into(),
+        language: "en".into(),
+        cover: posture.cover(report, "Executive summary"),
+        key_figures: posture.key_figures(),
+        sections: vec![
+            section("overview", "Where we stand", overview),
+            section(
+                "top-findings",
+                "What to mend first",
+                vec![posture.exploited_note(), posture.problem_table("top", TOP)],
+            ),
+            section("assets", "Most exposed assets", vec![posture.asset_table(TOP)]),
+            section("method", "Method and data", vec![posture.method(), posture.freshness()]),
+        ],
+        primary_table: Some("top".into()),
+    })
+}
+
+fn summary(posture: &Posture) -> String {
+    let totals = posture.totals;
+    if totals.open == 0 {
+        return format!(
+            "No open finding was recorded for {} on {} assets. Read this together with the age of the data at the end.",
+            posture.organization,
+            posture.assets.len()
+        );
+    }
+    format!(
+        "{} has {} open findings of {} distinct vulnerabilities on {} of {} assets. A fixed version is published for {} of \
+         them; {} vulnerabilities are known to be exploited in the wild, and the risk of {} findings has been accepted.",
+        posture.organization,
+        totals.open,
+        totals.vulnerabilities,
+        totals.affected_assets,
+        posture.assets.len(),
+        totals.fixable,
+        totals.kev,
+        totals.accepted,
+    )
+}
+
+pub(super) fn section(id: &str, heading: &str, blocks: Vec<Block>) -> Section {
+    Section {
+        id: id.into(),
+        heading: heading.into(),
+        orientation: Orientation::Portrait,
+        blocks,
+        sections: Vec::new(),
+    }
+}

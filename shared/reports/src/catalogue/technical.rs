@@ -1,0 +1,51 @@
+//! Technical report: every open finding with what proves it and what mends it. For people who do the work.
+
+use domain::document::{Block, Document, Format, Orientation, SCHEMA_VERSION, Section};
+use store::{Result, TenantTx, reports::Report};
+
+use super::executive_summary::section;
+use crate::{ReportType, posture::Posture};
+
+const ID: &str = "technical";
+
+pub(super) const REPORT: ReportType = ReportType {
+    id: ID,
+    name: "Technical report",
+    description: "Every open finding with its evidence, fixed version and affected assets.",
+    category: "security",
+    formats: &[Format::Pdf, Format::Json, Format::Csv],
+    load: |tx, report| Box::pin(load(tx, report)),
+};
+
+/// Findings described at length; the rest stands in the table.
+const CARDS: usize = 25;
+
+async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
+    let posture = Posture::load(tx, 500).await?;
+    let mut overview = vec![posture.severity_chart()];
+    overview.extend(posture.package_chart());
+    let mut details = vec![posture.exploited_note()];
+    if posture.problems.is_empty() {
+        details.push(Block::text("There is no open finding to describe."));
+    }
+    details.extend(posture.cards(CARDS));
+    let wide = |id: &str, heading: &str, blocks| Section {
+        orientation: Orientation::Landscape,
+        ..section(id, heading, blocks)
+    };
+    Ok(Document {
+        schema_version: SCHEMA_VERSION,
+        report_type: ID.into(),
+        language: "en".into(),
+        cover: posture.cover(report, "Technical report"),
+        key_figures: posture.key_figures(),
+        sections: vec![
+            section("overview", "Overview", overview),
+            section("details", "The most serious findings", details),
+            wide("findings", "All open findings", vec![posture.findings_table()]),
+            wide("assets", "Assets", vec![posture.asset_table(usize::MAX)]),
+            section("method", "Method and data", vec![posture.method(), posture.freshness()]),
+        ],
+        primary_table: Some("findings".into()),
+    })
+}

@@ -1,0 +1,331 @@
+//! Reports and their rendered files.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    document::{Document, Format},
+    id::{ArtifactId, JobId, ReportId, UserId},
+    page::{Direction, Page, PageRequest},
+};
+use sha2::{Digest, Sha256};
+use sqlx::{FromRow, types::Json};
+use uuid::Uuid;
+
+use crate::{blob::Stored, db::TenantTx, error::Result, sql::Conditions};
+
+/// A report that is being asked for.
+#[derive(Debug, Clone)]
+pub struct NewReport {
+    pub title: String,
+    pub report_type: String,
+    pub framework: Option<String>,
+    pub format: Format,
+    pub options: serde_json::Value,
+    pub requested_by: Option<UserId>,
+}
+
+/// A report as it stands. `status` is the job's end where that came without a verdict on the report: a report whose job died has failed.
+#[derive(Debug, Clone, FromRow)]
+pub struct Report {
+    pub id: Uuid,
+    pub title: String,
+    pub report_type: String,
+    pub framework: Option<String>,
+    pub format: String,
+    pub options: serde_json::Value,
+    pub status: String,
+    pub job_id: Option<Uuid>,
+    pub requested_by: Option<Uuid>,
+    pub error: Option<String>,
+    pub page_count: Option<i32>,
+    pub document_sha256: Option<Vec<u8>>,
+    pub created_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+}
+
+/// A rendered file of a report.
+#[derive(Debug, Clone, FromRow)]
+pub struct Artifact {
+    pub id: Uuid,
+    pub report_id: Uuid,
+    pub format: String,
+    pub file_name: String,
+    pub media_type: String,
+    pub byte_count: i64,
+    pub sha256: Vec<u8>,
+    pub storage_key: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// Which reports are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub framework: Option<String>,
+    pub status: Option<String>,
+    pub report_type: Option<String>,
+}
+
+/// What reports can be sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    CreatedAt,
+    ReportType,
+    Status,
+    Title,
+}
+
+impl Sort {
+    fn column(self) -> &'static str {
+        match self {
+            Self::CreatedAt => "created_at",
+            Self::ReportType => "report_type",
+            Self::Status => "status",
+            Self::Title => "title",
+        }
+    }
+}
+
+macro_rules! visible_reports {
+    () => {
+        "select * from (
+             select r.tenant_id, r.id, r.title, r.report_type, r.framework, r.format, r.options,
+                    case when r.status = 'generating' and j.state in ('dead', 'cancelled')
+                         then 'failed' else r.status end as status,
+                    r.job_id, r.requested_by, coalesce(r.error, j.last_error) as error, r.page_count,
+                    r.document_sha256, r.created_at, r.completed_at
+               from reports r left join jobs j on j.id = r.job_id
+         ) as report"
+    };
+}
+
+/// Records a request. The job that does it is to be enqueued in the same transaction and made known by [`assign_job`].
+///
+/// # Errors
+/// When the database refuses.
+pub async fn insert(tx: &mut TenantTx, new: &NewReport) -> Result<ReportId> {
+    let id = ReportId::new();
+    let tenant = tx.tenant();
+    sqlx::query(
+        "insert into reports (tenant_id, id, title, report_type, framework, format, options, requested_by)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(tenant.0)
+    .bind(id.0)
+    .bind(&new.title)
+    .bind(&new.report_type)
+    .bind(&new.framework)
+    .bind(new.format.as_str())
+    .bind(&new.options)
+    .bind(new.requested_by.map(|user| user.0))
+    .execute(&mut **tx)
+    .await?;
+    Ok(id)
+}
+
+/// Says which job makes the report.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn assign_job(tx: &mut TenantTx, report: ReportId, job: JobId) -> Result<()> {
+    let tenant = tx.tenant();
+    sqlx::query("update reports set job_id = $3 where tenant_id = $1 and id = $2")
+        .bind(tenant.0)
+        .bind(report.0)
+        .bind(job.0)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// One report.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when this tenant has none of that id.
+pub async fn find(tx: &mut TenantTx, id: ReportId) -> Result<Report> {
+    let tenant = tx.tenant();
+    let report = sqlx::query_as(concat!(visible_reports!(), " where tenant_id = $1 and id = $2"))
+        .bind(tenant.0)
+        .bind(id.0)
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(report)
+}
+
+/// A page of reports.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn list(
+    tx: &mut TenantTx,
+    filter: &Filter,
+    sort: (Sort, Direction),
+    page: PageRequest,
+) -> Result<Page<Report>> {
+    let tenant = tx.tenant();
+    let narrowed = |select: &'static str| {
+        let mut conditions = Conditions::after(select);
+        conditions.also().push("tenant_id = ").push_bind(tenant.0);
+        if let Some(framework) = filter.framework.clone() {
+            conditions.also().push("framework = ").push_bind(framework);
+        }
+        if let Some(status) = filter.status.clone() {
+            conditions.also().push("status = ").push_bind(status.to_lowercase());
+        }
+        if let Some(report_type) = filter.report_type.clone() {
+            conditions.also().push("report_type = ").push_bind(report_type);
+        }
+        conditions
+    };
+    let mut rows = narrowed(visible_reports!()).page(sort.0.column(), sort.1, "id", page);
+    let items = rows.build_query_as().fetch_all(&mut **tx).await?;
+    let mut count = narrowed(concat!("select count(*) from (", visible_reports!(), ") as counted"));
+    let total: i64 = count.query.build_query_scalar().fetch_one(&mut **tx).await?;
+    Ok(Page::new(items, total, page))
+}
+
+/// The document that the report's files are made from, once it was frozen.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when this tenant has no such report.
+pub async fn document(tx: &mut TenantTx, id: ReportId) -> Result<Option<Document>> {
+    let tenant = tx.tenant();
+    let document: Option<Json<Document>> =
+        sqlx::query_scalar("select document from reports where tenant_id = $1 and id = $2")
+            .bind(tenant.0)
+            .bind(id.0)
+            .fetch_one(&mut **tx)
+            .await?;
+    Ok(document.map(|Json(document)| document))
+}
+
+/// Freezes the document that every file of the report is made from, unless it was frozen before: a second attempt then renders the
+/// same bytes as the first. Returns what is frozen.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when the report was deleted meanwhile.
+pub async fn freeze(tx: &mut TenantTx, id: ReportId, document: &Document) -> Result<Document> {
+    let tenant = tx.tenant();
+    let text = serde_json::to_vec(document).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let Json(frozen): Json<Document> = sqlx::query_scalar(
+        "update reports
+            set document = coalesce(document, $3), document_sha256 = coalesce(document_sha256, $4)
+          where tenant_id = $1 and id = $2
+      returning document",
+    )
+    .bind(tenant.0)
+    .bind(id.0)
+    .bind(Json(document))
+    .bind(Sha256::digest(&text).as_slice())
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(frozen)
+}
+
+/// A finished rendering.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    pub format: Format,
+    pub file_name: String,
+    pub media_type: &'static str,
+    pub page_count: Option<u32>,
+    pub stored: Stored,
+}
+
+/// Records that the report is there.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when it was deleted meanwhile.
+pub async fn complete(tx: &mut TenantTx, id: ReportId, finished: &Finished) -> Result<ArtifactId> {
+    let tenant = tx.tenant();
+    let updated = sqlx::query(
+        "update reports
+            set status = 'completed', page_count = $3, error = null, completed_at = now()
+          where tenant_id = $1 and id = $2",
+    )
+    .bind(tenant.0)
+    .bind(id.0)
+    .bind(finished.page_count.and_then(|pages| i32::try_from(pages).ok()))
+    .execute(&mut **tx)
+    .await?;
+    if updated.rows_affected() == 0 {
+        return Err(crate::Error::NotFound);
+    }
+    let artifact = ArtifactId::new();
+    sqlx::query(
+        "insert into artifacts (tenant_id, id, report_id, format, file_name, media_type, byte_count, sha256, storage_key)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         on conflict (report_id, format) do update
+            set file_name = excluded.file_name, byte_count = excluded.byte_count, sha256 = excluded.sha256,
+                storage_key = excluded.storage_key, created_at = now()",
+    )
+    .bind(tenant.0)
+    .bind(artifact.0)
+    .bind(id.0)
+    .bind(finished.format.as_str())
+    .bind(&finished.file_name)
+    .bind(finished.media_type)
+    .bind(finished.stored.byte_count)
+    .bind(finished.stored.sha256.as_slice())
+    .bind(&finished.stored.key)
+    .execute(&mut **tx)
+    .await?;
+    Ok(artifact)
+}
+
+/// Records that the report cannot be made, and why.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn fail(tx: &mut TenantTx, id: ReportId, why: &str) -> Result<()> {
+    let tenant = tx.tenant();
+    sqlx::query(
+        "update reports set status = 'failed', error = $3, completed_at = now()
+          where tenant_id = $1 and id = $2 and status = 'generating'",
+    )
+    .bind(tenant.0)
+    .bind(id.0)
+    .bind(why)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The report's file in its own format.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when there is none (yet), or not for this tenant.
+pub async fn artifact(tx: &mut TenantTx, report: ReportId) -> Result<Artifact> {
+    let tenant = tx.tenant();
+    let artifact = sqlx::query_as(
+        "select a.id, a.report_id, a.format, a.file_name, a.media_type, a.byte_count, a.sha256, a.storage_key, a.created_at
+           from artifacts a join reports r on r.id = a.report_id and r.format = a.format
+          where a.tenant_id = $1 and a.report_id = $2",
+    )
+    .bind(tenant.0)
+    .bind(report.0)
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(artifact)
+}
+
+/// Deletes a report. Its files are removed from the store later, by `purge_expired`.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when this tenant has none of that id.
+pub async fn delete(tx: &mut TenantTx, id: ReportId) -> Result<()> {
+    let tenant = tx.tenant();
+    sqlx::query(
+        "insert into orphaned_objects (storage_key)
+         select storage_key from artifacts where tenant_id = $1 and report_id = $2
+         on conflict do nothing",
+    )
+    .bind(tenant.0)
+    .bind(id.0)
+    .execute(&mut **tx)
+    .await?;
+    let deleted = sqlx::query("delete from reports where tenant_id = $1 and id = $2")
+        .bind(tenant.0)
+        .bind(id.0)
+        .execute(&mut **tx)
+        .await?;
+    if deleted.rows_affected() == 0 { Err(crate::Error::NotFound) } else { Ok(()) }
+}
