@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use self::range::Claim;
 pub use self::{
-    evidence::{Evidence, Overruled, Rule, Said},
+    evidence::{Evidence, Overruled, Rule, Said, Stated},
     range::{Bound, Range, Tier, Version},
 };
 use crate::version::Scheme;
