@@ -1,0 +1,60 @@
+//! The command line: what there is to type, and one file for each of it.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes are [`Exit`]'s.
+
+mod services;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use runtime::config::Config;
+
+use crate::exit::{Exit, Failure};
+use crate::terminal;
+
+#[derive(Debug, Parser)]
+#[command(name = "plimsoll", version, about, propagate_version = true, after_help = AFTER_HELP)]
+/// Vulnerability and compliance reports about your own machines.
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Settings come from the environment; .env.example lists them all.
+Exit codes: 0 done, 1 failed, 2 usage, 69 something needed is unavailable, 70 internal error, 75 try again later, \
+77 no permission, 78 configuration.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Services(services::Arguments),
+}
+
+/// Read the command line, run the command, say what went wrong. `main` returns its answer.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // A panic has printed itself by now; what is left is to end with the code that says so.
+    match catch_unwind(AssertUnwindSafe(|| run(arguments.command))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
+            terminal::remark(format_args!("plimsoll: {failure}"));
+            ExitCode::from(failure.exit as u8)
+        }
+        Err(_) => ExitCode::from(Exit::Internal as u8),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Services(arguments) => with_runtime(async |config| services::run(&config, &arguments).await),
+    }
+}
+
+/// Read the settings, start logging, and run `command` on the async runtime.
+fn with_runtime(command: impl AsyncFnOnce(Config) -> Result<(), Failure>) -> Result<(), Failure> {
+    let config = Config::from_env()?;
+    runtime::telemetry::init(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(command(config))
+}

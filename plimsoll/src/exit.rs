@@ -1,0 +1,84 @@
+//! How a command ends: the numbers that scripts and service managers read, and the failure that chooses one.
+
+use std::fmt;
+
+use crate::embedded;
+
+/// The exit codes, after BSD's `sysexits.h` where it has one. A command line that cannot be read ends with 2,
+/// a second signal with 130 or 143.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It was tried and did not work.
+    Failure = 1,
+    /// Something needed is missing or does not answer: a program, Postgres, Redis, disk space.
+    Unavailable = 69,
+    /// A defect of ours.
+    Internal = 70,
+    /// The same command may work later.
+    Temporary = 75,
+    /// This user may not.
+    NoPermission = 77,
+    /// A setting, or data of another version.
+    Config = 78,
+}
+
+/// Why a command failed, and the code to end with.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    /// `error`, to end with `exit`.
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+}
+
+/// The whole chain of causes on one line.
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:#}", self.error)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { exit: Exit::Failure, error }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::Failure, error)
+    }
+}
+
+impl From<runtime::config::Problems> for Failure {
+    fn from(problems: runtime::config::Problems) -> Self {
+        Self::new(Exit::Config, problems)
+    }
+}
+
+impl From<embedded::Error> for Failure {
+    fn from(error: embedded::Error) -> Self {
+        use embedded::Error as E;
+        let exit = match error {
+            E::ProgramMissing { .. } | E::DiskFull { .. } | E::Failed { .. } | E::CreateDatabase { .. } => {
+                Exit::Unavailable
+            }
+            E::InUse { .. } | E::NotReady { .. } => Exit::Temporary,
+            E::NotOurs { .. } | E::NotReachable { .. } | E::NotWritable { .. } | E::NoAccount => {
+                Exit::NoPermission
+            }
+            E::PostgresVersion { .. }
+            | E::NewerFormat { .. }
+            | E::UnknownFormat { .. }
+            | E::UnusablePath { .. } => Exit::Config,
+            E::Io { .. } => Exit::Failure,
+        };
+        Self::new(exit, error)
+    }
+}
