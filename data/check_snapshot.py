@@ -55,7 +55,7 @@ def check_manifest() -> dict[str, int]:
 
 
 def directory_digest(path: Path) -> str:
-    """A folder's digest: sha256 over `<sha256 of file>  <name>` lines in name order, as sha256sum prints."""
+    """A folder's digest: of the lines that `sha256sum` prints for its files in name order."""
     lines = (
         f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in sorted(path.iterdir())
     )
