@@ -4,15 +4,23 @@
 //! knowledge or over all tenants take a plain connection of the [`SystemDb`]. Rules live elsewhere: in `domain` and the engines.
 //! Start at [`db`].
 
+pub mod auth;
 pub mod blob;
+pub mod cves;
 pub mod db;
 pub mod deliveries;
 pub mod error;
+pub mod findings;
+pub mod idempotency;
 pub mod jobs;
 pub mod migrate;
 pub mod purge;
 pub mod reports;
 pub mod sql;
+pub mod users;
+pub mod webhooks;
+
+mod paging;
 
 pub use db::{AppDb, SystemDb, TenantTx};
 pub use error::{Error, Result};

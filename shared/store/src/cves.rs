@@ -1,0 +1,290 @@
+//! CVE records as people look them up: the NVD's words with EPSS and KEV beside them, and which of a tenant's assets they concern.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    Severity,
+    page::{Direction, Page, PageRequest},
+};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::{
+    db::TenantTx,
+    error::Result,
+    paging,
+    sql::{Conditions, contains_pattern},
+};
+
+/// One CVE in a list.
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct Cve {
+    pub cve_id: String,
+    pub description: Option<String>,
+    pub published_at: Option<DateTime<Utc>>,
+    pub last_modified_at: Option<DateTime<Utc>>,
+    pub nvd_status: Option<String>,
+    pub cvss_v2_score: Option<f32>,
+    pub cvss_v31_score: Option<f32>,
+    pub cvss_v4_score: Option<f32>,
+    /// The best of the scores: CVSS 4.0, then 3.x, then 2.0.
+    pub base_score: Option<f32>,
+    pub epss_score: Option<f32>,
+    pub epss_percentile: Option<f32>,
+    pub is_kev: bool,
+    pub has_exploit: bool,
+}
+
+impl Cve {
+    /// The rating of the best score.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        self.base_score.map_or(Severity::Unknown, Severity::of_score)
+    }
+}
+
+/// Everything that is known of one CVE.
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct CveDetail {
+    #[sqlx(flatten)]
+    pub cve: Cve,
+    pub cvss_v31_vector: Option<String>,
+    pub cvss_v4_vector: Option<String>,
+    pub cwes: Vec<String>,
+    pub references: Vec<String>,
+    pub kev_name: Option<String>,
+    pub kev_required_action: Option<String>,
+    pub kev_date_added: Option<NaiveDate>,
+    pub kev_due_date: Option<NaiveDate>,
+    pub kev_ransomware: Option<bool>,
+    /// The tenant's assets with a finding of it that is not resolved.
+    pub affected_asset_count: i64,
+}
+
+/// An asset that a CVE concerns.
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct AffectedAsset {
+    pub id: Uuid,
+    pub hostname: String,
+    pub os_distro: Option<String>,
+    pub os_version: Option<String>,
+    pub risk_zone: String,
+    pub tags: Vec<String>,
+    /// The worst composite score of its findings of the CVE, 0 to 10.
+    pub composite_score: f32,
+    pub packages: Vec<String>,
+    /// The statuses of its findings, each once.
+    pub statuses: Vec<String>,
+}
+
+/// Which CVEs are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub severity: Option<Severity>,
+    pub cvss: (Option<f32>, Option<f32>),
+    pub epss: (Option<f32>, Option<f32>),
+    pub kev: Option<bool>,
+    pub has_exploit: Option<bool>,
+    pub nvd_status: Option<String>,
+    /// Part of the id or of the description.
+    pub search: Option<String>,
+}
+
+/// What CVEs can be sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    CveId,
+    PublishedAt,
+    LastModifiedAt,
+    CvssV31Score,
+    CvssV4Score,
+    EpssScore,
+    EpssPercentile,
+}
+
+impl Sort {
+    fn column(self) -> &'static str {
+        match self {
+            Self::CveId => "c.cve_id",
+            Self::PublishedAt => "c.published_at",
+            Self::LastModifiedAt => "c.last_modified_at",
+            Self::CvssV31Score => "c.cvss_v31_score",
+            Self::CvssV4Score => "c.cvss_v4_score",
+            Self::EpssScore => "e.score",
+            Self::EpssPercentile => "e.percentile",
+        }
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "c.description, c.published_at, c.last_modified_at, c.nvd_status, c.cvss_v2_score, c.cvss_v31_score, c.cvss_v4_score,
+         c.base_score, e.score as epss_score, e.percentile as epss_percentile, k.cve_id is not null as is_kev,
+         coalesce(c.has_exploit, false) as has_exploit"
+    };
+}
+
+/// A page of CVE records. Those that only EPSS, KEV or an advisory knows are found by [`find`], not here.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn list(
+    tx: &mut TenantTx,
+    filter: &Filter,
+    sort: (Sort, Direction),
+    page: PageRequest,
+) -> Result<Page<Cve>> {
+    let select = concat!(
+        "select c.cve_id, ",
+        columns!(),
+        " from cves c left join epss e on e.cve_id = c.cve_id left join kev k on k.cve_id = c.cve_id"
+    );
+    let mut rows = narrowed(select, filter).page(sort.0.column(), sort.1, "c.cve_id", page);
+    let items: Vec<Cve> = rows.build_query_as().fetch_all(&mut **tx).await?;
+    let total = match paging::total_of_last_page(page, items.len()) {
+        Some(total) => total,
+        None => {
+            let from = if filter.epss == (None, None) {
+                "select count(*) from cves c"
+            } else {
+                "select count(*) from cves c join epss e on e.cve_id = c.cve_id"
+            };
+            narrowed(from, filter).query.build_query_scalar().fetch_one(&mut **tx).await?
+        }
+    };
+    Ok(Page::new(items, total, page))
+}
+
+fn narrowed(select: &'static str, filter: &Filter) -> Conditions {
+    let mut conditions = Conditions::after(select);
+    if let Some(severity) = filter.severity {
+        match score_band(severity) {
+            Some((from, to)) => {
+                conditions.also().push("c.base_score >= ").push_bind(from);
+                conditions.also().push("c.base_score < ").push_bind(to);
+            }
+            None => _ = conditions.also().push("c.base_score is null"),
+        }
+    }
+    for (column, operator, bound) in [
+        ("c.base_score", " >= ", filter.cvss.0),
+        ("c.base_score", " <= ", filter.cvss.1),
+        ("e.score", " >= ", filter.epss.0),
+        ("e.score", " <= ", filter.epss.1),
+    ] {
+        if let Some(bound) = bound {
+            conditions.also().push(column).push(operator).push_bind(bound);
+        }
+    }
+    if let Some(kev) = filter.kev {
+        let word = if kev { "" } else { "not " };
+        conditions.also().push(word).push("exists (select from kev where kev.cve_id = c.cve_id)");
+    }
+    if let Some(has_exploit) = filter.has_exploit {
+        conditions.also().push("c.has_exploit = ").push_bind(has_exploit);
+    }
+    if let Some(status) = filter.nvd_status.clone() {
+        conditions.also().push("lower(c.nvd_status) = lower(").push_bind(status).push(")");
+    }
+    if let Some(search) = &filter.search {
+        let pattern = contains_pattern(search);
+        let condition = conditions.also();
+        condition.push("(c.cve_id ilike ").push_bind(pattern.clone());
+        condition.push(" or c.description ilike ").push_bind(pattern).push(")");
+    }
+    conditions
+}
+
+/// The base scores of a severity, from and below; `None` for CVEs without a score. Scores have one decimal.
+fn score_band(severity: Severity) -> Option<(f32, f32)> {
+    match severity {
+        Severity::Critical => Some((9.0, 11.0)),
+        Severity::High => Some((7.0, 9.0)),
+        Severity::Medium => Some((4.0, 7.0)),
+        Severity::Low => Some((0.05, 4.0)),
+        Severity::None => Some((0.0, 0.05)),
+        Severity::Unknown => None,
+    }
+}
+
+/// One CVE, if the NVD, EPSS, KEV or any advisory knows it.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when none of them does.
+pub async fn find(tx: &mut TenantTx, cve_id: &str) -> Result<CveDetail> {
+    let tenant = tx.tenant();
+    let detail = sqlx::query_as(concat!(
+        "select wanted.cve_id, ",
+        columns!(),
+        ", c.cvss_v31_vector, c.cvss_v4_vector, coalesce(c.cwes, '{}') as cwes,
+         coalesce(c.cve_references, '{}') as references, k.name as kev_name, k.required_action as kev_required_action,
+         k.date_added as kev_date_added, k.due_date as kev_due_date, k.ransomware as kev_ransomware,
+         (select count(distinct f.asset_id) from findings f
+           where f.tenant_id = $1 and f.vulnerability = wanted.cve_id and f.status <> 'resolved') as affected_asset_count
+           from (select $2::text as cve_id) as wanted
+           left join cves c on c.cve_id = wanted.cve_id
+           left join epss e on e.cve_id = wanted.cve_id
+           left join kev k on k.cve_id = wanted.cve_id
+          where c.cve_id is not null or e.cve_id is not null or k.cve_id is not null
+             or exists (select from advisories a where a.cves @> array[wanted.cve_id])"
+    ))
+    .bind(tenant.0)
+    .bind(cve_id)
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(detail)
+}
+
+/// A page of the tenant's assets with a finding of the CVE that is not resolved, the worst first.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when nobody knows the CVE.
+pub async fn affected_assets(
+    tx: &mut TenantTx,
+    cve_id: &str,
+    page: PageRequest,
+) -> Result<Page<AffectedAsset>> {
+    let tenant = tx.tenant();
+    let items: Vec<AffectedAsset> = sqlx::query_as(
+        "select a.id, a.hostname, a.os_distro, a.os_version, a.risk_zone, a.tags,
+                f.composite_score, f.packages, f.statuses
+           from (select asset_id, max(composite_score) as composite_score,
+                        array_agg(distinct package_name order by package_name) as packages,
+                        array_agg(distinct status order by status) as statuses
+                   from findings
+                  where tenant_id = $1 and vulnerability = $2 and status <> 'resolved'
+                  group by asset_id) as f
+           join assets a on a.tenant_id = $1 and a.id = f.asset_id
+          order by f.composite_score desc, a.id limit $3 offset $4",
+    )
+    .bind(tenant.0)
+    .bind(cve_id)
+    .bind(page.limit())
+    .bind(page.offset())
+    .fetch_all(&mut **tx)
+    .await?;
+    let total = match paging::total_of_last_page(page, items.len()) {
+        // An empty first page may also be that of a CVE that does not exist.
+        Some(total) if total > 0 => total,
+        _ => find(tx, cve_id).await?.affected_asset_count,
+    };
+    Ok(Page::new(items, total, page))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_severity_selects_the_scores_that_have_it() {
+        for tenths in 0..=100_u8 {
+            let score = f32::from(tenths) / 10.0;
+            let rated: Vec<Severity> = Severity::ALL
+                .into_iter()
+                .filter(|severity| {
+                    score_band(*severity).is_some_and(|(from, to)| from <= score && score < to)
+                })
+                .collect();
+            assert_eq!(rated, [Severity::of_score(score)], "{score}");
+        }
+    }
+}
