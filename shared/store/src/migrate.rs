@@ -57,3 +57,30 @@ async fn newest_applied(connection: &mut PgConnection) -> sqlx::Result<Option<i6
     }
     sqlx::query_scalar("select max(version) from _sqlx_migrations where success").fetch_one(connection).await
 }
+
+/// Makes the two logins that a private cluster is used with, neither of them an owner or a superuser: `plimsoll_api`, which can be
+/// nothing but `plimsoll_app`, and `plimsoll_worker`, which may take either role. They have no password: only for a cluster that
+/// listens on a socket which nobody else can reach.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn create_local_logins(owner_url: &SecretString) -> Result<(), MigrateError> {
+    let mut connection =
+        PgConnection::connect(owner_url.expose_secret()).await.map_err(MigrateError::Connect)?;
+    sqlx::raw_sql(
+        "do $$
+         begin
+             perform pg_advisory_xact_lock(7202611210001);
+             if not exists (select from pg_roles where rolname = 'plimsoll_api') then
+                 create role plimsoll_api login in role plimsoll_app;
+             end if;
+             if not exists (select from pg_roles where rolname = 'plimsoll_worker') then
+                 create role plimsoll_worker login in role plimsoll_app, plimsoll_system;
+             end if;
+         end $$",
+    )
+    .execute(&mut connection)
+    .await
+    .map_err(MigrateError::Connect)?;
+    Ok(())
+}

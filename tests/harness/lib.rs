@@ -1,0 +1,30 @@
+//! What every integration test stands on: a database of its own, a Redis prefix of its own, and the real application.
+//!
+//! [`TestDb`] is for tests of the store and the queue, [`TestApp`] for everything that goes through HTTP. Postgres and Redis are private ones,
+//! started by the first test that needs them and shared by all.
+
+mod db;
+mod services;
+
+pub use db::TestDb;
+pub use services::services;
+
+use std::{future::Future, time::Duration};
+
+/// Waits until `condition` gives something.
+///
+/// # Panics
+/// When it does not within `within`, saying what was waited for.
+pub async fn eventually<T, F>(what: &str, within: Duration, mut condition: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = tokio::time::Instant::now() + within;
+    loop {
+        if let Some(found) = condition().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{what} did not come about within {within:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,189 @@
+//! Relay, Redis and worker together: what was accepted is done, once, whatever is taken away meanwhile.
+
+use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
+
+use domain::id::JobId;
+use harness::{TestDb, eventually, services};
+use queue::{Queue, relay::Relay, rescue, transport::Transport, worker};
+use secrecy::SecretString;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::work::{Act, Tally, Work, accept, registry, row};
+
+/// A relay, a rescue and a worker over one database and one Redis prefix.
+struct Engine {
+    db: TestDb,
+    tally: Tally,
+    prefix: String,
+    stop: CancellationToken,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    async fn idle() -> Self {
+        let db = TestDb::new().await;
+        let tally = Tally::new(&db);
+        let prefix = format!("t_{}", Uuid::new_v4().simple());
+        Self { db, tally, prefix, stop: CancellationToken::new(), running: Vec::new() }
+    }
+
+    async fn transport(&self) -> Transport {
+        let url = SecretString::from(services().await.redis_url.clone());
+        Transport::connect(&url, &self.prefix).await.expect("redis answers")
+    }
+
+    async fn start_relay(&mut self) {
+        let relay = Relay { pool: self.db.pool().clone(), transport: self.transport().await, window: 100 };
+        let stop = self.stop.clone();
+        self.running.push(tokio::spawn(async move { relay.run(&stop).await }));
+        let (pool, stop) = (self.db.pool().clone(), self.stop.clone());
+        self.running
+            .push(tokio::spawn(async move { rescue::run(&pool, Duration::from_millis(200), &stop).await }));
+    }
+
+    /// Starts a worker, which stops when the returned token is cancelled.
+    async fn start_worker(&mut self, slots: usize) -> CancellationToken {
+        let stop = self.stop.child_token();
+        let settings = worker::Settings {
+            queues: vec![Queue::Maintenance],
+            slots,
+            lease: Duration::from_secs(2),
+            grace: Duration::from_secs(2),
+        };
+        let transport = self.transport().await;
+        let (pool, tally, stopping) = (self.db.pool().clone(), self.tally.clone(), stop.clone());
+        self.running.push(tokio::spawn(async move {
+            worker::run(registry(), tally, pool, transport, settings, stopping)
+                .await
+                .expect("the worker runs");
+        }));
+        stop
+    }
+
+    async fn accept_many(&self, count: usize, work: Work) -> HashSet<JobId> {
+        let mut ids = HashSet::new();
+        for _ in 0..count {
+            ids.insert(accept(&self.db, &work).await);
+        }
+        ids
+    }
+
+    async fn until_all_completed(&self, ids: &HashSet<JobId>, within: Duration) {
+        eventually("completion of every job", within, || async {
+            let open: i64 = sqlx::query_scalar("select count(*) from jobs where state <> 'completed'")
+                .fetch_one(self.db.pool())
+                .await
+                .ok()?;
+            (open == 0).then_some(())
+        })
+        .await;
+        let completions = self.tally.completions();
+        assert_eq!(completions.len(), ids.len(), "every job is done");
+        assert!(completions.values().all(|times| *times == 1), "no job's result is committed twice");
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        for task in self.running {
+            task.await.expect("it stops");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_accepted_is_done_within_a_moment() {
+    let mut engine = Engine::idle().await;
+    engine.start_relay().await;
+    engine.start_worker(4).await;
+    let ids = engine.accept_many(20, Work::default()).await;
+    engine.until_all_completed(&ids, Duration::from_secs(10)).await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_larger_than_the_window_is_worked_off() {
+    let mut engine = Engine::idle().await;
+    let ids = engine.accept_many(450, Work::default()).await;
+    engine.start_relay().await;
+    engine.start_worker(8).await;
+    engine.until_all_completed(&ids, Duration::from_secs(30)).await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_may_be_emptied_in_mid_run() {
+    let mut engine = Engine::idle().await;
+    let ids = engine.accept_many(300, Work { act: Act::SleepMillis(5), ..Work::default() }).await;
+    engine.start_relay().await;
+    engine.start_worker(4).await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        forget_everything(&engine.prefix).await;
+    }
+    engine.until_all_completed(&ids, Duration::from_secs(30)).await;
+    engine.stop().await;
+}
+
+/// What FLUSHALL does, held to the keys of one test.
+async fn forget_everything(prefix: &str) {
+    let client = redis::Client::open(services().await.redis_url.as_str()).expect("the address is sound");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("redis answers");
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{prefix}:*")).query_async(&mut connection).await.expect("keys");
+    if !keys.is_empty() {
+        let _: i64 = redis::cmd("DEL").arg(&keys).query_async(&mut connection).await.expect("deleted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_stopped_hands_its_work_to_the_next() {
+    let mut engine = Engine::idle().await;
+    let ids = engine.accept_many(12, Work { act: Act::SleepMillis(400), ..Work::default() }).await;
+    engine.start_relay().await;
+    let first = engine.start_worker(4).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    first.cancel();
+    engine.start_worker(4).await;
+    engine.until_all_completed(&ids, Duration::from_secs(30)).await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_relays_and_two_workers_share_the_work() {
+    let mut engine = Engine::idle().await;
+    let ids = engine.accept_many(200, Work::default()).await;
+    engine.start_relay().await;
+    engine.start_relay().await;
+    engine.start_worker(4).await;
+    engine.start_worker(4).await;
+    engine.until_all_completed(&ids, Duration::from_secs(30)).await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_with_one_concurrency_key_run_one_after_another() {
+    let mut engine = Engine::idle().await;
+    let work = Work { act: Act::SleepMillis(30), one_at_a_time: Some("tenant-1".into()), ..Work::default() };
+    let ids = engine.accept_many(8, work).await;
+    engine.start_relay().await;
+    engine.start_worker(8).await;
+    engine.until_all_completed(&ids, Duration::from_secs(30)).await;
+    assert_eq!(engine.tally.most_at_once.load(Ordering::SeqCst), 1);
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rubbish_in_redis_disturbs_nobody() {
+    let mut engine = Engine::idle().await;
+    engine.start_relay().await;
+    engine.start_worker(4).await;
+    let transport = engine.transport().await;
+    let strangers = (0..20).map(|fence| queue::claim::JobRef { id: Uuid::new_v4(), fence }).collect();
+    transport.push(Queue::Maintenance, strangers).await.expect("redis takes them");
+    let job = accept(&engine.db, &Work::default()).await;
+    engine.until_all_completed(&HashSet::from([job]), Duration::from_secs(10)).await;
+    assert_eq!(row(&engine.db, job).await.attempt, 1);
+    engine.stop().await;
+}

@@ -1,0 +1,243 @@
+//! A job from acceptance to its end, one fence at a time, without Redis.
+
+use std::time::Duration;
+
+use harness::TestDb;
+use queue::{enqueue::Origin, enqueue::enqueue, rescue};
+
+use crate::work::{Act, Tally, Work, accept, dispatch, outcomes, row, runner};
+
+const LEASE: Duration = Duration::from_secs(30);
+
+fn asked_to(act: Act) -> Work {
+    Work { act, ..Work::default() }
+}
+
+#[tokio::test]
+async fn a_job_lives_and_dies_with_the_transaction_it_was_written_in() {
+    let db = TestDb::new().await;
+    let mut tx = db.system.begin().await.expect("a transaction");
+    enqueue(&mut tx, Origin::INSTALLATION, &Work::default()).await.expect("it is accepted");
+    tx.rollback().await.expect("it is rolled back");
+    let jobs: i64 =
+        sqlx::query_scalar("select count(*) from jobs").fetch_one(db.pool()).await.expect("counted");
+    assert_eq!(jobs, 0);
+}
+
+#[tokio::test]
+async fn a_completed_job_has_its_result_and_its_attempt() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &Work::default()).await;
+    let reference = dispatch(&db, job).await;
+    assert!(runner(&db, &Tally::new(&db), LEASE).run(reference).await);
+    let row = row(&db, job).await;
+    assert_eq!((row.state.as_str(), row.attempt, row.progress), ("completed", 1, 100));
+    assert_eq!(row.result, Some(serde_json::json!({ "attempt": 1 })));
+    assert_eq!(outcomes(&db, job).await, ["completed"]);
+}
+
+#[tokio::test]
+async fn a_failing_job_is_tried_as_often_as_its_policy_says_and_then_dead() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &asked_to(Act::Fail)).await;
+    let runner = runner(&db, &Tally::new(&db), LEASE);
+    for attempt in 1..=3 {
+        let reference = dispatch(&db, job).await;
+        runner.run(reference).await;
+        let expected = if attempt < 3 { "retryable" } else { "dead" };
+        assert_eq!(row(&db, job).await.state, expected, "after attempt {attempt}");
+    }
+    let row = row(&db, job).await;
+    assert_eq!(row.dead_reason.as_deref(), Some("exhausted"));
+    assert_eq!(row.last_error.as_deref(), Some("it was asked to fail"));
+    assert_eq!(outcomes(&db, job).await, ["retry", "retry", "dead"]);
+}
+
+#[tokio::test]
+async fn a_job_that_recovers_is_completed() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &asked_to(Act::FailUntilAttempt(3))).await;
+    let runner = runner(&db, &Tally::new(&db), LEASE);
+    for _ in 0..3 {
+        let reference = dispatch(&db, job).await;
+        runner.run(reference).await;
+    }
+    assert_eq!(row(&db, job).await.state, "completed");
+}
+
+#[tokio::test]
+async fn a_panic_is_a_failed_attempt_and_not_the_end_of_the_worker() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &asked_to(Act::Panic)).await;
+    let reference = dispatch(&db, job).await;
+    assert!(runner(&db, &Tally::new(&db), LEASE).run(reference).await);
+    let row = row(&db, job).await;
+    assert_eq!(row.state, "retryable");
+    assert!(row.last_error.expect("an error").contains("it was asked to panic"));
+}
+
+#[tokio::test]
+async fn a_discarded_job_is_dead_at_once_with_its_reason() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &asked_to(Act::Discard)).await;
+    let reference = dispatch(&db, job).await;
+    runner(&db, &Tally::new(&db), LEASE).run(reference).await;
+    let row = row(&db, job).await;
+    assert_eq!((row.state.as_str(), row.dead_reason.as_deref()), ("dead", Some("discarded")));
+    assert_eq!(row.last_error.as_deref(), Some("there is no point"));
+}
+
+#[tokio::test]
+async fn a_snoozed_job_keeps_its_attempts() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &asked_to(Act::Snooze)).await;
+    let reference = dispatch(&db, job).await;
+    runner(&db, &Tally::new(&db), LEASE).run(reference).await;
+    let row = row(&db, job).await;
+    assert_eq!((row.state.as_str(), row.attempt), ("available", 0));
+    assert_eq!(outcomes(&db, job).await, ["snoozed"]);
+}
+
+#[tokio::test]
+async fn a_job_that_takes_too_long_is_ended() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &asked_to(Act::SleepMillis(60_000))).await;
+    let reference = dispatch(&db, job).await;
+    runner(&db, &Tally::new(&db), LEASE).run(reference).await;
+    let row = row(&db, job).await;
+    assert_eq!((row.state.as_str(), row.last_error.as_deref()), ("retryable", Some("not done within 2 s")));
+}
+
+#[tokio::test]
+async fn a_payload_that_cannot_be_read_is_dead_and_says_why() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &Work::default()).await;
+    sqlx::query("update jobs set payload = '{\"act\": 7}' where id = $1")
+        .bind(job.0)
+        .execute(db.pool())
+        .await
+        .expect("it is spoilt");
+    let reference = dispatch(&db, job).await;
+    runner(&db, &Tally::new(&db), LEASE).run(reference).await;
+    let row = row(&db, job).await;
+    assert_eq!((row.state.as_str(), row.dead_reason.as_deref()), ("dead", Some("invalid_payload")));
+    assert!(row.last_error.expect("an error").contains("test_work"));
+}
+
+#[tokio::test]
+async fn a_payload_newer_than_this_build_waits_for_a_newer_worker() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &Work::default()).await;
+    sqlx::query("update jobs set kind_version = 3 where id = $1")
+        .bind(job.0)
+        .execute(db.pool())
+        .await
+        .expect("it is from the future");
+    let reference = dispatch(&db, job).await;
+    runner(&db, &Tally::new(&db), LEASE).run(reference).await;
+    let row = row(&db, job).await;
+    assert_eq!((row.state.as_str(), row.attempt, row.last_error), ("available", 0, None));
+}
+
+#[tokio::test]
+async fn the_same_work_asked_for_fifty_times_at_once_is_one_job() {
+    let db = TestDb::new().await;
+    let work = Work { unique: Some("report-7".into()), ..Work::default() };
+    let ids = futures::future::join_all((0..50).map(|_| accept(&db, &work))).await;
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}
+
+#[tokio::test]
+async fn finished_work_may_be_asked_for_again() {
+    let db = TestDb::new().await;
+    let work = Work { unique: Some("report-7".into()), ..Work::default() };
+    let first = accept(&db, &work).await;
+    let reference = dispatch(&db, first).await;
+    runner(&db, &Tally::new(&db), LEASE).run(reference).await;
+    assert_ne!(accept(&db, &work).await, first);
+}
+
+#[tokio::test]
+async fn a_hundred_deliveries_of_one_job_do_it_once() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &asked_to(Act::SleepMillis(50))).await;
+    let reference = dispatch(&db, job).await;
+    let (tally, runner) = {
+        let tally = Tally::new(&db);
+        let runner = runner(&db, &tally, LEASE);
+        (tally, runner)
+    };
+    let runs = futures::future::join_all((0..100).map(|_| runner.run(reference))).await;
+    assert_eq!(runs.into_iter().filter(|did| *did).count(), 1);
+    assert_eq!(tally.completions().get(&job), Some(&1));
+}
+
+#[tokio::test]
+async fn a_worker_that_comes_late_changes_nothing() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &asked_to(Act::SleepMillis(600))).await;
+    let stale = dispatch(&db, job).await;
+    let tally = Tally::new(&db);
+    let slow = runner(&db, &tally, LEASE);
+    let slow = tokio::spawn(async move { slow.run(stale).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    sqlx::query("update jobs set leased_until = now() - interval '1 second' where id = $1")
+        .bind(job.0)
+        .execute(db.pool())
+        .await
+        .expect("the lease runs out");
+    assert_eq!(rescue::once(db.pool()).await.expect("a look").returned, 1);
+    let again = dispatch(&db, job).await;
+    runner(&db, &tally, LEASE).run(again).await;
+    slow.await.expect("the slow worker ends");
+    let row = row(&db, job).await;
+    assert_eq!((row.state.as_str(), row.crashes), ("completed", 1));
+    assert_eq!(tally.completions().get(&job), Some(&1), "only the second worker's result counts");
+    assert_eq!(outcomes(&db, job).await, ["crashed", "completed"]);
+}
+
+#[tokio::test]
+async fn a_job_that_kills_three_workers_is_dead_as_poison() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &Work::default()).await;
+    for crash in 1..=3 {
+        let reference = dispatch(&db, job).await;
+        queue::claim::take(db.pool(), reference, "doomed", Duration::ZERO)
+            .await
+            .expect("postgres answers")
+            .expect("it is claimed");
+        let rescued = rescue::once(db.pool()).await.expect("a look");
+        assert_eq!(rescued.poisoned, u64::from(crash == 3), "after crash {crash}");
+    }
+    let row = row(&db, job).await;
+    assert_eq!((row.state.as_str(), row.dead_reason.as_deref()), ("dead", Some("poison")));
+    assert_eq!(row.attempt, 0, "a crash is not a failed attempt");
+}
+
+#[tokio::test]
+async fn an_illegal_change_of_state_is_refused_even_in_sql() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &Work::default()).await;
+    let refused = sqlx::query("update jobs set state = 'completed', finished_at = now() where id = $1")
+        .bind(job.0)
+        .execute(db.pool())
+        .await
+        .expect_err("available cannot become completed");
+    assert!(refused.to_string().contains("cannot go from available to completed"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_job_whose_cancellation_was_asked_for_is_not_begun() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &Work::default()).await;
+    sqlx::query("update jobs set cancel_requested = true where id = $1")
+        .bind(job.0)
+        .execute(db.pool())
+        .await
+        .expect("somebody asks");
+    let reference = dispatch(&db, job).await;
+    let tally = Tally::new(&db);
+    runner(&db, &tally, LEASE).run(reference).await;
+    assert_eq!(row(&db, job).await.state, "cancelled");
+    assert!(tally.completions().is_empty());
+}
