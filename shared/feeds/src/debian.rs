@@ -16,7 +16,7 @@ use crate::{
     input::open_text,
     json,
     outcome::{ParseError, Position},
-    sink::{Reading, Sink},
+    sink::{LeftOut, Reading, Sink},
     words::is_cve,
 };
 
@@ -24,6 +24,13 @@ use crate::{
 struct Problem {
     description: Option<String>,
     releases: BTreeMap<String, Release>,
+}
+
+/// Of a package that no release has any more, the tracker says `"releases": []`.
+#[derive(Deserialize)]
+struct NoReleases {
+    #[serde(rename = "releases")]
+    _releases: [(); 0],
 }
 
 #[derive(Deserialize)]
@@ -53,13 +60,16 @@ pub(crate) fn read(path: &Path, sink: &mut Sink<'_>) -> Result<(), ParseError> {
 
 fn advisory(package: &str, problem: &str, raw: &str, depth: usize, unknown_releases: &mut u64) -> Reading {
     let external_id = format!("{problem}:{package}");
-    let reject = |reason| Reading::Reject { id: Some(external_id.clone()), reason };
+    let reject = |reason| Err(LeftOut::Reject { id: Some(external_id.clone()), reason });
     let is_known = is_cve(problem);
     if !is_known && !problem.starts_with("TEMP-") {
         return reject("neither a CVE id nor a TEMP id".to_owned());
     }
     let Problem { description, releases } = match json::record(raw, depth) {
         Ok(problem) => problem,
+        Err(_) if json::record::<NoReleases>(raw, depth).is_ok() => {
+            return Err(LeftOut::Skip("no release we know"));
+        }
         Err(reason) => return reject(reason),
     };
 
@@ -87,9 +97,9 @@ fn advisory(package: &str, problem: &str, raw: &str, depth: usize, unknown_relea
         });
     }
     if affected.is_empty() {
-        return Reading::Skip("no release we know");
+        return Err(LeftOut::Skip("no release we know"));
     }
-    Reading::Record(Record::Advisory(Advisory {
+    Ok(Record::Advisory(Advisory {
         external_id,
         cves: if is_known { vec![problem.to_owned()] } else { Vec::new() },
         title: (!is_known).then(|| format!("{problem} in {package}")),

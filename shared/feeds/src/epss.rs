@@ -10,7 +10,7 @@ use domain::advisory::{Epss, Record};
 use crate::{
     input::{Packing, Text, open_text, read_error},
     outcome::{ParseError, Position},
-    sink::{Reading, Sink},
+    sink::{LeftOut, Reading, Sink},
     words::{is_cve, time},
 };
 
@@ -64,9 +64,10 @@ fn read_comment(text: &mut Text, sink: &mut Sink<'_>) -> Result<(), ParseError> 
 fn score(row: &ByteRecord) -> Reading {
     let Some(fields) = row.iter().map(|field| str::from_utf8(field).ok()).collect::<Option<Vec<&str>>>()
     else {
-        return Reading::Reject { id: None, reason: "not UTF-8".to_owned() };
+        return Err(LeftOut::Reject { id: None, reason: "not UTF-8".to_owned() });
     };
-    let reject = |reason: String| Reading::Reject { id: fields.first().map(|id| (*id).to_owned()), reason };
+    let reject =
+        |reason: String| Err(LeftOut::Reject { id: fields.first().map(|id| (*id).to_owned()), reason });
     let [cve, score, percentile] = fields[..] else {
         return reject(format!("{} fields, not 3", fields.len()));
     };
@@ -76,7 +77,7 @@ fn score(row: &ByteRecord) -> Reading {
     let share = |text: &str| text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
     match (share(score), share(percentile)) {
         (Some(score), Some(percentile)) => {
-            Reading::Record(Record::Epss(Epss { cve_id: cve.to_owned(), score, percentile }))
+            Ok(Record::Epss(Epss { cve_id: cve.to_owned(), score, percentile }))
         }
         _ => reject(format!("`{score}` and `{percentile}` are not two shares of 1")),
     }

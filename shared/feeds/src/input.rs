@@ -121,13 +121,14 @@ pub(crate) fn open_text(path: &Path, sink: &Sink<'_>) -> Result<(Text, Packing),
     let mut text = BufReader::with_capacity(64 << 10, Metered::new(inner, &sink.meter));
     let start = text.fill_buf().map_err(|error| read_error(sink, Position::default(), &error))?;
     let mark = if start.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-    let first = start[mark..].trim_ascii_start().first().copied();
-    text.consume(mark);
-    match first {
-        Some(b'<') => Err(sink.broken(Position::default(), "a web page or XML, not a feed")),
-        None => Err(sink.broken(Position::default(), "nothing in it")),
-        Some(_) => Ok((text, packing)),
+    if start.is_empty() {
+        return Err(sink.broken(Position::default(), "nothing in it"));
     }
+    if start[mark..].trim_ascii_start().starts_with(b"<") {
+        return Err(sink.broken(Position::default(), "a web page or XML, not a feed"));
+    }
+    text.consume(mark);
+    Ok((text, packing))
 }
 
 /// Whether a feed's file is compressed.

@@ -111,7 +111,17 @@ where
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// For members that are a time or missing.
+/// For times that only inform: what cannot be read (the NVD has had a month 14) is unknown, and no reason to lose the record.
+pub(crate) fn informative_time<'de, D>(
+    deserializer: D,
+) -> Result<Option<chrono::DateTime<chrono::Utc>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    Ok(Option::<String>::deserialize(deserializer)?.as_deref().and_then(words::time))
+}
+
+/// For times that decide something: missing is fine, unreadable is not.
 pub(crate) fn optional_time<'de, D>(
     deserializer: D,
 ) -> Result<Option<chrono::DateTime<chrono::Utc>>, D::Error>
@@ -169,7 +179,7 @@ where
                 map.next_value_seed(Elements(&mut self.element))?;
                 found = true;
             } else {
-                (self.header)(&name, &*map.next_value::<Box<RawValue>>()?);
+                (self.header)(&name, &map.next_value::<Box<RawValue>>()?);
             }
         }
         Ok(found)

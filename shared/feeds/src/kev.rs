@@ -12,7 +12,7 @@ use crate::{
     input::open_text,
     json,
     outcome::{ParseError, Position},
-    sink::{Reading, Sink},
+    sink::{LeftOut, Reading, Sink},
     words::{is_cve, time},
 };
 
@@ -74,7 +74,7 @@ fn at(record: u64) -> Position {
 
 fn entry(raw: &str, depth: usize) -> Reading {
     match json::record::<Entry>(raw, depth) {
-        Ok(entry) if is_cve(&entry.cve_id) => Reading::Record(Record::Kev(Kev {
+        Ok(entry) if is_cve(&entry.cve_id) => Ok(Record::Kev(Kev {
             cve_id: entry.cve_id,
             vendor: entry.vendor_project,
             product: entry.product,
@@ -86,7 +86,9 @@ fn entry(raw: &str, depth: usize) -> Reading {
             ransomware: entry.known_ransomware_campaign_use.eq_ignore_ascii_case("known"),
             notes: entry.notes,
         })),
-        Ok(entry) => Reading::Reject { reason: "`cveID` is not a CVE id".to_owned(), id: Some(entry.cve_id) },
-        Err(reason) => Reading::Reject { id: json::text_member(raw, "cveID", depth), reason },
+        Ok(entry) => {
+            Err(LeftOut::Reject { reason: "`cveID` is not a CVE id".to_owned(), id: Some(entry.cve_id) })
+        }
+        Err(reason) => Err(LeftOut::Reject { id: json::text_member(raw, "cveID", depth), reason }),
     }
 }

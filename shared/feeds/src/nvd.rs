@@ -19,7 +19,7 @@ use serde::Deserialize;
 use crate::{
     files, input, json,
     outcome::{Caps, ParseError, Position},
-    sink::{Reading, Sink},
+    sink::{LeftOut, Reading, Sink},
     words::{is_cve, time},
 };
 
@@ -121,7 +121,7 @@ pub(crate) struct Outline {
 pub(crate) fn outline(path: &Path) -> Result<Outline, ParseError> {
     let mut ignore = |_| ControlFlow::Continue(());
     let mut sink = Sink::new(FeedKind::Nvd, Caps::default(), &mut ignore);
-    let (header, held) = read_page(path, None, &mut sink, |_, _| Reading::Skip("only counted"))?;
+    let (header, held) = read_page(path, None, &mut sink, |_, _| Err(LeftOut::Skip("only counted")))?;
     Ok(Outline { start: header.start_index.unwrap_or(0), held, total: header.total_results.unwrap_or(0) })
 }
 
@@ -134,9 +134,9 @@ struct Item {
 #[serde(rename_all = "camelCase")]
 struct RawCve {
     id: String,
-    #[serde(default, deserialize_with = "json::optional_time")]
+    #[serde(default, deserialize_with = "json::informative_time")]
     published: Option<DateTime<Utc>>,
-    #[serde(default, deserialize_with = "json::optional_time")]
+    #[serde(default, deserialize_with = "json::informative_time")]
     last_modified: Option<DateTime<Utc>>,
     vuln_status: Option<String>,
     #[serde(default, deserialize_with = "json::or_default")]
@@ -192,15 +192,15 @@ fn cve(raw: &str, depth: usize) -> Reading {
             let id = json::record::<serde_json::Value>(raw, depth)
                 .ok()
                 .and_then(|item| item.pointer("/cve/id")?.as_str().map(str::to_owned));
-            return Reading::Reject { id, reason };
+            return Err(LeftOut::Reject { id, reason });
         }
     };
     if !is_cve(&cve.id) {
-        return Reading::Reject { reason: "`cve.id` is not a CVE id".to_owned(), id: Some(cve.id) };
+        return Err(LeftOut::Reject { reason: "`cve.id` is not a CVE id".to_owned(), id: Some(cve.id) });
     }
     match scored(cve) {
-        Ok(cve) => Reading::Record(Record::Cve(cve)),
-        Err((id, reason)) => Reading::Reject { id: Some(id), reason },
+        Ok(cve) => Ok(Record::Cve(cve)),
+        Err((id, reason)) => Err(LeftOut::Reject { id: Some(id), reason }),
     }
 }
 

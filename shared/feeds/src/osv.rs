@@ -4,8 +4,9 @@
 //! here, so events must come in the order of their versions, as every database we know of writes them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs::File,
+    hash::{BuildHasher, RandomState},
     io::{self, BufReader, Read},
     path::Path,
 };
@@ -24,12 +25,25 @@ use crate::{
     input::{Metered, read_error},
     json,
     outcome::{ParseError, Position},
-    sink::{Reading, Sink},
+    sink::{LeftOut, Reading, Sink},
     words::{base_score, is_cve, shortened},
 };
 
 /// Reasons for leaving something out, with how often.
 type Skips = BTreeMap<&'static str, u64>;
+
+/// Keyed hashes of the entries so far: AlmaLinux files one erratum under each of its releases.
+#[derive(Default)]
+struct Seen {
+    hashes: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Seen {
+    fn is_new(&mut self, content: &[u8]) -> bool {
+        self.hashes.insert(self.hasher.hash_one(content))
+    }
+}
 
 pub(crate) fn read(path: &Path, sink: &mut Sink<'_>) -> Result<(), ParseError> {
     if path.is_dir() { read_directory(path, sink) } else { read_zip(path, sink) }
@@ -37,13 +51,14 @@ pub(crate) fn read(path: &Path, sink: &mut Sink<'_>) -> Result<(), ParseError> {
 
 fn read_directory(directory: &Path, sink: &mut Sink<'_>) -> Result<(), ParseError> {
     let unreadable = |path: &Path, error| ParseError::Unreadable { path: path.to_owned(), error };
+    let mut seen = Seen::default();
     for (name, path) in files::below(directory).map_err(|error| unreadable(directory, error))? {
         if !name.ends_with(".json") {
             sink.skip("file that is no JSON record", 1);
             continue;
         }
         let file = File::open(&path).map_err(|error| unreadable(&path, error))?;
-        read_entry(&name, file, sink)?;
+        read_entry(&name, file, &mut seen, sink)?;
     }
     Ok(())
 }
@@ -60,6 +75,7 @@ fn read_zip(path: &Path, sink: &mut Sink<'_>) -> Result<(), ParseError> {
         .filter_map(|index| archive.name_for_index(index).map(|name| (name.to_owned(), index)))
         .collect();
     names.sort_unstable();
+    let mut seen = Seen::default();
     for (name, index) in names {
         if !name.ends_with(".json") {
             sink.skip("file that is no JSON record", u64::from(!name.ends_with('/')));
@@ -68,30 +84,39 @@ fn read_zip(path: &Path, sink: &mut Sink<'_>) -> Result<(), ParseError> {
         let entry = archive.by_index(index).map_err(|error| {
             sink.broken(Position { entry: Some(shortened(&name)), ..Position::default() }, error)
         })?;
-        read_entry(&name, entry, sink)?;
+        read_entry(&name, entry, &mut seen, sink)?;
     }
     Ok(())
 }
 
 /// Reads one file of the feed. What does not decompress breaks the feed; what is no OSV record is only left out.
-fn read_entry(name: &str, content: impl Read, sink: &mut Sink<'_>) -> Result<(), ParseError> {
+fn read_entry(
+    name: &str,
+    content: impl Read,
+    seen: &mut Seen,
+    sink: &mut Sink<'_>,
+) -> Result<(), ParseError> {
     let position = || Position { entry: Some(shortened(name)), ..Position::default() };
     sink.meter.start_record();
     let mut bytes = Vec::new();
     Metered::new(content, &sink.meter)
         .read_to_end(&mut bytes)
         .map_err(|error: io::Error| read_error(sink, position(), &error))?;
+    if !seen.is_new(&bytes) {
+        sink.skip("the same record again", 1);
+        return Ok(());
+    }
 
     let mut skips = Skips::new();
     let reading = match str::from_utf8(&bytes) {
         Ok(text) => {
             let reading = advisory(text, sink.caps.depth, &mut skips);
-            if let Reading::Record(Record::Advisory(Advisory { modified: Some(modified), .. })) = &reading {
+            if let Ok(Record::Advisory(Advisory { modified: Some(modified), .. })) = &reading {
                 sink.modified(*modified);
             }
             reading
         }
-        Err(error) => Reading::Reject { id: None, reason: error.to_string() },
+        Err(error) => Err(LeftOut::Reject { id: None, reason: error.to_string() }),
     };
     skips.into_iter().for_each(|(reason, count)| sink.skip(reason, count));
     sink.take(position, reading).map_err(|_| sink.explain().unwrap_or(ParseError::Stopped))
@@ -100,9 +125,9 @@ fn read_entry(name: &str, content: impl Read, sink: &mut Sink<'_>) -> Result<(),
 #[derive(Deserialize)]
 struct Osv {
     id: String,
-    #[serde(default, deserialize_with = "json::optional_time")]
+    #[serde(default, deserialize_with = "json::informative_time")]
     modified: Option<DateTime<Utc>>,
-    #[serde(default, deserialize_with = "json::optional_time")]
+    #[serde(default, deserialize_with = "json::informative_time")]
     published: Option<DateTime<Utc>>,
     #[serde(default, deserialize_with = "json::optional_time")]
     withdrawn: Option<DateTime<Utc>>,
@@ -174,20 +199,20 @@ struct Event {
 fn advisory(text: &str, depth: usize, skips: &mut Skips) -> Reading {
     let osv: Osv = match json::record(text, depth) {
         Ok(osv) => osv,
-        Err(reason) => return Reading::Reject { id: json::text_member(text, "id", depth), reason },
+        Err(reason) => return Err(LeftOut::Reject { id: json::text_member(text, "id", depth), reason }),
     };
     if osv.id.is_empty() {
-        return Reading::Reject { id: None, reason: "its `id` is empty".to_owned() };
+        return Err(LeftOut::Reject { id: None, reason: "its `id` is empty".to_owned() });
     }
     let cves = cves(&osv);
     let mut affected = Vec::new();
     for entry in &osv.affected {
         if let Err(reason) = read_affected(entry, &cves, &mut affected, skips) {
-            return Reading::Reject { id: Some(osv.id), reason };
+            return Err(LeftOut::Reject { id: Some(osv.id), reason });
         }
     }
     let (cvss_vector, cvss_score) = cvss(&osv).unzip();
-    Reading::Record(Record::Advisory(Advisory {
+    Ok(Record::Advisory(Advisory {
         severity: stated_severity(&osv).or(cvss_score.map(Severity::of_score)),
         cvss_score,
         cvss_vector,
@@ -206,11 +231,15 @@ fn advisory(text: &str, depth: usize, skips: &mut Skips) -> Reading {
     }))
 }
 
-/// AlmaLinux uses one id for the errata of several major releases, with other packages in each: there the release
-/// belongs to the id.
+/// AlmaLinux may use one id for the errata of several major releases, with other packages in each: there the releases belong
+/// to the id, `ALSA-2025:18824/10+8+9`.
 fn external_id(id: &str, affected: &[Affected]) -> String {
-    match affected.first() {
-        Some(first) if first.platform.starts_with("AlmaLinux:") => format!("{id}/{}", first.platform),
+    let releases: Option<BTreeSet<&str>> =
+        affected.iter().map(|entry| entry.platform.strip_prefix("AlmaLinux:")).collect();
+    match releases {
+        Some(releases) if !releases.is_empty() => {
+            format!("{id}/{}", releases.into_iter().collect::<Vec<_>>().join("+"))
+        }
         _ => id.to_owned(),
     }
 }

@@ -28,15 +28,14 @@ impl fmt::Display for Halt {
 }
 
 /// What a parser makes of one piece of a sound feed.
-pub(crate) enum Reading {
-    Record(Record),
+pub(crate) type Reading = Result<Record, LeftOut>;
+
+/// Why a piece is no record of ours.
+pub(crate) enum LeftOut {
     /// Nothing for us, on purpose and for this reason.
     Skip(&'static str),
     /// Not understood.
-    Reject {
-        id: Option<String>,
-        reason: String,
-    },
+    Reject { id: Option<String>, reason: String },
 }
 
 /// Collects what one feed yields.
@@ -74,9 +73,9 @@ impl<'a> Sink<'a> {
     pub(crate) fn take(&mut self, position: impl FnOnce() -> Position, reading: Reading) -> Result<(), Halt> {
         self.meter.start_record();
         match reading {
-            Reading::Record(record) => self.keep(position, record)?,
-            Reading::Skip(reason) => self.skip(reason, 1),
-            Reading::Reject { id, reason } => self.reject(position(), id, &reason),
+            Ok(record) => self.keep(position, record)?,
+            Err(LeftOut::Skip(reason)) => self.skip(reason, 1),
+            Err(LeftOut::Reject { id, reason }) => self.reject(position(), id, &reason),
         }
         if self.parsed.records + self.parsed.rejected_total > self.caps.records {
             let cap = Cap::Records(self.caps.records);
