@@ -1,5 +1,15 @@
 -- What each tenant runs, and what is wrong with it.
 
+-- A UUIDv7 (RFC 9562, section 5.7) for rows that one statement makes by the thousand: like the ids made by the programs they are
+-- roughly ordered by time, which keeps inserts on the right-hand edge of an index.
+create function uuid_v7() returns uuid language sql volatile as $$
+    select encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),
+            52, 1), 53, 1), 'hex')::uuid
+$$;
+
 -- Assets: hosts, images, repositories. Up to some 100,000 a tenant.
 create table assets (
     tenant_id     uuid not null references tenants (id),
@@ -18,6 +28,7 @@ create table assets (
                   check (risk_zone in ('dev', 'staging', 'production', 'dmz', 'internal', 'restricted')),
     tags          text[] not null default '{}',
     first_seen_at timestamptz not null default now(),
+    -- When the inventory was handed in that its packages are from; an older one that is read later changes nothing.
     last_seen_at  timestamptz not null default now(),
     -- When findings were last compared with what is known; what is open then was confirmed then.
     correlated_at timestamptz,
@@ -51,8 +62,11 @@ grant select, insert, update on inventory_submissions to plimsoll_app;
 -- Distinct packages over the whole estate: eight million installations are some hundred thousand of these. Names and versions of packages are
 -- public knowledge, but which of them a tenant has is not: this table is reached through asset_packages only.
 -- `judged_*` is what advisories speak of: the source package on Debian, Ubuntu and Alpine.
+-- `identity` is the SHA-256 of all that the row says of the package: a name and a version may each be a thousand bytes long, more than an
+-- index entry holds, and no tenant's words (a purl) may end up in another's row.
 create table package_versions (
     id             bigint generated always as identity primary key,
+    identity       bytea not null constraint package_versions_identity_key unique check (length(identity) = 32),
     platform       text not null,
     name           text not null,
     version        text not null,
@@ -60,8 +74,7 @@ create table package_versions (
     judged_name    text not null,
     judged_version text not null,
     judged_key     bytea,
-    purl           text,
-    constraint package_versions_key unique (platform, name, version, architecture, judged_name, judged_version)
+    purl           text
 );
 create index package_versions_judged_idx on package_versions (platform, judged_name);
 grant select, insert on package_versions to plimsoll_app;
@@ -81,11 +94,14 @@ call protect_tenant_rows('asset_packages');
 grant select, insert, delete on asset_packages to plimsoll_app;
 
 -- Findings: one vulnerability on one package (by name, so that an upgrade which is still affected keeps its history) of one asset.
+-- The name is the one that advisories speak of; which of its binary packages are installed is in the evidence. `ecosystem` is the platform
+-- without its release (`Debian`, `npm`): one name may be a package of several, and an upgrade of the system does not make it another.
 -- Millions of rows: lists use the score index. An unchanged finding is never rewritten; when an open one was last confirmed is the asset's correlated_at.
 create table findings (
     tenant_id          uuid not null,
     id                 uuid primary key,
     asset_id           uuid not null,
+    ecosystem          text not null,
     package_name       text not null,
     vulnerability      text not null,
     package_version_id bigint not null references package_versions (id),
@@ -112,12 +128,14 @@ create table findings (
     constraint findings_tenant_id_id_key unique (tenant_id, id),
     constraint findings_resolved_has_time check ((status = 'resolved') = (resolved_at is not null)),
     constraint findings_accepted_has_note check (status <> 'accepted_risk' or status_note is not null),
-    constraint findings_identity_key unique (asset_id, package_name, vulnerability),
+    constraint findings_identity_key unique (asset_id, ecosystem, package_name, vulnerability),
     constraint findings_asset_fkey foreign key (tenant_id, asset_id) references assets (tenant_id, id) on delete cascade
 );
 create index findings_score_idx on findings (tenant_id, composite_score desc, id);
 create index findings_vulnerability_idx on findings (tenant_id, vulnerability);
 create index findings_asset_idx on findings (tenant_id, asset_id, composite_score desc);
+-- For the foreign key: an advisory that its source takes out must not look through all findings.
+create index findings_advisory_idx on findings (advisory_id);
 call protect_tenant_rows('findings');
 grant select, insert, update, delete on findings to plimsoll_app;
 

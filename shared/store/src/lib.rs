@@ -13,13 +13,17 @@ pub mod error;
 pub mod findings;
 pub mod idempotency;
 pub mod jobs;
+pub mod knowledge;
 pub mod migrate;
 pub mod purge;
 pub mod reports;
+pub mod scan_runs;
+pub mod sources;
 pub mod sql;
 pub mod users;
 pub mod webhooks;
 
+mod copy;
 mod paging;
 
 pub use db::{AppDb, SystemDb, TenantTx};

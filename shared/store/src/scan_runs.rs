@@ -1,0 +1,298 @@
+//! Runs: what a crawl, an ingestion or a correlation did, with its counts.
+//!
+//! A run is written twice: as `running` when an attempt starts, in a transaction of its own so that it can be seen, and with its
+//! counts in the transaction of the result.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    id::{JobId, ScanRunId, TenantId},
+    page::{Direction, Page, PageRequest},
+};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use crate::{db::TenantTx, error::Result, sql::Conditions};
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunType {
+    SourceCrawl,
+    Inventory,
+    Correlation,
+}
+
+impl RunType {
+    /// The word kept in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SourceCrawl => "source_crawl",
+            Self::Inventory => "inventory",
+            Self::Correlation => "correlation",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Success,
+    /// The source has nothing new.
+    Unchanged,
+    Failed,
+    /// The content was refused as a whole because it looks wrong.
+    Quarantined,
+}
+
+impl Status {
+    /// The word kept in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// What became of records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Records looked at.
+    pub processed: i64,
+    pub created: i64,
+    pub updated: i64,
+    pub removed: i64,
+    pub unchanged: i64,
+    pub rejected: i64,
+}
+
+impl Counts {
+    /// True when something is not as it was before.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        self.created + self.updated + self.removed > 0
+    }
+}
+
+/// A run that starts.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRun<'a> {
+    /// None: a crawl of shared knowledge.
+    pub tenant: Option<TenantId>,
+    pub job: JobId,
+    pub run_type: RunType,
+    pub source_slug: Option<&'a str>,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone)]
+pub struct Finish<'a> {
+    pub status: Status,
+    pub counts: Counts,
+    pub bytes_read: i64,
+    pub provenance: serde_json::Value,
+    pub error: Option<&'a str>,
+}
+
+impl Finish<'_> {
+    /// A run that did what it was for.
+    #[must_use]
+    pub fn success(counts: Counts) -> Self {
+        Self {
+            status: Status::Success,
+            counts,
+            bytes_read: 0,
+            provenance: serde_json::json!({}),
+            error: None,
+        }
+    }
+}
+
+/// Records a run of `new.job`. Runs that an earlier attempt left behind when it was cut short are closed as failed.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn begin(connection: &mut PgConnection, new: &NewRun<'_>) -> Result<ScanRunId> {
+    let id = ScanRunId::new();
+    sqlx::query(
+        "update scan_runs set status = 'failed', completed_at = now(), error = 'interrupted'
+          where tenant_id is not distinct from $1 and job_id = $2 and status = 'running'",
+    )
+    .bind(new.tenant.map(|tenant| tenant.0))
+    .bind(new.job.0)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "insert into scan_runs (id, tenant_id, job_id, run_type, source_slug, status)
+         values ($1, $2, $3, $4, $5, 'running')",
+    )
+    .bind(id.0)
+    .bind(new.tenant.map(|tenant| tenant.0))
+    .bind(new.job.0)
+    .bind(new.run_type.as_str())
+    .bind(new.source_slug)
+    .execute(connection)
+    .await?;
+    Ok(id)
+}
+
+/// Records the end of run `id`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn finish(connection: &mut PgConnection, id: ScanRunId, end: &Finish<'_>) -> Result<()> {
+    sqlx::query(
+        "update scan_runs
+            set status = $2, completed_at = clock_timestamp(), records_processed = $3, records_created = $4,
+                records_updated = $5, records_removed = $6, records_unchanged = $7, records_rejected = $8,
+                bytes_read = $9, provenance = $10, error = $11
+          where id = $1",
+    )
+    .bind(id.0)
+    .bind(end.status.as_str())
+    .bind(end.counts.processed)
+    .bind(end.counts.created)
+    .bind(end.counts.updated)
+    .bind(end.counts.removed)
+    .bind(end.counts.unchanged)
+    .bind(end.counts.rejected)
+    .bind(end.bytes_read)
+    .bind(&end.provenance)
+    .bind(end.error)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A run as it stands.
+#[derive(Debug, Clone, FromRow)]
+pub struct ScanRun {
+    pub id: Uuid,
+    pub job_id: Option<Uuid>,
+    pub run_type: String,
+    pub source_slug: Option<String>,
+    pub status: String,
+    pub started_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+    pub records_processed: i64,
+    pub records_created: i64,
+    pub records_updated: i64,
+    pub records_removed: i64,
+    pub records_unchanged: i64,
+    pub records_rejected: i64,
+    pub bytes_read: i64,
+    pub provenance: serde_json::Value,
+    pub error: Option<String>,
+}
+
+/// Which runs are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub run_type: Option<String>,
+    pub source_slug: Option<String>,
+    pub status: Option<String>,
+    /// Started at this time or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Started before this time.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// What runs can be sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    StartedAt,
+    CompletedAt,
+    Status,
+    SourceSlug,
+    RunType,
+    RecordsProcessed,
+}
+
+impl Sort {
+    fn column(self) -> &'static str {
+        match self {
+            Self::StartedAt => "started_at",
+            Self::CompletedAt => "completed_at",
+            Self::Status => "status",
+            Self::SourceSlug => "source_slug",
+            Self::RunType => "run_type",
+            Self::RecordsProcessed => "records_processed",
+        }
+    }
+}
+
+macro_rules! select {
+    ($conditions:literal) => {
+        concat!(
+            "select id, job_id, run_type, source_slug, status, started_at, completed_at, records_processed,
+                    records_created, records_updated, records_removed, records_unchanged, records_rejected,
+                    bytes_read, provenance, error
+               from scan_runs",
+            $conditions
+        )
+    };
+}
+
+/// A page of the tenant's runs and of the crawls that all tenants share.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn list(
+    tx: &mut TenantTx,
+    filter: &Filter,
+    sort: Sort,
+    direction: Direction,
+    page: PageRequest,
+) -> Result<Page<ScanRun>> {
+    let tenant = tx.tenant();
+    let total: i64 = wanted("select count(*) from scan_runs", tenant, filter)
+        .query
+        .build_query_scalar()
+        .fetch_one(&mut **tx)
+        .await?;
+    let runs = wanted(select!(""), tenant, filter);
+    let items = runs.page(sort.column(), direction, "id", page).build_query_as().fetch_all(&mut **tx).await?;
+    Ok(Page::new(items, total, page))
+}
+
+fn wanted(select: &'static str, tenant: TenantId, filter: &Filter) -> Conditions {
+    let mut conditions = Conditions::after(select);
+    conditions.also().push("(tenant_id is null or tenant_id = ").push_bind(tenant.0).push(")");
+    let equal = |query: &mut QueryBuilder<Postgres>, column: &'static str, value: &str| {
+        query.push(column).push(" = ").push_bind(value.to_owned());
+    };
+    if let Some(run_type) = &filter.run_type {
+        equal(conditions.also(), "run_type", run_type);
+    }
+    if let Some(source_slug) = &filter.source_slug {
+        equal(conditions.also(), "source_slug", source_slug);
+    }
+    if let Some(status) = &filter.status {
+        equal(conditions.also(), "status", status);
+    }
+    if let Some(from) = filter.from {
+        conditions.also().push("started_at >= ").push_bind(from);
+    }
+    if let Some(until) = filter.until {
+        conditions.also().push("started_at < ").push_bind(until);
+    }
+    conditions
+}
+
+/// One run, the tenant's own or a crawl that all tenants share.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when there is none that this tenant may see.
+pub async fn find(tx: &mut TenantTx, id: ScanRunId) -> Result<ScanRun> {
+    let tenant = tx.tenant();
+    let run = sqlx::query_as(select!(" where id = $1 and (tenant_id is null or tenant_id = $2)"))
+        .bind(id.0)
+        .bind(tenant.0)
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(run)
+}
