@@ -132,7 +132,7 @@ pub struct Section {
     #[serde(default)]
     pub blocks: Vec<Block>,
     #[serde(default)]
-    pub sections: Vec<Section>,
+    pub sections: Vec<Self>,
 }
 
 /// How the pages of a section lie. Only top-level sections are turned; it helps tables of eight columns and more.

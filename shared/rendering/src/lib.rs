@@ -1,0 +1,80 @@
+//! Turn a [`Document`] into a file: PDF, CSV, JSON or Markdown.
+//!
+//! Pure: the same document gives the same bytes, on any machine and at any time. Filling the document is the
+//! business of `reports`, storing and sending the file that of the worker. Typst lives here and nowhere else.
+//! It has no limit on time or memory of its own: whoever renders on behalf of others runs this in a process that
+//! can be stopped. Start at [`render`].
+
+mod fonts;
+mod markdown;
+mod pdf;
+mod prepare;
+mod sanitise;
+mod table_csv;
+mod templates;
+
+use std::path::PathBuf;
+
+use domain::document::{Document, DocumentError, Format};
+
+/// The formats that [`render`] can produce now.
+pub const FORMATS: [Format; 4] = [Format::Pdf, Format::Csv, Format::Json, Format::Markdown];
+
+/// Settings that change the file but not what it says.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Read the templates from this folder at every call instead of using the built-in ones. For editing them.
+    pub template_dir: Option<PathBuf>,
+    /// Begin CSV with a byte order mark, without which Excel takes UTF-8 for the local code page.
+    pub csv_bom: bool,
+}
+
+/// A finished file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    pub bytes: Vec<u8>,
+    /// For the `Content-Type` header.
+    pub media_type: &'static str,
+    /// For the file's name, without the dot.
+    pub extension: &'static str,
+    /// For formats that have pages.
+    pub page_count: Option<u32>,
+}
+
+impl Rendered {
+    fn new(format: Format, bytes: Vec<u8>) -> Self {
+        Self { bytes, media_type: format.media_type(), extension: format.extension(), page_count: None }
+    }
+}
+
+/// Why there is no file.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    #[error("report type `{report}` has no `{format}` output")]
+    UnsupportedFormat { report: String, format: Format },
+    #[error("template `{template}`{}: {message}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    Template { template: String, line: Option<usize>, message: String },
+    #[error("template file `{}` cannot be read", path.display())]
+    TemplateFile { path: PathBuf, source: std::io::Error },
+    #[error("the document contradicts itself")]
+    Document(#[from] DocumentError),
+    #[error("the document cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("the table cannot be written as CSV")]
+    Csv(#[from] csv::Error),
+}
+
+/// Render a document in one format. Takes CPU time in proportion to the document (PDF: about 50 ms a page in a
+/// debug build): keep it off the threads that serve requests.
+pub fn render(document: &Document, format: Format, options: &Options) -> Result<Rendered, RenderError> {
+    document.check()?;
+    match format {
+        Format::Pdf => pdf::render(document, options),
+        Format::Csv => table_csv::render(document, options),
+        Format::Json => Ok(Rendered::new(format, serde_json::to_vec_pretty(document)?)),
+        Format::Markdown => Ok(Rendered::new(format, markdown::render(document).into_bytes())),
+        Format::Html | Format::Docx | Format::Xlsx => {
+            Err(RenderError::UnsupportedFormat { report: document.report_type.clone(), format })
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! CSV: the document's main table, one record per row, safe to open in a spreadsheet (RFC 4180, ASVS 1.2.10).
+
+use csv::{QuoteStyle, Terminator, WriterBuilder};
+use domain::document::{Cell, Document, Format, Link, Status};
+
+use crate::{Options, RenderError, Rendered};
+
+pub(crate) fn render(document: &Document, options: &Options) -> Result<Rendered, RenderError> {
+    let table = document.main_table().ok_or_else(|| RenderError::UnsupportedFormat {
+        report: document.report_type.clone(),
+        format: Format::Csv,
+    })?;
+    let mut bytes = if options.csv_bom { "\u{feff}".as_bytes().to_vec() } else { Vec::new() };
+    let mut writer = WriterBuilder::new()
+        .terminator(Terminator::CRLF)
+        .quote_style(QuoteStyle::Necessary)
+        .from_writer(&mut bytes);
+    writer.write_record(table.columns.iter().map(|column| inert(&column.title)))?;
+    for row in &table.rows {
+        writer.write_record(row.iter().map(field))?;
+    }
+    writer.flush().map_err(csv::Error::from)?;
+    drop(writer);
+    Ok(Rendered::new(Format::Csv, bytes))
+}
+
+fn field(cell: &Cell) -> String {
+    match cell {
+        Cell::Empty => String::new(),
+        Cell::Text(text) | Cell::Identifier(text) => inert(text),
+        Cell::Number(number) => number.to_string(),
+        Cell::Date(date) => date.to_string(),
+        Cell::Severity(severity) => severity.to_string(),
+        Cell::Status(Status { label, tone: _ }) => inert(label),
+        Cell::Link(Link { text, url }) => inert(if text.is_empty() { url } else { text }),
+    }
+}
+
+/// Spreadsheets run a cell that begins like a formula, even after blanks; a leading apostrophe makes it text. The
+/// full-width signs count too: some input methods and locales treat them alike.
+fn inert(text: &str) -> String {
+    let text = text.replace('\0', "\u{2400}");
+    let first = text.trim_start_matches([' ', '\u{a0}', '\u{feff}', '\u{200b}']).chars().next();
+    let dangerous = matches!(
+        first,
+        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\u{2400}' | '＝' | '＋' | '－' | '＠')
+    );
+    if dangerous { format!("'{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_begins_like_a_formula_is_defused() {
+        for text in [
+            "=cmd|'/c calc'!A0",
+            "+1+1",
+            "-2+3",
+            "@SUM(1)",
+            "\t=1",
+            "\r=1",
+            "\0=1",
+            " =1",
+            "\u{feff}=1",
+            "＝1",
+        ] {
+            assert!(inert(text).starts_with('\''), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ordinary_text_and_negative_numbers_are_written_as_they_are() {
+        assert_eq!(inert("openssl"), "openssl");
+        assert_eq!(inert("a=b"), "a=b");
+        assert_eq!(field(&Cell::number(-2.5)), "-2.5");
+    }
+}

@@ -1,0 +1,405 @@
+//! The samples and a corpus of hostile strings through every format that exists now.
+
+#![expect(clippy::print_stderr, reason = "a skipped check says why")]
+
+use std::{path::Path, process::Command};
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Severity,
+    document::{
+        Block, Cell, Column, ColumnKind, Cover, Document, FindingCard, Fix, Format, Inline, Link, Paragraph,
+        SCHEMA_VERSION, Section, Table,
+    },
+};
+use rendering::{Options, RenderError, Rendered, render};
+
+fn sample(report_type: &str) -> Document {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../templates/samples/{report_type}.json"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn rendered(document: &Document, format: Format) -> Rendered {
+    render(document, format, &Options::default()).unwrap_or_else(|error| panic!("{format}: {error:#?}"))
+}
+
+fn text_of(rendered: &Rendered) -> String {
+    String::from_utf8(rendered.bytes.clone()).unwrap()
+}
+
+/// Strings that have broken somebody's report before.
+fn hostile() -> Vec<String> {
+    let mut strings: Vec<String> = [
+        "=cmd|'/c calc'!A0",
+        "+1+1",
+        "-2+3",
+        "@SUM(1)",
+        "\t=1",
+        "\r=1",
+        "a\0b",
+        "\"\r\nBcc:x@y",
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "{{7*7}}",
+        "${7*7}",
+        "#eval(\"1\")",
+        "#read(\"/etc/passwd\")",
+        "]#panic()",
+        "$ x $",
+        "abc\u{202e}fdp.exe",
+        "zero\u{200b}width\u{feff}",
+        "\u{1f600} \u{1f9e8}",
+        "日本語のパッケージ",
+        "]]>",
+        "&#0;",
+        "%n%s",
+        "\u{1b}[2J",
+        "../../x",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "שלום-עולם",
+        "\u{e000}\u{fffe}\u{10ffff}",
+        "",
+        "   ",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    strings.push("w".repeat(10_000));
+    strings.push(format!("CVE-2024-{}", "1".repeat(300)));
+    strings.push(format!("a{}", "\u{0301}".repeat(500)));
+    strings.push("W".repeat(200));
+    strings.push("line\n".repeat(2_000));
+    strings
+}
+
+fn document(report_type: &str, sections: Vec<Section>) -> Document {
+    Document {
+        schema_version: SCHEMA_VERSION,
+        report_type: report_type.to_owned(),
+        language: "en".to_owned(),
+        cover: Cover {
+            title: "Corpus".to_owned(),
+            subtitle: None,
+            organization: "Example".to_owned(),
+            period: None,
+            classification: None,
+            prepared_for: None,
+            prepared_by: None,
+            document_number: "R-1".to_owned(),
+            version: None,
+            generated_at: DateTime::<Utc>::UNIX_EPOCH,
+        },
+        key_figures: vec![],
+        sections,
+        primary_table: None,
+    }
+}
+
+fn section(heading: &str, blocks: Vec<Block>) -> Section {
+    Section {
+        id: heading.to_owned(),
+        heading: heading.to_owned(),
+        orientation: Default::default(),
+        blocks,
+        sections: vec![],
+    }
+}
+
+fn card(text: &str) -> FindingCard {
+    FindingCard {
+        title: text.to_owned(),
+        severity: Severity::High,
+        score: None,
+        vulnerability_id: text.to_owned(),
+        marks: vec![],
+        package: Some(text.to_owned()),
+        installed: Some(text.to_owned()),
+        fix: Fix::Version(text.to_owned()),
+        description: text.to_owned(),
+        facts: vec![],
+        affected: vec![],
+        affected_total: 0,
+        evidence: vec![text.to_owned()],
+        remediation: Some(text.to_owned()),
+        references: vec![Link { text: text.to_owned(), url: text.to_owned() }],
+    }
+}
+
+/// Each hostile string as table cell, paragraph and heading, and in every field of a card.
+fn hostile_document() -> Document {
+    let table = Table {
+        id: "names".to_owned(),
+        caption: Some("#eval(\"caption\")".to_owned()),
+        columns: vec![
+            Column::new("=Name", ColumnKind::Identifier),
+            Column::new("Narrow", ColumnKind::Identifier).width(4),
+            Column::new("Number", ColumnKind::Number { decimals: 0 }),
+        ],
+        rows: hostile()
+            .into_iter()
+            .map(|text| vec![Cell::identifier(&text), Cell::identifier(text), Cell::number(-1.0)])
+            .collect(),
+        truncated: None,
+    };
+    let paragraph = |text: &String| {
+        Block::Paragraph(Paragraph { content: vec![Inline::Text(text.clone()), Inline::Code(text.clone())] })
+    };
+    let mut sections = vec![section("Names", vec![Block::Table(table)])];
+    sections.push(section("Prose", hostile().iter().map(paragraph).collect()));
+    sections.push(section("Cards", hostile().iter().map(|text| Block::FindingCard(card(text))).collect()));
+    sections.extend(hostile().iter().map(|text| section(text, vec![])));
+    document("technical", sections)
+}
+
+/// Run a program on a file; none when it is not installed.
+fn run(program: &str, arguments: &[&str], bytes: &[u8]) -> Option<(bool, String)> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    let arguments = arguments
+        .iter()
+        .map(|argument| if *argument == "FILE" { file.path().as_os_str() } else { argument.as_ref() });
+    match Command::new(program).args(arguments).output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned()
+                + &String::from_utf8_lossy(&output.stderr);
+            Some((output.status.success(), text))
+        }
+        Err(_) => {
+            eprintln!("skipped: `{program}` is not installed");
+            None
+        }
+    }
+}
+
+/// The words of a PDF, without page layout and break opportunities.
+fn words_of(pdf: &Rendered) -> Option<String> {
+    let (_, text) = run("pdftotext", &["-raw", "FILE", "-"], &pdf.bytes)?;
+    Some(text.replace('\u{200b}', "").split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn both_samples_become_pdf_files_that_qpdf_finds_sound() {
+    for report_type in ["executive_summary", "technical"] {
+        let pdf = rendered(&sample(report_type), Format::Pdf);
+        assert!(pdf.bytes.starts_with(b"%PDF-1.7"));
+        assert!(pdf.page_count >= Some(3), "{:?}", pdf.page_count);
+        if let Some((sound, report)) = run("qpdf", &["--check", "FILE"], &pdf.bytes) {
+            assert!(sound, "{report}");
+        }
+        if let Some(words) = words_of(&pdf) {
+            assert!(words.contains("Northwind Water & Power"), "{words}");
+            assert!(words.contains(&format!("Page 2 of {}", pdf.page_count.unwrap())), "{words}");
+        }
+    }
+}
+
+#[test]
+fn the_same_document_gives_the_same_bytes_in_every_format() {
+    for format in rendering::FORMATS {
+        let document = sample("technical");
+        assert!(rendered(&document, format) == rendered(&document, format), "{format}");
+    }
+}
+
+#[test]
+fn hostile_strings_stand_in_the_pdf_as_literal_text() {
+    let pdf = rendered(&hostile_document(), Format::Pdf);
+    if let Some((sound, report)) = run("qpdf", &["--check", "FILE"], &pdf.bytes) {
+        assert!(sound, "{report}");
+    }
+    let Some(words) = words_of(&pdf) else { return };
+    for text in [
+        "=cmd|'/c calc'!A0",
+        "@SUM(1)",
+        "<script>alert(1)</script>",
+        "{{7*7}}",
+        "${7*7}",
+        "#eval(\"1\")",
+        "#read(\"/etc/passwd\")",
+        "]#panic()",
+        "$ x $",
+        "abc⟨U+202E⟩fdp.exe",
+        "zero⟨U+200B⟩width⟨U+FEFF⟩",
+        "a⟨U+0000⟩b",
+        "⟨U+001B⟩[2J",
+        "⟨U+65E5 U+672C U+8A9E",
+        "&#0;",
+        "%n%s",
+        "#eval(\"caption\")",
+        "[9760 more characters]",
+    ] {
+        assert!(words.contains(text), "{text:?} is not in the text of the PDF");
+    }
+}
+
+#[test]
+fn a_pdf_links_to_web_and_mail_only() {
+    let link = |url: &str| Inline::Link(Link { text: "here".to_owned(), url: url.to_owned() });
+    let urls = ["https://example.org/good", "javascript:alert(1)", "file:///etc/passwd", "//example.org/x"];
+    let content = urls.map(link).to_vec();
+    let pdf = rendered(
+        &document("technical", vec![section("Links", vec![Block::Paragraph(Paragraph { content })])]),
+        Format::Pdf,
+    );
+    let Some((_, objects)) = run("qpdf", &["--qdf", "--object-streams=disable", "FILE", "-"], &pdf.bytes)
+    else {
+        return;
+    };
+    let targets: Vec<&str> = objects.lines().filter(|line| line.contains("/URI (")).collect();
+    assert_eq!(targets.len(), 1, "{targets:?}");
+    assert!(targets[0].contains("https://example.org/good"));
+    assert!(!objects.contains("/JavaScript") && !objects.contains("/Launch"));
+}
+
+#[test]
+fn a_spreadsheet_finds_no_formula_in_the_csv() {
+    let csv = text_of(&rendered(&hostile_document(), Format::Csv));
+    let mut records = csv::ReaderBuilder::new().has_headers(false).from_reader(csv.as_bytes());
+    let mut count = 0;
+    for record in records.records() {
+        for field in &record.unwrap() {
+            let starts_like_a_formula =
+                field.trim_start().starts_with(['=', '+', '-', '@']) || field.starts_with(['\t', '\r']);
+            assert!(!starts_like_a_formula || field.parse::<f64>().is_ok(), "{field:?}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 3 * (hostile().len() + 1));
+}
+
+#[test]
+fn csv_holds_the_main_table_and_begins_with_a_byte_order_mark_on_request() {
+    let plain = text_of(&rendered(&sample("executive_summary"), Format::Csv));
+    assert!(plain.starts_with("Severity,Vulnerability,What it is,"), "{plain}");
+    assert_eq!(plain.lines().count(), 11);
+    let marked =
+        render(&sample("executive_summary"), Format::Csv, &Options { csv_bom: true, ..Options::default() })
+            .unwrap();
+    assert_eq!(text_of(&marked), format!("\u{feff}{plain}"));
+}
+
+#[test]
+fn json_keeps_every_string_as_it_came() {
+    let document = hostile_document();
+    let json = text_of(&rendered(&document, Format::Json));
+    assert!(json.contains("\"schema_version\": 1"));
+    assert_eq!(serde_json::from_str::<Document>(&json).unwrap(), document);
+}
+
+#[test]
+fn markdown_lets_no_markup_through() {
+    let mut document = hostile_document();
+    let whole = text_of(&rendered(&document, Format::Markdown));
+    assert!(!whole.contains("(<javascript") && !whole.contains('\u{202e}'));
+    // Prose and cards hold code, where markup is harmless; names and headings do not.
+    document.sections.retain(|section| !["Prose", "Cards"].contains(&section.id.as_str()));
+    let markdown = text_of(&rendered(&document, Format::Markdown));
+    assert!(markdown.contains("| \\=cmd\\|'/c calc'\\!A0 |"));
+    let unescaped = markdown.replace("\\<", "").replace("<br>", "");
+    assert!(!unescaped.contains('<'));
+}
+
+#[test]
+fn an_empty_document_still_has_a_cover_and_a_page() {
+    for report_type in ["executive_summary", "technical"] {
+        assert_eq!(rendered(&document(report_type, vec![]), Format::Pdf).page_count, Some(2));
+    }
+}
+
+#[test]
+fn a_table_of_two_thousand_rows_repeats_its_header_on_every_page() {
+    let row = |number: u64| {
+        vec![
+            Cell::Severity(Severity::ALL[(number % 6) as usize]),
+            Cell::identifier(format!("package-{number}")),
+            Cell::text("Heap buffer overflow while decoding an image"),
+            Cell::count(number),
+        ]
+    };
+    let table = Table {
+        id: "findings".to_owned(),
+        caption: Some("All findings".to_owned()),
+        columns: vec![
+            Column::new("Severity", ColumnKind::Severity),
+            Column::new("Component", ColumnKind::Identifier),
+            Column::new("What it is", ColumnKind::Text),
+            Column::new("Assets", ColumnKind::Number { decimals: 0 }),
+        ],
+        rows: (0..2_000).map(row).collect(),
+        truncated: None,
+    };
+    let pdf = rendered(
+        &document("executive_summary", vec![section("Findings", vec![Block::Table(table)])]),
+        Format::Pdf,
+    );
+    let pages = pdf.page_count.unwrap();
+    assert!(pages > 30, "{pages}");
+    if let Some(words) = words_of(&pdf) {
+        assert!(words.contains("package-1999"));
+        let headers = words.matches("Severity Component What it is Assets").count();
+        assert!(headers as u32 >= pages - 2, "{headers} headers on {pages} pages");
+    }
+}
+
+#[test]
+fn sections_a_hundred_levels_deep_come_out() {
+    let deep = (1..=100).rev().fold(None, |inner: Option<Section>, depth| {
+        Some(Section { sections: inner.into_iter().collect(), ..section(&format!("Level {depth}"), vec![]) })
+    });
+    let pdf = rendered(&document("technical", deep.into_iter().collect()), Format::Pdf);
+    if let Some(words) = words_of(&pdf) {
+        assert!(words.contains("Level 100"));
+    }
+}
+
+#[test]
+fn a_format_that_does_not_exist_yet_is_refused_by_name() {
+    let error = render(&sample("technical"), Format::Docx, &Options::default()).unwrap_err();
+    assert_eq!(error.to_string(), "report type `technical` has no `docx` output");
+    let error = render(&document("poetry", vec![]), Format::Pdf, &Options::default()).unwrap_err();
+    assert_eq!(error.to_string(), "report type `poetry` has no `pdf` output");
+    let error = render(&document("technical", vec![]), Format::Csv, &Options::default()).unwrap_err();
+    assert_eq!(error.to_string(), "report type `technical` has no `csv` output");
+}
+
+#[test]
+fn a_mistake_in_an_edited_template_is_reported_with_file_and_line() {
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates");
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["lib", "reports"] {
+        std::fs::create_dir(folder.path().join(part)).unwrap();
+        for file in std::fs::read_dir(templates.join(part)).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), folder.path().join(part).join(file.file_name())).unwrap();
+        }
+    }
+    let options = Options { template_dir: Some(folder.path().to_owned()), ..Options::default() };
+    assert!(render(&sample("technical"), Format::Pdf, &options).is_ok());
+
+    std::fs::write(folder.path().join("reports/technical.typ"), "#let a = 1\n\n#missing(a)\n").unwrap();
+    let error = render(&sample("technical"), Format::Pdf, &options).unwrap_err();
+    let RenderError::Template { template, line, message } = &error else { panic!("{error:?}") };
+    assert_eq!((template.as_str(), *line), ("reports/technical.typ", Some(3)));
+    assert!(message.contains("missing"), "{message}");
+}
+
+#[test]
+fn a_template_sees_no_file_but_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates");
+    for part in ["lib", "reports"] {
+        std::fs::create_dir(folder.path().join(part)).unwrap();
+        for file in std::fs::read_dir(templates.join(part)).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), folder.path().join(part).join(file.file_name())).unwrap();
+        }
+    }
+    std::fs::write(folder.path().join("secret.txt"), "secret").unwrap();
+    let options = Options { template_dir: Some(folder.path().to_owned()), ..Options::default() };
+    for source in ["#read(\"/etc/passwd\")", "#read(\"/secret.txt\")", "#import \"@preview/cetz:0.3.4\": *"] {
+        std::fs::write(folder.path().join("reports/technical.typ"), source).unwrap();
+        assert!(
+            matches!(render(&sample("technical"), Format::Pdf, &options), Err(RenderError::Template { .. })),
+            "{source}"
+        );
+    }
+}
