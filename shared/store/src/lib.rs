@@ -4,14 +4,17 @@
 //! knowledge or over all tenants take a plain connection of the [`SystemDb`]. Rules live elsewhere: in `domain` and the engines.
 //! Start at [`db`].
 
+pub mod assets;
 pub mod auth;
 pub mod blob;
+pub mod correlate;
 pub mod cves;
 pub mod db;
 pub mod deliveries;
 pub mod error;
 pub mod findings;
 pub mod idempotency;
+pub mod inventory;
 pub mod jobs;
 pub mod knowledge;
 pub mod migrate;

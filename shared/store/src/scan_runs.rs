@@ -112,7 +112,8 @@ impl Finish<'_> {
     }
 }
 
-/// Records a run of `new.job`. Runs that an earlier attempt left behind when it was cut short are closed as failed.
+/// Records a run of `new.job`. Runs that were left behind by an attempt that was cut short, at this job or at one that is not running
+/// any more, are closed as failed.
 ///
 /// # Errors
 /// When the database refuses.
@@ -120,7 +121,9 @@ pub async fn begin(connection: &mut PgConnection, new: &NewRun<'_>) -> Result<Sc
     let id = ScanRunId::new();
     sqlx::query(
         "update scan_runs set status = 'failed', completed_at = now(), error = 'interrupted'
-          where tenant_id is not distinct from $1 and job_id = $2 and status = 'running'",
+          where tenant_id is not distinct from $1 and status = 'running'
+            and (job_id = $2
+                 or not exists (select from jobs where jobs.id = scan_runs.job_id and jobs.state = 'running'))",
     )
     .bind(new.tenant.map(|tenant| tenant.0))
     .bind(new.job.0)
@@ -138,6 +141,15 @@ pub async fn begin(connection: &mut PgConnection, new: &NewRun<'_>) -> Result<Sc
     .execute(connection)
     .await?;
     Ok(id)
+}
+
+/// Records that run `id` came to nothing, and why.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn fail(connection: &mut PgConnection, id: ScanRunId, why: &str) -> Result<()> {
+    let end = Finish { status: Status::Failed, error: Some(why), ..Finish::success(Counts::default()) };
+    finish(connection, id, &end).await
 }
 
 /// Records the end of run `id`.

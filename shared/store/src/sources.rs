@@ -291,9 +291,10 @@ pub async fn ensure(connection: &mut PgConnection, sources: &[SourceSpec]) -> Re
     Ok(added.rows_affected())
 }
 
-/// Has the sources of a snapshot read from `folder`, a `file:` URL that ends in a slash, and turns all others off: for a machine
-/// without a network. What comes from another place than before may hold less, so that a small snapshot is not taken for a feed
-/// that shrank.
+/// Has the sources of a snapshot read from `folder`, a `file:` URL that ends in a slash, and turns all others off.
+///
+/// For a machine without a network. What comes from another place than before may hold less, so that a small snapshot is not taken
+/// for a feed that shrank.
 ///
 /// # Errors
 /// When the database refuses.
