@@ -40,8 +40,17 @@ impl Failure {
 /// The whole chain of causes on one line.
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:#}", self.error)
+        formatter.write_str(&chain(&self.error))
     }
+}
+
+/// An error and its causes on one line. A cause that its effect has quoted already is left out.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| match cause.to_string() {
+        cause if said.is_empty() => cause,
+        cause if said.contains(&cause) => said,
+        cause => format!("{said}: {cause}"),
+    })
 }
 
 impl From<anyhow::Error> for Failure {
@@ -80,5 +89,16 @@ impl From<embedded::Error> for Failure {
             E::Io { .. } => Exit::Failure,
         };
         Self::new(exit, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("no route").context("cannot connect: no route").context("cannot migrate");
+        assert_eq!(chain(&error), "cannot migrate: cannot connect: no route");
     }
 }

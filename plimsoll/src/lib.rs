@@ -6,4 +6,5 @@
 pub mod commands;
 pub mod embedded;
 pub mod exit;
+mod installation;
 mod terminal;

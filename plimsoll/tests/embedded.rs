@@ -18,20 +18,20 @@ use tempfile::TempDir;
 async fn both_servers_answer_and_their_data_survives_a_restart() {
     let home = folder();
     let running = start(&home).await;
-    let mut postgres = connect(&running.owner_url).await;
+    let mut postgres = connect(&running.addresses.owner_url).await;
     run(&mut postgres, "create table kept (word text)").await;
     run(&mut postgres, "insert into kept values ('here')").await;
     drop(postgres);
-    redis_set(&running.redis_url, "here").await;
+    redis_set(&running.addresses.redis_url, "here").await;
     running.stop().await;
     assert!(processes_in(home.path()).is_empty(), "nothing runs on after a clean stop");
 
     let running = start(&home).await;
-    let mut postgres = connect(&running.owner_url).await;
+    let mut postgres = connect(&running.addresses.owner_url).await;
     let word: String =
         sqlx::query_scalar("select word from kept").fetch_one(&mut postgres).await.expect("the table");
     assert_eq!(word, "here");
-    assert_eq!(redis_get(&running.redis_url).await.as_deref(), Some("here"));
+    assert_eq!(redis_get(&running.addresses.redis_url).await.as_deref(), Some("here"));
     running.stop().await;
 }
 
@@ -39,7 +39,7 @@ async fn both_servers_answer_and_their_data_survives_a_restart() {
 async fn a_commit_is_durable_and_keys_are_never_evicted() {
     let home = folder();
     let running = start(&home).await;
-    let mut postgres = connect(&running.owner_url).await;
+    let mut postgres = connect(&running.addresses.owner_url).await;
     for setting in ["fsync", "synchronous_commit", "full_page_writes", "data_checksums"] {
         let value: String = sqlx::query_scalar("select current_setting($1)")
             .bind(setting)
@@ -48,8 +48,8 @@ async fn a_commit_is_durable_and_keys_are_never_evicted() {
             .expect("a setting");
         assert_eq!(value, "on", "{setting}");
     }
-    let client =
-        redis::Client::open(format!("{}?protocol=resp3", running.redis_url)).expect("a Redis address");
+    let client = redis::Client::open(format!("{}?protocol=resp3", running.addresses.redis_url))
+        .expect("a Redis address");
     let mut redis = client.get_multiplexed_async_connection().await.expect("Redis answers");
     for (setting, expected) in [("appendonly", "yes"), ("maxmemory-policy", "noeviction"), ("port", "0")] {
         let (_, value): (String, String) = redis::cmd("CONFIG")
@@ -85,13 +85,15 @@ async fn no_server_runs_as_root_and_nobody_else_can_reach_the_sockets() {
 async fn a_killed_server_is_started_again() {
     let home = folder();
     let running = start(&home).await;
-    redis_set(&running.redis_url, "kept").await;
+    redis_set(&running.addresses.redis_url, "kept").await;
     for process in top_processes_in(home.path()) {
         rustix::process::kill_process(process, Signal::KILL).expect("our own process");
     }
-    within(Duration::from_secs(20), async || answers(&running.owner_url).await).await;
-    within(Duration::from_secs(20), async || redis_get(&running.redis_url).await.as_deref() == Some("kept"))
-        .await;
+    within(Duration::from_secs(20), async || answers(&running.addresses.owner_url).await).await;
+    within(Duration::from_secs(20), async || {
+        redis_get(&running.addresses.redis_url).await.as_deref() == Some("kept")
+    })
+    .await;
     running.stop().await;
     assert!(processes_in(home.path()).is_empty());
 }
@@ -123,7 +125,7 @@ async fn servers_left_behind_by_a_killed_parent_are_found_and_replaced() {
         now.iter().all(|process| !left.contains(process)),
         "the old servers have ended: {left:?} {now:?}"
     );
-    let mut postgres = connect(&running.owner_url).await;
+    let mut postgres = connect(&running.addresses.owner_url).await;
     run(&mut postgres, "select from kept").await;
     running.stop().await;
 }
@@ -177,13 +179,13 @@ async fn a_path_too_long_for_a_socket_address_works_too() {
     std::fs::create_dir(&home).expect("a writable folder");
     open_to_all(outer.path());
     let first = embedded::start(&Settings::for_tests(&home)).await.expect("services start");
-    assert!(answers(&first.owner_url).await);
-    let address = first.owner_url.clone();
-    assert_eq!(embedded::find_running(&home), Some((first.owner_url.clone(), first.redis_url.clone())));
+    assert!(answers(&first.addresses.owner_url).await);
+    let address = first.addresses.owner_url.clone();
+    assert_eq!(embedded::find_running(&home), Some(first.addresses.clone()));
     first.stop().await;
     assert_eq!(embedded::find_running(&home), None);
     let second = embedded::start(&Settings::for_tests(&home)).await.expect("services start");
-    assert_eq!(second.owner_url, address, "the short directory is remembered");
+    assert_eq!(second.addresses.owner_url, address, "the short directory is remembered");
     second.stop().await;
     let sockets = std::fs::read_to_string(home.join("run/socket-directory")).expect("a note");
     std::fs::remove_dir_all(sockets).expect("our own directory");

@@ -2,6 +2,10 @@
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes are [`Exit`]'s.
 
+mod agent;
+mod check_config;
+mod doctor;
+mod migrate;
 mod services;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +15,7 @@ use clap::{Parser, Subcommand};
 use runtime::config::Config;
 
 use crate::exit::{Exit, Failure};
-use crate::terminal;
+use crate::{installation, terminal};
 
 #[derive(Debug, Parser)]
 #[command(name = "plimsoll", version, about, propagate_version = true, after_help = AFTER_HELP)]
@@ -28,6 +32,10 @@ Exit codes: 0 done, 1 failed, 2 usage, 69 something needed is unavailable, 70 in
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Migrate(migrate::Arguments),
+    CheckConfig(check_config::Arguments),
+    Doctor(doctor::Arguments),
+    Agent(agent::Arguments),
     Services(services::Arguments),
 }
 
@@ -47,14 +55,23 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Services(arguments) => with_runtime(async |config| services::run(&config, &arguments).await),
+        Command::Migrate(arguments) => with_settings(async |config| migrate::run(config, &arguments).await),
+        Command::CheckConfig(arguments) => with_settings(async |_| check_config::run(&arguments)),
+        Command::Doctor(arguments) => with_settings(async |config| doctor::run(config, &arguments).await),
+        Command::Agent(arguments) => block_on(agent::run(&arguments)),
+        Command::Services(arguments) => {
+            with_settings(async |config| services::run(&config, &arguments).await)
+        }
     }
 }
 
-/// Read the settings, start logging, and run `command` on the async runtime.
-fn with_runtime(command: impl AsyncFnOnce(Config) -> Result<(), Failure>) -> Result<(), Failure> {
-    let config = Config::from_env()?;
+/// Read the settings, start logging, and run `command`.
+fn with_settings(command: impl AsyncFnOnce(Config) -> Result<(), Failure>) -> Result<(), Failure> {
+    let config = installation::settings()?;
     runtime::telemetry::init(&config).map_err(|error| Failure::new(Exit::Config, error))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(command(config))
+    block_on(command(config))
+}
+
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
 }

@@ -23,8 +23,8 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<(), Fa
     let settings =
         embedded::Settings { durable: !arguments.no_fsync, ..embedded::Settings::new(&config.home) };
     let running = embedded::start(&settings).await?;
-    terminal::result(format_args!("DATABASE_URL='{}'", running.owner_url));
-    terminal::result(format_args!("REDIS_URL='{}'", running.redis_url));
+    terminal::result(format_args!("DATABASE_URL='{}'", running.addresses.owner_url));
+    terminal::result(format_args!("REDIS_URL='{}'", running.addresses.redis_url));
     stop.cancelled().await;
     running.stop().await;
     Ok(())

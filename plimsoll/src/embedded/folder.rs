@@ -217,6 +217,14 @@ fn open_to(home: &Path, account: &Account) -> Result<(), Error> {
     Err(Error::NotReachable { account: account.name.clone(), directory })
 }
 
+/// Whether every existing directory above `home` lets the servers' account pass.
+pub(super) fn is_reachable(home: &Path) -> bool {
+    let Ok(Some(account)) = account::to_drop_to(&home.join("postgres")) else { return true };
+    let Ok(home) = std::path::absolute(home) else { return true };
+    let passes = |directory: &Path| fs::metadata(directory).map_or(true, |found| may_enter(&found, &account));
+    home.ancestors().skip(1).all(passes)
+}
+
 fn may_enter(directory: &fs::Metadata, account: &Account) -> bool {
     let shift = match (directory.uid() == account.user, directory.gid() == account.group) {
         (true, _) => 6,

@@ -71,15 +71,36 @@ impl Settings {
     }
 }
 
+/// Where the two servers of a folder listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// Connects as the superuser `plimsoll` to the database `plimsoll`: for migrations, not for serving.
+    pub owner_url: String,
+    /// For the API. The login `plimsoll_api` is there after `store::migrate::create_local_logins`.
+    pub api_url: String,
+    /// For worker and scheduler, as the login `plimsoll_worker` of the same function.
+    pub worker_url: String,
+    /// `redis+unix:///…/redis.sock`, without a query: `?protocol=resp3` may be appended.
+    pub redis_url: String,
+}
+
+impl Addresses {
+    fn of(folder: &Folder) -> Self {
+        Self {
+            owner_url: postgres::url(folder, postgres::OWNER),
+            api_url: postgres::url(folder, "plimsoll_api"),
+            worker_url: postgres::url(folder, "plimsoll_worker"),
+            redis_url: redis_server::url(folder),
+        }
+    }
+}
+
 /// The two servers, running and supervised: one that ends is started again.
 ///
 /// Call [`Running::stop`] to end them. Dropping this asks them to end and does not wait.
 #[derive(Debug)]
 pub struct Running {
-    /// Connects as the superuser `plimsoll` to the database `plimsoll`: for migrations, not for serving.
-    pub owner_url: String,
-    /// `redis+unix:///…/redis.sock`, without a query: `?protocol=resp3` may be appended.
-    pub redis_url: String,
+    pub addresses: Addresses,
     /// The data folder, as an absolute path without symbolic links.
     pub home: PathBuf,
     stop: CancellationToken,
@@ -100,8 +121,7 @@ pub async fn start(settings: &Settings) -> Result<Running, Error> {
     supervisors.spawn(supervise::keep_running(redis, redis_process, stop.clone()));
     info!(home = %folder.home.display(), "private Postgres and Redis are running");
     Ok(Running {
-        owner_url: postgres::url(&folder),
-        redis_url: redis_server::url(&folder),
+        addresses: Addresses::of(&folder),
         home: folder.home.clone(),
         stop,
         supervisors,
@@ -125,13 +145,13 @@ impl Drop for Running {
     }
 }
 
-/// Where the servers of `home` listen, when some process has them running: `(owner_url, redis_url)`.
+/// Where the servers of `home` listen, when some process has them running.
 ///
 /// For commands that look at a running installation from beside it, like `plimsoll doctor`.
-pub fn find_running(home: &Path) -> Option<(String, String)> {
+pub fn find_running(home: &Path) -> Option<Addresses> {
     let folder = Folder::look_at(home)?;
     let running = !leftovers::find(&folder.postgres_data(), postgres::PROCESS_NAMES).is_empty();
-    running.then(|| (postgres::url(&folder), redis_server::url(&folder)))
+    running.then(|| Addresses::of(&folder))
 }
 
 /// Find the programs, write the settings, end what an earlier run left behind.
@@ -163,4 +183,9 @@ async fn start_both(
         return Err(error);
     }
     Ok((postgres_process, redis_process))
+}
+
+/// Whether the account that the servers would run as can reach `home`, which need not exist yet.
+pub fn can_be_home(home: &Path) -> bool {
+    folder::is_reachable(home)
 }

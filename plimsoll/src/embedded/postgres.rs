@@ -16,7 +16,7 @@ use super::programs::PostgresPrograms;
 use super::{Error, Settings};
 
 /// Superuser and owner of everything. No password: who can enter the socket directory is its account or root.
-const OWNER: &str = "plimsoll";
+pub(super) const OWNER: &str = "plimsoll";
 const DATABASE: &str = "plimsoll";
 /// Only the socket's name contains it.
 const PORT: u16 = 5432;
@@ -25,15 +25,16 @@ pub(super) const PROCESS_NAMES: &[&str] = &["postgres"];
 /// "Fast shutdown": sessions are ended, a checkpoint is written.
 pub(super) const STOP_SIGNAL: Signal = Signal::INT;
 
-/// For `database` of the cluster in `folder`, as its superuser.
-fn url_of(folder: &Folder, database: &str) -> String {
+/// For `database` of the cluster in `folder`, as `login`.
+fn url_of(folder: &Folder, database: &str, login: &str) -> String {
     let sockets = folder.sockets.to_string_lossy();
     let host = utf8_percent_encode(&sockets, NON_ALPHANUMERIC);
-    format!("postgres:///{database}?host={host}&port={PORT}&user={OWNER}")
+    format!("postgres:///{database}?host={host}&port={PORT}&user={login}")
 }
 
-pub(super) fn url(folder: &Folder) -> String {
-    url_of(folder, DATABASE)
+/// For our database in the cluster of `folder`, as `login`.
+pub(super) fn url(folder: &Folder, login: &str) -> String {
+    url_of(folder, DATABASE, login)
 }
 
 /// Make the cluster if there is none, and write its settings.
@@ -170,7 +171,7 @@ pub(super) async fn wait_until_ready(
     folder: &Folder,
     process: &mut Process,
 ) -> Result<(), Error> {
-    let maintenance = url_of(folder, "postgres");
+    let maintenance = url_of(folder, "postgres", OWNER);
     process.wait_until(settings.start_timeout, async || answers(&maintenance).await).await?;
     create_database(&maintenance).await.map_err(|source| Error::CreateDatabase { database: DATABASE, source })
 }

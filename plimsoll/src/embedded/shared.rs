@@ -39,8 +39,11 @@ pub async fn attach_or_start(home: &Path) -> Result<Attached, Error> {
         };
         tokio::task::spawn_blocking(open).await.expect("opening a folder does not panic")?
     };
-    let attached =
-        Attached { owner_url: postgres::url(&folder), redis_url: redis_server::url(&folder), _user: user };
+    let attached = Attached {
+        owner_url: postgres::url(&folder, postgres::OWNER),
+        redis_url: redis_server::url(&folder),
+        _user: user,
+    };
     let running =
         postgres::answers(&attached.owner_url).await && redis_server::answers(&attached.redis_url).await;
     if !running {
