@@ -64,8 +64,8 @@ pub enum RenderError {
     Csv(#[from] csv::Error),
 }
 
-/// Render a document in one format. Takes CPU time in proportion to the document (PDF: about 50 ms a page in a
-/// debug build): keep it off the threads that serve requests.
+/// Render a document in one format. Takes CPU time in proportion to the document (PDF: about 0.1 s a page in
+/// a debug build): keep it off the threads that serve requests.
 pub fn render(document: &Document, format: Format, options: &Options) -> Result<Rendered, RenderError> {
     document.check()?;
     match format {

@@ -13,6 +13,8 @@ use crate::sanitise::{Place, printable};
 
 /// Typst needs about 1 ms and 0.15 MB for a row; beyond this the table belongs into a spreadsheet.
 const MAX_ROWS: usize = 15_000;
+/// A chart must fit on a page, whatever its labels.
+const MAX_BARS: usize = 15;
 /// Headings have six levels in PDF (ISO 32000-1, 14.8.4.3.2); sections below the sixth are set on it.
 const MAX_DEPTH: usize = 6;
 
@@ -20,12 +22,14 @@ const fn line(max_characters: usize, line: usize) -> Place {
     Place { multiline: false, max_characters, line }
 }
 
-const TITLE: Place = line(200, 18);
+const TITLE: Place = line(120, 18);
 const HEADING: Place = line(300, 44);
-const LABEL: Place = line(120, 16);
+const LABEL: Place = line(80, 16);
 const FIGURE: Place = line(24, 6);
 const PHRASE: Place = line(300, 30);
 const NAME: Place = line(200, 24);
+/// A value beside its label, in a quarter of the page's width.
+const SHORT: Place = line(160, 20);
 const PROSE: Place = Place { multiline: true, max_characters: 12_000, line: 60 };
 const EVIDENCE: Place = Place { multiline: true, max_characters: 2_000, line: 60 };
 
@@ -84,12 +88,12 @@ fn set_cover(cover: &mut Cover) {
     } = cover;
     set_required(title, TITLE, "Untitled report");
     set_option(subtitle, PHRASE);
-    set(organization, PHRASE);
+    set(organization, line(120, 40));
     set_option(classification, line(60, 40));
-    set_option(prepared_for, PHRASE);
-    set_option(prepared_by, PHRASE);
-    set(document_number, line(80, 40));
-    set_option(version, PHRASE);
+    for fact in [prepared_for, prepared_by, version] {
+        set_option(fact, line(120, 30));
+    }
+    set(document_number, line(80, 30));
 }
 
 fn set_key_figure(figure: &mut KeyFigure) {
@@ -144,11 +148,13 @@ fn set_block(block: &mut Block, orientation: Orientation, rows_left: &mut usize)
         Block::Table(table) => set_table(table, orientation, rows_left),
         Block::Chart(chart) => set_chart(chart),
         Block::FindingCard(card) => set_card(card),
-        Block::KeyValues(KeyValues { entries }) => entries.iter_mut().for_each(set_fact),
+        Block::KeyValues(KeyValues { entries }) => {
+            entries.iter_mut().for_each(|entry| set_fact(entry, Place { max_characters: 2_000, ..PROSE }));
+        }
         Block::DataFreshness(DataFreshness { feeds }) => feeds.iter_mut().for_each(set_feed),
         Block::Method(Method { summary, steps, limitations }) => {
             set_inlines(summary, PROSE);
-            steps.iter_mut().for_each(set_fact);
+            steps.iter_mut().for_each(|step| set_fact(step, PROSE));
             limitations.iter_mut().for_each(|limitation| set_inlines(limitation, PROSE));
         }
     }
@@ -212,7 +218,9 @@ fn set_table(table: &mut Table, orientation: Orientation, rows_left: &mut usize)
     let total: usize = columns.iter().map(|column| usize::from(characters(column))).sum();
     let places: Vec<Place> = columns
         .iter()
-        .map(|column| line(400, (usize::from(characters(column)) * full_line / total).max(3)))
+        .map(|column| (usize::from(characters(column)) * full_line / total).max(3))
+        // Twenty full lines may become forty when they break badly, and a row must fit on a page.
+        .map(|characters| line((20 * characters).clamp(40, 400), characters))
         .collect();
     for (column, place) in columns.iter_mut().zip(&places) {
         let characters = characters(column);
@@ -260,8 +268,12 @@ fn set_chart(chart: &mut Chart) {
     match plot {
         Plot::SeverityDonut { counts: _ } => {}
         Plot::Bars { bars } => {
+            if bars.len() > MAX_BARS {
+                *title = format!("{title} (the first {MAX_BARS} of {})", bars.len());
+                bars.truncate(MAX_BARS);
+            }
             for Bar { label, value: _, severity: _ } in bars {
-                set(label, line(80, 14));
+                set(label, line(28, 14));
             }
         }
         Plot::StackedBars { series, columns } => {
@@ -298,14 +310,14 @@ fn set_card(card: &mut FindingCard) {
     for Status { label, tone: _ } in marks {
         set(label, line(40, 20));
     }
-    set_option(package, NAME);
-    set_option(installed, NAME);
+    set_option(package, SHORT);
+    set_option(installed, SHORT);
     match fix {
-        Fix::Version(version) => set(version, NAME),
+        Fix::Version(version) => set(version, SHORT),
         Fix::NotAvailable | Fix::Unknown => {}
     }
     set(description, PROSE);
-    facts.iter_mut().for_each(set_fact);
+    facts.iter_mut().for_each(|fact| set_fact(fact, SHORT));
     for AffectedAsset { name, detail } in affected {
         set(name, NAME);
         set_option(detail, NAME);
@@ -317,10 +329,10 @@ fn set_card(card: &mut FindingCard) {
         .for_each(|link| set_link(link, Place { multiline: false, max_characters: 500, line: 60 }));
 }
 
-fn set_fact(fact: &mut Fact) {
+fn set_fact(fact: &mut Fact, place: Place) {
     let Fact { label, value } = fact;
     set(label, LABEL);
-    set_inlines(value, Place { line: 40, ..PROSE });
+    set_inlines(value, place);
 }
 
 fn set_feed(feed: &mut FeedFreshness) {
@@ -403,6 +415,28 @@ mod tests {
         let mut link = Link { text: String::new(), url: "HTTPS://example.org/a".into() };
         set_link(&mut link, PROSE);
         assert_eq!(link, Link { text: "HTTPS://example.org/a".into(), url: "HTTPS://example.org/a".into() });
+    }
+
+    #[test]
+    fn a_table_beyond_the_limit_says_how_many_rows_there_are_and_where() {
+        let mut document = sample();
+        let table = document.blocks().into_iter().find_map(|block| match block {
+            Block::Table(table) => Some(table.clone()),
+            _ => None,
+        });
+        let mut table = table.unwrap();
+        table.rows = vec![table.rows[0].clone(); MAX_ROWS + 1];
+        table.truncated = None;
+        document.sections[0].blocks = vec![Block::Table(table.clone()), Block::Table(table)];
+        let page = for_page(&document);
+        let [Block::Table(first), Block::Table(second)] = page.sections[0].blocks.as_slice() else {
+            unreachable!()
+        };
+        assert_eq!((first.rows.len(), second.rows.len()), (MAX_ROWS, 0));
+        assert_eq!(
+            second.truncated.as_ref().map(|truncated| truncated.total_rows),
+            Some(MAX_ROWS as u64 + 1)
+        );
     }
 
     #[test]
