@@ -270,12 +270,16 @@ fn link(link: &Link) -> String {
     }
 }
 
-/// A code span, fenced by one backtick more than it contains in a row.
+/// A code span, fenced by one backtick more than it contains in a row, and padded where it touches the fence.
 fn code(text: &str) -> String {
     let text = reveal(text).replace(['\n', '\r'], " ").replace('|', "\\|");
+    if text.trim().is_empty() {
+        return text;
+    }
     let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
-    format!("{fence} {text} {fence}")
+    let padding = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{padding}{text}{padding}{fence}")
 }
 
 /// Characters that would hide or reorder text, spelled out.
@@ -293,9 +297,12 @@ fn reveal(text: &str) -> String {
 
 /// Text that reads as itself in a paragraph, a heading and a table cell.
 fn escape(text: &str) -> String {
+    let text = reveal(&text.replace("\r\n", "\n"));
     let mut escaped = String::with_capacity(text.len() + 8);
-    let mut only_digits_so_far = true;
-    for (index, character) in reveal(&text.replace("\r\n", "\n")).chars().enumerate() {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let mut characters = text.chars().enumerate().peekable();
+    while let Some((index, character)) = characters.next() {
+        let ends_word = characters.peek().is_none_or(|(_, next)| next.is_whitespace());
         match character {
             '\n' | '\r' => escaped.push_str("<br>"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '~' | '&' | '$' | '!' | '{'
@@ -304,10 +311,9 @@ fn escape(text: &str) -> String {
             }
             // At the start these would begin a list, a heading or a rule.
             '-' | '+' | '=' | ':' if index == 0 => escaped.extend(['\\', character]),
-            '.' | ')' if index > 0 && only_digits_so_far => escaped.extend(['\\', character]),
+            '.' | ')' if digits > 0 && index == digits && ends_word => escaped.extend(['\\', character]),
             other => escaped.push(other),
         }
-        only_digits_so_far &= character.is_ascii_digit();
     }
     escaped
 }
@@ -321,13 +327,14 @@ mod tests {
         assert_eq!(escape("<img src=x> [a](b) *c* | d"), "\\<img src=x\\> \\[a\\](b) \\*c\\* \\| d");
         assert_eq!(escape("- a"), "\\- a");
         assert_eq!(escape("1. a"), "1\\. a");
-        assert_eq!(escape("2.36-9+deb12u1"), "2\\.36-9+deb12u1");
+        assert_eq!(escape("2.36-9+deb12u1"), "2.36-9+deb12u1");
         assert_eq!(escape("a\r\nb\u{202e}"), "a<br>b⟨U+202E⟩");
     }
 
     #[test]
     fn code_may_contain_backticks() {
-        assert_eq!(code("a ``b`` | c"), "``` a ``b`` \\| c ```");
+        assert_eq!(code("a ``b`` | c"), "```a ``b`` \\| c```");
+        assert_eq!(code("`a"), "`` `a ``");
     }
 
     #[test]

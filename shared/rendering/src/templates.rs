@@ -19,7 +19,8 @@ macro_rules! templates {
     };
 }
 
-/// Path below `templates/`, and text.
+/// Path below `templates/`, and text. A new report type adds `reports/<type>.typ` here and a document to show it with
+/// as `templates/samples/<type>.json`.
 const EMBEDDED: &[(&str, &str)] = templates![
     "lib/theme.typ",
     "lib/charts.typ",
