@@ -83,14 +83,14 @@ pub(super) const CREATE_FOUND: &str = "create temp table found on commit drop as
     with subjects as (
         select distinct platform, judged_name, judged_version from verdicts
     ), installed as (
-        select p.asset_id, v.platform, v.judged_name, v.judged_version, min(v.judged_key) as judged_key,
+        select p.asset_id, v.platform, v.judged_name, v.judged_version, v.judged_key,
                min(v.id) as package_version_id, to_jsonb(array_agg(distinct v.name order by v.name)) as binaries
           from subjects s
           join package_versions v
             on v.platform = s.platform and v.judged_name = s.judged_name and v.judged_version = s.judged_version
           join asset_packages p on p.package_version_id = v.id and p.tenant_id = $1
           join compared c on c.asset_id = p.asset_id and c.is_current
-         group by p.asset_id, v.platform, v.judged_name, v.judged_version
+         group by p.asset_id, v.platform, v.judged_name, v.judged_version, v.judged_key
     )
     select distinct on (i.asset_id, ecosystem, package_name, d.vulnerability)
            i.asset_id, split_part(i.platform, ':', 1) as ecosystem, i.judged_name as package_name, d.vulnerability,

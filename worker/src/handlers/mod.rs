@@ -1,0 +1,28 @@
+//! One handler for each kind of job; the compiler misses the one that is forgotten.
+
+use domain::id::ScanRunId;
+use queue::JobError;
+use store::SystemDb;
+
+mod correlate;
+mod crawl_source;
+mod deliver_webhook;
+mod ingest_inventory;
+mod judging;
+mod purge_expired;
+mod render_report;
+mod send_mail;
+
+/// Closes a run whose attempt failed, in a transaction of its own: that of the attempt is gone. A run whose job was given to
+/// somebody else has been closed by them.
+async fn record_failure(db: &SystemDb, run: ScanRunId, error: &JobError) -> store::Result<()> {
+    let why = match error {
+        JobError::Retry(error) | JobError::RetryAfter(_, error) => format!("{error:#}"),
+        JobError::Discard(why) => why.clone(),
+        JobError::Snooze(_) => "put off".to_owned(),
+        JobError::Superseded => return Ok(()),
+    };
+    let mut tx = db.begin().await?;
+    store::scan_runs::fail(&mut tx, run, &why).await?;
+    Ok(tx.commit().await?)
+}
