@@ -5,7 +5,7 @@ use domain::{
     id::JobId,
     page::{Page, PageRequest},
 };
-use sqlx::{FromRow, QueryBuilder};
+use sqlx::{FromRow, PgPool, QueryBuilder};
 use uuid::Uuid;
 
 use crate::{db::TenantTx, error::Result, paging};
@@ -109,4 +109,17 @@ fn narrow(query: &mut QueryBuilder<sqlx::Postgres>, filter: &Filter) {
     if !filter.states.is_empty() {
         query.push(" and state = any (").push_bind(filter.states.clone()).push(")");
     }
+}
+
+/// How many things happen by themselves: recurring jobs, and sources that are crawled.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn count_schedules(pool: &PgPool) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "select (select count(*) from recurring_jobs where enabled) + (select count(*) from sources where enabled)",
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(count)
 }

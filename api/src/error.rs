@@ -1,0 +1,235 @@
+//! Everything that a request can be refused with, in one type, and the shape it leaves in.
+//!
+//! The shape is `{"detail": …}`, for invalid input `{"detail": "Validation error", "errors": [{field, message, type}]}`. What went
+//! wrong on our side is logged here, once, and never told: its detail is a constant.
+
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How long a client should wait when the database is away, seconds.
+const RETRY_AFTER_OUTAGE: u64 = 5;
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("not signed in: {0}")]
+    Unauthenticated(&'static str),
+    #[error("forbidden: {0}")]
+    Forbidden(String),
+    #[error("not found")]
+    NotFound,
+    #[error("no such method on this path")]
+    MethodNotAllowed,
+    #[error("conflict: {0}")]
+    Conflict(String),
+    #[error("bad request: {0}")]
+    BadRequest(String),
+    #[error("invalid input")]
+    Invalid(Vec<FieldError>),
+    /// The body is longer than this many bytes.
+    #[error("the body is longer than {0} bytes")]
+    TooLarge(usize),
+    #[error("the body does not come")]
+    TooSlow,
+    #[error("media type: {0}")]
+    UnsupportedMediaType(String),
+    /// Too many of these; again after so many seconds.
+    #[error("too many requests")]
+    RateLimited(u64),
+    /// For now; the caller may try again.
+    #[error("unavailable")]
+    Unavailable(#[source] anyhow::Error),
+    #[error("internal error")]
+    Internal(#[source] anyhow::Error),
+}
+
+/// One thing that is wrong with the input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(example = json!({"field": "body -> email", "message": "`alice` is not an e-mail address", "type": "value_error"}))]
+pub(crate) struct FieldError {
+    /// Where: `body -> email`, `query -> page_size`, `header -> Idempotency-Key`.
+    pub(crate) field: String,
+    /// What is wrong, what the rule is, and what to do.
+    pub(crate) message: String,
+    /// `missing`, `type_error`, `value_error`, `extra_forbidden`, `duplicate` or `json_invalid`.
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+}
+
+impl FieldError {
+    /// A value that breaks a rule.
+    pub(crate) fn value(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into(), kind: "value_error" }
+    }
+}
+
+/// Collects what is wrong with an input, so that all of it is told at once.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<FieldError>);
+
+impl Problems {
+    /// Notes a problem with the body's `field` unless `holds`.
+    pub(crate) fn require(&mut self, holds: bool, field: &str, message: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(FieldError::value(format!("body -> {field}"), message()));
+        }
+    }
+
+    /// Notes a problem.
+    pub(crate) fn add(&mut self, problem: FieldError) {
+        self.0.push(problem);
+    }
+
+    /// Nothing, if nothing was wrong.
+    pub(crate) fn finish(self) -> Result<(), ApiError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.0)) }
+    }
+}
+
+impl From<store::Error> for ApiError {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::NotFound => Self::NotFound,
+            unavailable if unavailable.is_transient() => Self::Unavailable(unavailable.into()),
+            other => Self::Internal(other.into()),
+        }
+    }
+}
+
+impl From<anyhow::Error> for ApiError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Internal(error)
+    }
+}
+
+/// The body of every refusal.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"detail": "Resource not found"}))]
+pub(crate) struct ErrorBody {
+    /// What is wrong, in a sentence. For all 5xx answers: `Internal server error`.
+    pub(crate) detail: String,
+}
+
+/// The body of a 422.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "detail": "Validation error",
+    "errors": [{"field": "body -> email", "message": "`alice` is not an e-mail address", "type": "value_error"}]
+}))]
+pub(crate) struct ValidationErrorBody {
+    /// `Validation error`.
+    detail: &'static str,
+    errors: Vec<FieldError>,
+}
+
+/// The body of a 429.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"detail": "Rate limit exceeded", "retry_after": 42}))]
+pub(crate) struct RateLimitedBody {
+    /// `Rate limit exceeded`.
+    detail: &'static str,
+    /// Seconds to wait, as in the `Retry-After` header.
+    retry_after: u64,
+}
+
+/// The detail of every 5xx, whatever happened.
+pub(crate) const INTERNAL: &str = "Internal server error";
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        use StatusCode as S;
+        let retry_after = |seconds: u64| (header::RETRY_AFTER, HeaderValue::from(seconds));
+        match self {
+            Self::Unauthenticated(why) => {
+                let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                refuse(S::UNAUTHORIZED, why, Some(challenge))
+            }
+            Self::Forbidden(why) => refuse(S::FORBIDDEN, why, None),
+            Self::NotFound => refuse(S::NOT_FOUND, "Resource not found", None),
+            Self::MethodNotAllowed => refuse(S::METHOD_NOT_ALLOWED, "Method not allowed", None),
+            Self::Conflict(why) => refuse(S::CONFLICT, why, None),
+            Self::BadRequest(why) => refuse(S::BAD_REQUEST, why, None),
+            Self::Invalid(errors) => {
+                let body = ValidationErrorBody { detail: "Validation error", errors };
+                (S::UNPROCESSABLE_ENTITY, Json(body)).into_response()
+            }
+            Self::TooLarge(limit) => {
+                let close = (header::CONNECTION, HeaderValue::from_static("close"));
+                refuse(
+                    S::PAYLOAD_TOO_LARGE,
+                    format!("Request entity too large: at most {limit} bytes"),
+                    Some(close),
+                )
+            }
+            Self::TooSlow => refuse(S::REQUEST_TIMEOUT, "The body was not sent in time", None),
+            Self::UnsupportedMediaType(why) => refuse(S::UNSUPPORTED_MEDIA_TYPE, why, None),
+            Self::RateLimited(seconds) => {
+                let body = RateLimitedBody { detail: "Rate limit exceeded", retry_after: seconds };
+                (S::TOO_MANY_REQUESTS, [retry_after(seconds)], Json(body)).into_response()
+            }
+            Self::Unavailable(error) => {
+                tracing::warn!(error = format!("{error:#}"), "a request could not be served for now");
+                refuse(S::SERVICE_UNAVAILABLE, INTERNAL, Some(retry_after(RETRY_AFTER_OUTAGE)))
+            }
+            Self::Internal(error) => {
+                tracing::error!(error = format!("{error:#}"), "a request failed");
+                refuse(S::INTERNAL_SERVER_ERROR, INTERNAL, None)
+            }
+        }
+    }
+}
+
+fn refuse(
+    status: StatusCode,
+    detail: impl Into<String>,
+    extra: Option<(HeaderName, HeaderValue)>,
+) -> Response {
+    let mut response = (status, Json(ErrorBody { detail: detail.into() })).into_response();
+    response.headers_mut().extend(extra);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    async fn sent(error: ApiError) -> (StatusCode, serde_json::Value) {
+        let response = error.into_response();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        (status, serde_json::from_slice(&body).expect("JSON"))
+    }
+
+    #[tokio::test]
+    async fn what_went_wrong_inside_is_never_told() {
+        for error in [
+            ApiError::Internal(anyhow::anyhow!("relation users does not exist")),
+            ApiError::Unavailable(anyhow::anyhow!("10.0.0.7 refused the connection")),
+        ] {
+            let (status, body) = sent(error).await;
+            assert!(status.is_server_error());
+            assert_eq!(body, serde_json::json!({"detail": "Internal server error"}));
+        }
+    }
+
+    #[tokio::test]
+    async fn invalid_input_names_each_field() {
+        let mut problems = Problems::default();
+        problems.require(false, "email", || "`alice` is not an e-mail address".into());
+        problems.require(true, "username", || unreachable!());
+        let (status, body) = sent(problems.finish().expect_err("one problem")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(
+            body,
+            serde_json::json!({"detail": "Validation error", "errors": [{
+                "field": "body -> email", "message": "`alice` is not an e-mail address", "type": "value_error"}]})
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! What handlers ask for in their signatures, and the policies that come with it.
+//!
+//! Who asks and whether they may: [`Actor`]. What they sent: [`Json`], [`Listing`], [`Path`], [`Upload`]. Each refuses in
+//! the one shape of [`crate::error`], naming the field, the value, the rule and the remedy.
+
+mod actor;
+mod body;
+mod client;
+mod json;
+mod path;
+mod query;
+mod upload;
+
+pub(crate) use actor::{Actor, Admin, Analyst, InstanceAdmin, ReadOnly};
+pub(crate) use client::{Caller, SignInAttempt};
+pub(crate) use json::{Json, parse};
+pub(crate) use path::Path;
+pub(crate) use query::{Listing, PageParams, Range, SortDirection, Unfiltered, direction, word};
+pub(crate) use upload::Upload;

@@ -1,0 +1,116 @@
+//! What every request passes on its way in and out.
+
+use std::{
+    any::Any,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::error::ApiError;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Requests that have not been answered by then are given up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// For those that bring an inventory over a slow line.
+pub(crate) const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Gives the request an id, which its log lines and its answer carry, and logs how it went.
+pub(crate) async fn identify(request: Request, next: Next) -> Response {
+    let id = sent_id(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
+    let span = tracing::info_span!(
+        "request",
+        id = %id,
+        method = %request.method(),
+        path = request.uri().path(),
+        user = tracing::field::Empty,
+    );
+    async move {
+        let begun = Instant::now();
+        let mut response = next.run(request).await;
+        tracing::info!(
+            status = response.status().as_u16(),
+            milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+        response.headers_mut().extend(HeaderValue::try_from(id).ok().map(|id| (REQUEST_ID, id)));
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// The id that the client or a proxy gave the request, if it is a harmless one.
+fn sent_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let harmless =
+        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    harmless.then(|| id.to_owned())
+}
+
+/// Answers 503 when a handler takes longer than its `patience`.
+pub(crate) async fn give_up(patience: Duration, request: Request, next: Next) -> Response {
+    let late = || anyhow::anyhow!("no answer within {} seconds", patience.as_secs());
+    tokio::time::timeout(patience, next.run(request))
+        .await
+        .unwrap_or_else(|_| ApiError::Unavailable(late()).into_response())
+}
+
+/// Turns a panic into the answer that any other fault of ours gets.
+pub(crate) fn after_panic(panic: Box<dyn Any + Send>) -> Response {
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("something that is not text");
+    ApiError::Internal(anyhow::anyhow!("a handler panicked: {said}")).into_response()
+}
+
+/// Headers that keep browsers from guessing, keeping and framing, unless the answer has said otherwise.
+pub(crate) async fn secure(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// No such path.
+pub(crate) async fn not_found() -> ApiError {
+    ApiError::NotFound
+}
+
+/// The path is there, but not for this method; axum adds `Allow`.
+pub(crate) async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sent_request_id_is_used_only_if_it_is_harmless() {
+        let sent = |value: &'static str| {
+            sent_id(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(value))]))
+        };
+        assert_eq!(sent("4bf92f35-77b3").as_deref(), Some("4bf92f35-77b3"));
+        for value in ["", "a b", "a\"b", "1234567890123456789012345678901234567890123456789012345678901234x"]
+        {
+            assert_eq!(sent(value), None, "{value}");
+        }
+    }
+}

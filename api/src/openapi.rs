@@ -1,0 +1,141 @@
+//! The OpenAPI document: made of the handlers, with what they share written once.
+
+use std::collections::BTreeMap;
+
+use utoipa::{
+    IntoResponses, OpenApi, PartialSchema, ToSchema,
+    openapi::{
+        Components, ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder,
+        Schema, SecurityRequirement, Type,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::{
+    error::{ErrorBody, FieldError, RateLimitedBody, ValidationErrorBody},
+    routes,
+};
+
+const BEARER: &str = "bearer";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Plimsoll",
+        description = "Self-hosted vulnerability and compliance reporting.\n\n\
+            **Signing in.** `POST /api/auth/login` gives an access token for thirty minutes and a refresh token for one use; send the access \
+            token as `Authorization: Bearer`.\n\n\
+            **Lists** answer `{data, total, page, page_size, total_pages}` and take `page` (from 1) and `page_size` (1 to 500). A parameter \
+            that an operation does not document is refused, so that a typo in a filter's name cannot pass for a clean result.\n\n\
+            **Work** that takes time answers 202 with a `job_id` once it is safely recorded. Follow `Location`, or listen to \
+            `/api/jobs/{job_id}/events`. With an `Idempotency-Key` such a request can be repeated without being done twice.\n\n\
+            **Errors** are `{\"detail\": …}`, for invalid input with `errors` that name each field. Every answer carries `X-Request-Id`, \
+            which is also in the server's log.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "auth", description = "Signing in, and the first administrator."),
+        (name = "assets", description = "Hosts and software whose packages are known."),
+        (name = "findings", description = "Vulnerabilities found on assets: `vuln-matches`."),
+        (name = "cves", description = "What the world knows about vulnerabilities."),
+        (name = "inventory", description = "Handing in what is installed."),
+        (name = "sources", description = "Where vulnerability data comes from, and the runs that fetch it."),
+        (name = "reports", description = "Documents about all of this."),
+        (name = "jobs", description = "Background work and its progress."),
+        (name = "webhooks", description = "Addresses that are told when something happens."),
+        (name = "system", description = "Health, and work started by hand."),
+    )
+)]
+struct Shared;
+
+/// The OpenAPI document of everything that this build serves.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = Shared::openapi();
+    document.info.version = runtime::VERSION.to_owned();
+    document.merge(routes::quick().into_openapi());
+    document.merge(routes::uploads().into_openapi());
+    let components = document.components.get_or_insert_with(Components::new);
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("The `access_token` of `POST /api/auth/login`."));
+    components.security_schemes.insert(BEARER.into(), SecurityScheme::Http(bearer.build()).into());
+    components.responses.extend(refusals());
+    for (name, schema) in [
+        (ErrorBody::name(), ErrorBody::schema()),
+        (ValidationErrorBody::name(), ValidationErrorBody::schema()),
+        (FieldError::name(), FieldError::schema()),
+        (RateLimitedBody::name(), RateLimitedBody::schema()),
+    ] {
+        components.schemas.insert(name.into(), schema);
+    }
+    // Public operations say so themselves, with an empty requirement.
+    document.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+    document
+}
+
+/// What a request can be refused with, by the name that the types below refer to.
+fn refusals() -> Vec<(String, RefOr<Response>)> {
+    let body = |description: &str, body: &str| {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(body))).build();
+        ResponseBuilder::new().description(description).content("application/json", content)
+    };
+    let error = |description: &str| body(description, "ErrorBody");
+    let seconds = |description: &str| {
+        let integer: Schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).into();
+        HeaderBuilder::new().schema(Some(integer)).description(Some(description)).build()
+    };
+    let later = |response: ResponseBuilder| response.header("Retry-After", seconds("Seconds to wait."));
+    let named = [
+        ("BadRequest", error("The request cannot be done as it is.")),
+        ("Unauthenticated", error("There is no valid access token.")),
+        ("Forbidden", error("The role does not allow it.")),
+        ("NotFound", error("There is none of that id, or not for you.")),
+        ("Conflict", error("It contradicts what is there already.")),
+        ("TooLarge", error("The body is too large.")),
+        ("UnsupportedMediaType", error("The body is not declared to be JSON.")),
+        (
+            "Invalid",
+            body("Validation error: each field with what is wrong and what to do.", "ValidationErrorBody"),
+        ),
+        ("RateLimited", later(body("Too many requests.", "RateLimitedBody"))),
+        ("Internal", error("A fault of ours. It is in the log under `X-Request-Id`.")),
+        ("Unavailable", later(error("The database cannot be reached for now."))),
+    ];
+    named.into_iter().map(|(name, response)| (name.to_owned(), response.build().into())).collect()
+}
+
+macro_rules! refusals {
+    ($($(#[doc = $doc:literal])* $group:ident = $($status:literal $name:literal),+;)*) => {$(
+        $(#[doc = $doc])*
+        pub(crate) struct $group;
+
+        impl IntoResponses for $group {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                BTreeMap::from([$(($status.to_owned(), RefOr::Ref(Ref::from_response_name($name)))),+])
+            }
+        }
+    )*};
+}
+
+refusals! {
+    /// What may happen to anybody.
+    Anyone = "500" "Internal", "503" "Unavailable";
+    /// What may happen to whoever has to be signed in.
+    SignedIn = "401" "Unauthenticated", "500" "Internal", "503" "Unavailable";
+    /// What may happen to whoever needs a certain role.
+    WithRole = "401" "Unauthenticated", "403" "Forbidden", "500" "Internal", "503" "Unavailable";
+    /// The id may name nothing.
+    Missing = "404" "NotFound";
+    /// A parameter may break its rule.
+    Invalid = "422" "Invalid";
+    /// A body may be wrong in more ways.
+    BadBody = "413" "TooLarge", "415" "UnsupportedMediaType", "422" "Invalid";
+    /// It may contradict what is there; also an `Idempotency-Key` that was used for something else.
+    Conflicting = "409" "Conflict";
+    /// The contents may not make sense together.
+    Nonsense = "400" "BadRequest";
+    /// It may come too often.
+    Limited = "429" "RateLimited";
+}

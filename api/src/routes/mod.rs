@@ -1,0 +1,48 @@
+//! The table of contents: every path, one file per resource.
+//!
+//! A file has its types first, then the handlers in the order list, create, get, update, delete, actions, and its `router()` last. To add an
+//! endpoint, write the handler and name it in the file's `router()`; the OpenAPI document follows.
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::state::AppState;
+
+mod assets;
+mod auth;
+mod cves;
+mod docs;
+mod health;
+mod inventory;
+mod jobs;
+mod reports;
+mod scan_runs;
+mod system;
+mod vuln_matches;
+mod vuln_sources;
+mod webhooks;
+
+/// Everything that is answered within seconds.
+pub(crate) fn quick() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .merge(assets::router())
+        .merge(auth::router())
+        .merge(cves::router())
+        .merge(health::router())
+        .merge(jobs::router())
+        .merge(reports::router())
+        .merge(scan_runs::router())
+        .merge(system::router())
+        .merge(vuln_matches::router())
+        .merge(vuln_sources::router())
+        .merge(webhooks::router())
+}
+
+/// What may take as long as a slow line needs for a large body.
+pub(crate) fn uploads() -> OpenApiRouter<AppState> {
+    inventory::router()
+}
+
+/// The pages that explain the API, which the OpenAPI document does not list.
+pub(crate) fn documentation() -> axum::Router<AppState> {
+    docs::router()
+}

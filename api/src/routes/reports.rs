@@ -1,0 +1,583 @@
+//! Reports: what there is to choose from, asking for one, and fetching it.
+
+use axum::{
+    extract::State,
+    http::{HeaderName, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::{DateTime, Utc};
+use domain::{
+    document::{Document, Format},
+    id::ReportId,
+    page,
+};
+use queue::{enqueue, jobs::RenderReport};
+use reports::ReportType;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
+use store::reports as stored;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::auth::is_email;
+use crate::{
+    error::{ApiError, Problems},
+    extract::{
+        Actor, Admin, Json, Listing, PageParams, Path, ReadOnly, SortDirection, Unfiltered, direction,
+    },
+    idempotency::{Begun, IdempotencyKey},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn, WithRole},
+    reply::{Accepted, Deleted, JobAccepted, Page},
+    state::AppState,
+    words::ReportTypeWord,
+};
+
+const LONGEST_TITLE: usize = 300;
+const LONGEST_OPTION: usize = 200;
+const MOST_RECIPIENTS: usize = 50;
+/// The digest of what is sent: RFC 9530, section 3.
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+
+/// A kind of report.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "executive_summary", "name": "Executive summary", "description": "The posture on two pages.",
+                          "category": "executive", "formats": ["pdf", "json", "csv"]}))]
+#[schema(as = ReportType)]
+struct ReportTypeView {
+    #[schema(value_type = ReportTypeWord)]
+    id: &'static str,
+    name: &'static str,
+    description: &'static str,
+    category: &'static str,
+    formats: Vec<&'static str>,
+}
+
+impl From<&'static ReportType> for ReportTypeView {
+    fn from(report: &'static ReportType) -> Self {
+        Self {
+            id: report.id,
+            name: report.name,
+            description: report.description,
+            category: report.category,
+            formats: report.formats.iter().map(|format| format.as_str()).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"title": "November posture", "report_type": "executive_summary", "format": "pdf",
+                          "recipients": ["board@example.com"]}))]
+struct GenerateReport {
+    #[schema(min_length = 1, max_length = 300)]
+    title: String,
+    /// An `id` of `GET /api/reports/report-types`.
+    report_type: String,
+    /// One of the type's formats; `pdf` when missing. `excel` and `md` are understood.
+    format: Option<String>,
+    /// A compliance framework. None is available yet, so this is refused.
+    framework: Option<String>,
+    /// A compliance scope. None is available yet, so this is refused.
+    scope_id: Option<String>,
+    /// A compliance policy. None is available yet, so this is refused.
+    policy_id: Option<String>,
+    /// Addresses that get the file by mail when it is done, at most 50.
+    #[serde(default)]
+    #[schema(max_items = 50)]
+    recipients: Vec<String>,
+    #[serde(default)]
+    options: ReportOptions,
+}
+
+/// What stands on the cover, at most 200 characters each.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ReportOptions {
+    /// Instead of the organization's own name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    company_name: Option<String>,
+    /// As in `CONFIDENTIAL`; stands on every page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classification: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prepared_for: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prepared_by: Option<String>,
+}
+
+/// A report that will be made.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "status": "queued",
+    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7c", "report_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7c"}))]
+struct ReportAccepted {
+    #[serde(flatten)]
+    job: JobAccepted,
+    id: Uuid,
+    /// The same as `id`.
+    report_id: Uuid,
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ReportFilter {
+    /// Only reports on this framework.
+    framework: Option<String>,
+    /// Only reports that stand there, in any case of the letters.
+    #[serde(default, deserialize_with = "status")]
+    #[param(inline)]
+    status: Option<ReportStatus>,
+    /// Only this type.
+    #[serde(rename = "type")]
+    #[param(value_type = Option<ReportTypeWord>)]
+    report_type: Option<String>,
+    /// `created_at` unless something else is asked for.
+    #[param(inline)]
+    sort: Option<ReportSort>,
+    /// `asc` when `sort` is given; otherwise the latest come first.
+    #[param(inline)]
+    sort_dir: Option<SortDirection>,
+}
+
+/// Where a report stands.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ReportStatus {
+    Generating,
+    Completed,
+    Failed,
+}
+
+impl From<ReportStatus> for domain::report::ReportStatus {
+    fn from(status: ReportStatus) -> Self {
+        match status {
+            ReportStatus::Generating => Self::Generating,
+            ReportStatus::Completed => Self::Completed,
+            ReportStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ReportStatus>, D::Error> {
+    use serde::de::value::{Error, StrDeserializer};
+    let Some(word) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let word = word.to_ascii_lowercase();
+    let status = ReportStatus::deserialize(StrDeserializer::<Error>::new(&word));
+    status.map(Some).map_err(serde::de::Error::custom)
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ReportSort {
+    CreatedAt,
+    ReportType,
+    Status,
+    Title,
+}
+
+impl From<ReportSort> for stored::Sort {
+    fn from(sort: ReportSort) -> Self {
+        match sort {
+            ReportSort::CreatedAt => Self::CreatedAt,
+            ReportSort::ReportType => Self::ReportType,
+            ReportSort::Status => Self::Status,
+            ReportSort::Title => Self::Title,
+        }
+    }
+}
+
+/// A report.
+#[derive(Debug, Serialize, ToSchema)]
+struct Report {
+    id: Uuid,
+    /// The same as `id`.
+    report_id: Uuid,
+    #[schema(example = "November posture")]
+    title: String,
+    #[schema(value_type = ReportTypeWord)]
+    report_type: String,
+    framework: Option<String>,
+    #[schema(example = "pdf")]
+    format: String,
+    #[schema(value_type = ReportStatus)]
+    status: String,
+    /// Why it failed.
+    error: Option<String>,
+    page_count: Option<i32>,
+    /// Where to fetch it. Null until it is completed.
+    download_url: Option<String>,
+    /// SHA-256 of the frozen content that the file was made from, in hex.
+    document_sha256: Option<String>,
+    requested_by: Option<Uuid>,
+    job_id: Option<Uuid>,
+    created_at: DateTime<Utc>,
+    completed_at: Option<DateTime<Utc>>,
+}
+
+impl Report {
+    fn new(report: stored::Report, public_url: &str) -> Self {
+        let path = format!("{public_url}/api/reports/{}/download", report.id);
+        Self {
+            id: report.id,
+            report_id: report.id,
+            title: report.title,
+            report_type: report.report_type,
+            framework: report.framework,
+            format: report.format,
+            download_url: (report.status == domain::report::ReportStatus::Completed.as_str()).then_some(path),
+            status: report.status,
+            error: report.error,
+            page_count: report.page_count,
+            document_sha256: report.document_sha256.map(hex::encode),
+            requested_by: report.requested_by,
+            job_id: report.job_id,
+            created_at: report.created_at,
+            completed_at: report.completed_at,
+        }
+    }
+}
+
+/// A report with its parts.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReportDetail {
+    #[serde(flatten)]
+    report: Report,
+    /// The file. Null until it is completed.
+    artifact: Option<Artifact>,
+    /// The parts of the document, in reading order. Empty until its content is frozen.
+    sections: Vec<ReportSection>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Artifact {
+    file_name: String,
+    media_type: String,
+    size_bytes: i64,
+    /// In hex.
+    sha256: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ReportSection {
+    id: String,
+    heading: String,
+    /// The control that it is about, in reports on a framework.
+    control_id: Option<String>,
+    /// How the control was judged, in reports on a framework.
+    status: Option<String>,
+}
+
+/// List report types
+#[utoipa::path(get, path = "/api/reports/report-types", tag = "reports", params(PageParams),
+    responses((status = 200, body = Page<ReportTypeView>), SignedIn, Invalid))]
+async fn list_report_types(
+    _: Actor<ReadOnly>,
+    Listing { page, .. }: Listing<Unfiltered>,
+) -> Page<ReportTypeView> {
+    let all = reports::catalogue();
+    let (skip, take) = (page.offset().unsigned_abs(), page.limit().unsigned_abs());
+    let wanted =
+        all.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)).take(usize::try_from(take).unwrap_or(0));
+    Page::of(page::Page::new(wanted.collect(), i64::try_from(all.len()).unwrap_or(i64::MAX), page))
+}
+
+/// List reports
+#[utoipa::path(get, path = "/api/reports", tag = "reports", params(PageParams, ReportFilter),
+    responses((status = 200, body = Page<Report>), SignedIn, Invalid))]
+async fn list_reports(
+    State(app): State<AppState>,
+    mut actor: Actor<ReadOnly>,
+    Listing { page, filter }: Listing<ReportFilter>,
+) -> Result<Page<Report>, ApiError> {
+    let direction = direction(filter.sort_dir, filter.sort.is_some());
+    let order = (filter.sort.unwrap_or(ReportSort::CreatedAt).into(), direction);
+    let wanted = stored::Filter {
+        framework: filter.framework,
+        status: filter.status.map(|status| domain::report::ReportStatus::from(status).as_str().into()),
+        report_type: filter.report_type,
+    };
+    let reports = stored::list(&mut actor.begin().await?, &wanted, order, page).await?;
+    let public_url = app.config.public_url();
+    Ok(Page::of(reports.map(|report| Report::new(report, &public_url))))
+}
+
+/// Ask for a report
+///
+/// It is made in the background from the data as it is when the job starts. Follow `Location`, or ask for the report until its `status` is `completed`.
+#[utoipa::path(post, path = "/api/reports/generate", tag = "reports", request_body = GenerateReport, params(IdempotencyKey),
+    responses((status = 202, body = ReportAccepted, headers(("Location" = String, description = "Where to ask about the job."))),
+              SignedIn, Conflicting, BadBody))]
+async fn generate_report(
+    mut actor: Actor<ReadOnly>,
+    key: IdempotencyKey,
+    Json(request): Json<GenerateReport>,
+) -> Result<Accepted<ReportAccepted>, ApiError> {
+    let (report_type, format) = check(&request)?;
+    let mut work = match key.begin(actor.begin().await?, &request).await? {
+        Begun::Before(answer) => return Ok(Accepted::Before(answer)),
+        Begun::Now(work) => work,
+    };
+    let mut options = serde_json::to_value(&request.options).map_err(anyhow::Error::from)?;
+    if !request.recipients.is_empty() {
+        options["recipients"] = json!(request.recipients);
+    }
+    let new = stored::NewReport {
+        title: request.title.trim().to_owned(),
+        report_type: report_type.id.to_owned(),
+        framework: None,
+        format,
+        options,
+        requested_by: Some(actor.id()),
+    };
+    let report_id = stored::insert(&mut work, &new).await?;
+    let render = RenderReport { tenant_id: actor.tenant, report_id };
+    let job = enqueue(&mut work, actor.origin(), &render).await?;
+    stored::assign_job(&mut work, report_id, job.id).await?;
+    let body = ReportAccepted { job: JobAccepted::new(job.id), id: report_id.0, report_id: report_id.0 };
+    work.accept(job.id, body).await
+}
+
+fn check(request: &GenerateReport) -> Result<(&'static ReportType, Format), ApiError> {
+    let mut problems = Problems::default();
+    let length = request.title.trim().chars().count();
+    problems.require((1..=LONGEST_TITLE).contains(&length), "title", || {
+        format!("a title has 1 to {LONGEST_TITLE} characters, this one has {length}")
+    });
+    problems.require(!request.title.contains(char::is_control), "title", || {
+        "a title is one line without control characters: remove them".into()
+    });
+    for (name, value) in [
+        ("framework", &request.framework),
+        ("scope_id", &request.scope_id),
+        ("policy_id", &request.policy_id),
+    ] {
+        if let Some(value) = value {
+            problems.require(false, name, || {
+                format!(
+                    "`{}` is not available yet, no compliance framework is: leave {name} out",
+                    shown(value)
+                )
+            });
+        }
+    }
+    check_options(request, &mut problems);
+    let report_type = reports::find(&request.report_type);
+    problems.require(report_type.is_some(), "report_type", || {
+        let types: Vec<_> = reports::catalogue().iter().map(|report| report.id).collect();
+        format!("{} is not available yet; available: {}", shown(&request.report_type), types.join(", "))
+    });
+    let asked = request.format.as_deref().unwrap_or(Format::Pdf.as_str());
+    let formats = report_type.map_or(&Format::ALL[..], |report| report.formats);
+    let format = asked.parse().ok().filter(|format| formats.contains(format));
+    problems.require(format.is_some(), "format", || {
+        let formats: Vec<_> = formats.iter().map(|format| format.as_str()).collect();
+        format!("`{}` is not a format of this report: ask for one of {}", shown(asked), formats.join(", "))
+    });
+    problems.finish()?;
+    report_type.zip(format).ok_or(ApiError::NotFound)
+}
+
+fn check_options(request: &GenerateReport, problems: &mut Problems) {
+    let count = request.recipients.len();
+    problems.require(count <= MOST_RECIPIENTS, "recipients", || {
+        format!("{count} recipients are too many, a report goes to {MOST_RECIPIENTS} at most")
+    });
+    for (index, address) in request.recipients.iter().enumerate().take(MOST_RECIPIENTS) {
+        problems.require(is_email(address), &format!("recipients -> {index}"), || {
+            format!("`{}` is not an e-mail address: write one like name@example.com", shown(address))
+        });
+        let is_new = !request.recipients[..index].contains(address);
+        problems.require(is_new, &format!("recipients -> {index}"), || {
+            format!("`{}` is named twice: name it once", shown(address))
+        });
+    }
+    let options = &request.options;
+    for (name, value) in [
+        ("company_name", &options.company_name),
+        ("classification", &options.classification),
+        ("prepared_for", &options.prepared_for),
+        ("prepared_by", &options.prepared_by),
+    ] {
+        let length = value.as_deref().unwrap_or_default().chars().count();
+        problems.require(length <= LONGEST_OPTION, &format!("options -> {name}"), || {
+            format!("has {length} characters, at most {LONGEST_OPTION} fit on a cover")
+        });
+    }
+}
+
+/// The beginning of a text that may be long.
+fn shown(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+/// Get a report
+///
+/// With its parts, and the file once there is one.
+#[utoipa::path(get, path = "/api/reports/{report_id}", tag = "reports", params(("report_id" = Uuid, Path, description = "The report's id.")),
+    responses((status = 200, body = ReportDetail), SignedIn, Missing))]
+async fn get_report(
+    State(app): State<AppState>,
+    mut actor: Actor<ReadOnly>,
+    Path(id): Path<ReportId>,
+) -> Result<Json<ReportDetail>, ApiError> {
+    let mut tx = actor.begin().await?;
+    let report = stored::find(&mut tx, id).await?;
+    let artifact = match stored::artifact(&mut tx, id).await {
+        Ok(artifact) => Some(Artifact {
+            file_name: artifact.file_name,
+            media_type: artifact.media_type,
+            size_bytes: artifact.byte_count,
+            sha256: hex::encode(artifact.sha256),
+        }),
+        Err(store::Error::NotFound) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let sections = stored::document(&mut tx, id).await?.map_or_else(Vec::new, sections);
+    let report = Report::new(report, &app.config.public_url());
+    Ok(Json(ReportDetail { report, artifact, sections }))
+}
+
+fn sections(document: Document) -> Vec<ReportSection> {
+    let part = |section: domain::document::Section| ReportSection {
+        id: section.id,
+        heading: section.heading,
+        control_id: None,
+        status: None,
+    };
+    document.sections.into_iter().map(part).collect()
+}
+
+/// Delete a report
+///
+/// And its file. A report that is still being made is not made any more.
+#[utoipa::path(delete, path = "/api/reports/{report_id}", tag = "reports", params(("report_id" = Uuid, Path, description = "The report's id.")),
+    responses((status = 200, body = Deleted), WithRole, Missing))]
+async fn delete_report(mut actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Deleted, ApiError> {
+    let mut tx = actor.begin().await?;
+    stored::delete(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Deleted::new(id.0))
+}
+
+/// Download a report
+///
+/// The file as it was rendered, proven to be the one that was stored; `Repr-Digest` has its SHA-256.
+#[utoipa::path(get, path = "/api/reports/{report_id}/download", tag = "reports",
+    params(("report_id" = Uuid, Path, description = "The report's id.")),
+    responses((status = 200, description = "The file.", content(
+                  (Vec<u8> = "application/pdf"), (String = "text/csv"), (Object = "application/json"), (Vec<u8> = "application/octet-stream"))),
+              (status = 409, description = "There is no file: the report is being made, or it failed.", body = crate::error::ErrorBody),
+              SignedIn, Missing))]
+async fn download_report(
+    State(app): State<AppState>,
+    mut actor: Actor<ReadOnly>,
+    Path(id): Path<ReportId>,
+) -> Result<Response, ApiError> {
+    let mut tx = actor.begin().await?;
+    let report = stored::find(&mut tx, id).await?;
+    let artifact = match stored::artifact(&mut tx, id).await {
+        Ok(artifact) => artifact,
+        Err(store::Error::NotFound) if report.status == domain::report::ReportStatus::Failed.as_str() => {
+            return Err(ApiError::Conflict("The report could not be made: its `error` says why".into()));
+        }
+        Err(store::Error::NotFound) => {
+            return Err(ApiError::Conflict(
+                "The report is still being made: ask again when it is completed".into(),
+            ));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // The file may be large and the client slow: give the connection back first.
+    drop(tx);
+    let bytes = app.artifacts.get(&artifact.storage_key, &artifact.sha256).await;
+    let bytes = bytes.map_err(|error| ApiError::Internal(error.into()))?;
+    let value = |text: String| HeaderValue::try_from(text).map_err(anyhow::Error::from);
+    let headers = [
+        (header::CONTENT_TYPE, value(artifact.media_type)?),
+        (header::CONTENT_DISPOSITION, value(disposition(&artifact.file_name))?),
+        (REPR_DIGEST, value(format!("sha-256=:{}:", STANDARD.encode(&artifact.sha256)))?),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+/// The file name for every client: in ASCII, and as it is (RFC 6266, section 4.3).
+fn disposition(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' };
+    let ascii: String = name.chars().map(plain).collect();
+    let encoded: String = name
+        .bytes()
+        .map(|byte| match byte {
+            byte if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect();
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
+}
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(list_report_types))
+        .routes(routes!(list_reports))
+        .routes(routes!(generate_report))
+        .routes(routes!(get_report, delete_report))
+        .routes(routes!(download_report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: serde_json::Value) -> Vec<String> {
+        let request: GenerateReport = serde_json::from_value(body).expect("the right shape");
+        match check(&request) {
+            Err(ApiError::Invalid(errors)) => {
+                errors.into_iter().map(|error| format!("{}: {}", error.field, error.message)).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_type_that_does_not_exist_yet_is_refused_with_those_that_do() {
+        let told = refused(
+            json!({"title": "Q1", "framework": "iso27001", "report_type": "full_assessment", "format": "pdf"}),
+        );
+        assert_eq!(
+            told,
+            [
+                "body -> framework: `iso27001` is not available yet, no compliance framework is: leave framework out",
+                "body -> report_type: full_assessment is not available yet; available: executive_summary, technical"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_format_is_one_of_the_types_own() {
+        let request = |format: &str| -> GenerateReport {
+            serde_json::from_value(json!({"title": "Q1", "report_type": "technical", "format": format}))
+                .expect("the right shape")
+        };
+        let (report_type, format) = check(&request("CSV")).expect("valid");
+        assert_eq!((report_type.id, format), ("technical", Format::Csv));
+        for format in ["docx", "word", ""] {
+            assert!(check(&request(format)).is_err(), "{format}");
+        }
+    }
+
+    #[test]
+    fn hostile_titles_and_recipients_are_refused() {
+        let told = refused(json!({"title": "a\nBcc: x@y.z", "report_type": "technical",
+                                  "recipients": ["a@b.c", "a@b.c", "<a@b.c>"]}));
+        let fields: Vec<_> = told.iter().filter_map(|told| told.split(':').next()).collect();
+        assert_eq!(fields, ["body -> title", "body -> recipients -> 1", "body -> recipients -> 2"]);
+    }
+
+    #[test]
+    fn a_file_name_cannot_leave_its_header() {
+        assert_eq!(
+            disposition("Über\"x\r\n.pdf"),
+            "attachment; filename=\"_ber_x__.pdf\"; filename*=UTF-8''%C3%9Cber%22x%0D%0A.pdf"
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! Runs: what each crawl, ingestion and correlation did, and starting a crawl by hand.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use queue::{enqueue, jobs::CrawlSource};
+use serde::{Deserialize, Serialize};
+use store::{scan_runs, sources};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use crate::{
+    error::ApiError,
+    extract::{Actor, Admin, Listing, PageParams, Path, ReadOnly, SortDirection, direction},
+    idempotency::{Begun, IdempotencyKey},
+    openapi::{Conflicting, Invalid, Missing, SignedIn, WithRole},
+    reply::{Accepted, JobAccepted, Page},
+    state::AppState,
+};
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct RunFilter {
+    /// `source_crawl`, `inventory` or `correlation`.
+    #[param(inline)]
+    run_type: Option<RunType>,
+    /// Only crawls of this source.
+    #[param(example = "nvd")]
+    source_slug: Option<String>,
+    /// `running`, `success`, `unchanged`, `failed` or `quarantined`.
+    #[param(inline)]
+    status: Option<RunStatus>,
+    /// Started on this day or later (UTC).
+    #[param(example = "2026-01-01")]
+    date_from: Option<NaiveDate>,
+    /// Started on this day or earlier (UTC).
+    #[param(example = "2026-12-31")]
+    date_to: Option<NaiveDate>,
+    /// `started_at` unless something else is asked for.
+    #[param(inline)]
+    sort: Option<RunSort>,
+    /// `asc` when `sort` is given; otherwise the latest come first.
+    #[param(inline)]
+    sort_dir: Option<SortDirection>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum RunType {
+    SourceCrawl,
+    Inventory,
+    Correlation,
+}
+
+impl RunType {
+    fn word(self) -> &'static str {
+        match self {
+            Self::SourceCrawl => scan_runs::RunType::SourceCrawl,
+            Self::Inventory => scan_runs::RunType::Inventory,
+            Self::Correlation => scan_runs::RunType::Correlation,
+        }
+        .as_str()
+    }
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum RunStatus {
+    Running,
+    Success,
+    Unchanged,
+    Failed,
+    Quarantined,
+}
+
+impl RunStatus {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Success => scan_runs::Status::Success.as_str(),
+            Self::Unchanged => scan_runs::Status::Unchanged.as_str(),
+            Self::Failed => scan_runs::Status::Failed.as_str(),
+            Self::Quarantined => scan_runs::Status::Quarantined.as_str(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum RunSort {
+    StartedAt,
+    CompletedAt,
+    Status,
+    SourceSlug,
+    RunType,
+    RecordsProcessed,
+}
+
+impl From<RunSort> for scan_runs::Sort {
+    fn from(sort: RunSort) -> Self {
+        match sort {
+            RunSort::StartedAt => Self::StartedAt,
+            RunSort::CompletedAt => Self::CompletedAt,
+            RunSort::Status => Self::Status,
+            RunSort::SourceSlug => Self::SourceSlug,
+            RunSort::RunType => Self::RunType,
+            RunSort::RecordsProcessed => Self::RecordsProcessed,
+        }
+    }
+}
+
+/// One run, with its counts.
+#[derive(Debug, Serialize, ToSchema)]
+struct ScanRun {
+    id: Uuid,
+    #[schema(value_type = RunType)]
+    run_type: String,
+    /// The source that was crawled; null for other runs.
+    #[schema(example = "nvd")]
+    source_slug: Option<String>,
+    #[schema(value_type = RunStatus)]
+    status: String,
+    started_at: DateTime<Utc>,
+    completed_at: Option<DateTime<Utc>>,
+    records_processed: i64,
+    records_created: i64,
+    records_updated: i64,
+    records_removed: i64,
+    records_unchanged: i64,
+    records_rejected: i64,
+    bytes_read: i64,
+    /// Where the content came from: address, validators, digest, what it calls itself.
+    provenance: serde_json::Value,
+    error: Option<String>,
+    /// The job that this was a run of.
+    job_id: Option<Uuid>,
+}
+
+impl From<scan_runs::ScanRun> for ScanRun {
+    fn from(run: scan_runs::ScanRun) -> Self {
+        Self {
+            id: run.id,
+            run_type: run.run_type,
+            source_slug: run.source_slug,
+            status: run.status,
+            started_at: run.started_at,
+            completed_at: run.completed_at,
+            records_processed: run.records_processed,
+            records_created: run.records_created,
+            records_updated: run.records_updated,
+            records_removed: run.records_removed,
+            records_unchanged: run.records_unchanged,
+            records_rejected: run.records_rejected,
+            bytes_read: run.bytes_read,
+            provenance: run.provenance,
+            error: run.error,
+            job_id: run.job_id,
+        }
+    }
+}
+
+/// A crawl that was started.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "status": "queued", "source_slug": "nvd"}))]
+pub(super) struct CrawlAccepted {
+    #[serde(flatten)]
+    pub(super) job: JobAccepted,
+    pub(super) source_slug: String,
+}
+
+/// List runs
+///
+/// The organization's own and the crawls that all share. Kept for ninety days.
+#[utoipa::path(get, path = "/api/scan-runs", tag = "sources", params(PageParams, RunFilter),
+    responses((status = 200, body = Page<ScanRun>), SignedIn, Invalid))]
+async fn list_scan_runs(
+    mut actor: Actor<ReadOnly>,
+    Listing { page, filter }: Listing<RunFilter>,
+) -> Result<Page<ScanRun>, ApiError> {
+    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+    let wanted = scan_runs::Filter {
+        run_type: filter.run_type.map(|run_type| run_type.word().into()),
+        source_slug: filter.source_slug,
+        status: filter.status.map(|status| status.word().into()),
+        from: filter.date_from.map(midnight),
+        until: filter.date_to.and_then(|day| day.checked_add_days(Days::new(1))).map(midnight),
+    };
+    let direction = direction(filter.sort_dir, filter.sort.is_some());
+    let sort = filter.sort.unwrap_or(RunSort::StartedAt).into();
+    let runs = scan_runs::list(&mut actor.begin().await?, &wanted, sort, direction, page).await?;
+    Ok(Page::of(runs))
+}
+
+/// Crawl a source now
+///
+/// While the source is waiting to be crawled or being crawled, the answer names that job.
+#[utoipa::path(post, path = "/api/scan-runs/trigger/{source_slug}", tag = "sources",
+    params(("source_slug" = String, Path, description = "The source's slug.", example = "nvd"), IdempotencyKey),
+    responses((status = 202, body = CrawlAccepted, headers(("Location" = String, description = "Where to ask about the job."))),
+              WithRole, Missing, Conflicting, Invalid))]
+async fn trigger_crawl(
+    mut actor: Actor<Admin>,
+    key: IdempotencyKey,
+    Path(slug): Path<String>,
+) -> Result<Accepted<CrawlAccepted>, ApiError> {
+    let mut work = match key.begin(actor.begin().await?, &()).await? {
+        Begun::Before(answer) => return Ok(Accepted::Before(answer)),
+        Begun::Now(work) => work,
+    };
+    let source_id = sources::id_of(&mut work, &slug).await?;
+    let job = enqueue(&mut work, actor.shared_origin(), &CrawlSource { source_id }).await?;
+    work.accept(job.id, CrawlAccepted { job: JobAccepted::new(job.id), source_slug: slug }).await
+}
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default().routes(routes!(list_scan_runs)).routes(routes!(trigger_crawl))
+}

@@ -1,0 +1,398 @@
+//! Findings, which the documents call vulnerability matches: reading and judging them.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Severity,
+    finding::FindingStatus,
+    id::{AssetId, FindingId},
+};
+use serde::{Deserialize, Deserializer, Serialize};
+use store::findings::{self, Triage};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::cves::spelled;
+use crate::{
+    error::{ApiError, Problems},
+    extract::{
+        Actor, Analyst, Json, Listing, PageParams, Path, Range, ReadOnly, SortDirection, direction, word,
+    },
+    openapi::{BadBody, Invalid, Missing, SignedIn, WithRole},
+    reply::Page,
+    state::AppState,
+    words::{FindingStatusWord, SeverityWord},
+};
+
+const MOST_MATCHES: usize = 500;
+const LONGEST_NOTE: usize = 2000;
+/// Events of a finding's history that are told.
+const HISTORY: i64 = 100;
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct MatchFilter {
+    #[param(value_type = Option<Uuid>)]
+    asset_id: Option<AssetId>,
+    /// Exactly this CVE, or an advisory's own id where it names none.
+    #[param(example = "CVE-2014-0160")]
+    cve_id: Option<String>,
+    #[serde(default, deserialize_with = "word")]
+    #[param(inline, value_type = Option<FindingStatusWord>)]
+    status: Option<FindingStatus>,
+    #[serde(default, deserialize_with = "word")]
+    #[param(inline, value_type = Option<SeverityWord>)]
+    severity: Option<Severity>,
+    /// True: known to be exploited.
+    kev: Option<bool>,
+    has_exploit: Option<bool>,
+    /// True: there is a version without it.
+    patch_available: Option<bool>,
+    /// Lowest composite score.
+    #[param(minimum = 0.0, maximum = 10.0)]
+    min_score: Option<f32>,
+    /// Highest composite score.
+    #[param(minimum = 0.0, maximum = 10.0)]
+    max_score: Option<f32>,
+    /// `composite_score` unless something else is asked for.
+    #[param(inline)]
+    sort: Option<MatchSort>,
+    /// `asc` when `sort` is given; otherwise the highest scores come first.
+    #[param(inline)]
+    sort_dir: Option<SortDirection>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum MatchSort {
+    CompositeScore,
+    CvssScore,
+    EpssScore,
+    FirstSeenAt,
+    LastConfirmedAt,
+    ResolvedAt,
+    PackageName,
+    Status,
+}
+
+impl From<MatchSort> for findings::Sort {
+    fn from(sort: MatchSort) -> Self {
+        match sort {
+            MatchSort::CompositeScore => Self::CompositeScore,
+            MatchSort::CvssScore => Self::CvssScore,
+            MatchSort::EpssScore => Self::EpssScore,
+            MatchSort::FirstSeenAt => Self::FirstSeenAt,
+            MatchSort::LastConfirmedAt => Self::LastConfirmedAt,
+            MatchSort::ResolvedAt => Self::ResolvedAt,
+            MatchSort::PackageName => Self::PackageName,
+            MatchSort::Status => Self::Status,
+        }
+    }
+}
+
+/// One vulnerability on one package of one asset.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "asset_id": "550e8400-e29b-41d4-a716-446655440000",
+    "asset_hostname": "web-1", "cve_id": "CVE-2014-0160", "package_name": "libssl3", "installed_version": "1.0.1e-2", "fixed_version": "1.0.1e-2+deb7u5",
+    "patch_available": true, "confidence": "confirmed", "vendor_state": "affected", "severity": "high", "cvss_score": 7.5, "epss_score": 0.94,
+    "kev": true, "has_exploit": true, "composite_score": 9.1, "status": "open", "status_note": null, "first_seen_at": "2026-11-21T10:00:00Z",
+    "last_confirmed_at": "2026-11-21T10:00:00Z", "resolved_at": null, "resolution": null}))]
+pub(super) struct VulnMatch {
+    id: Uuid,
+    asset_id: Uuid,
+    asset_hostname: String,
+    /// The CVE, or the advisory's own id where it names none.
+    cve_id: String,
+    package_name: String,
+    installed_version: String,
+    /// The first version without it. Null: none is known.
+    fixed_version: Option<String>,
+    patch_available: bool,
+    /// `confirmed`, or `undecided` where versions could not be compared.
+    confidence: String,
+    /// What the source says of the package: `affected`, `deferred`, `wont_fix` …
+    vendor_state: String,
+    #[schema(value_type = SeverityWord)]
+    severity: String,
+    cvss_score: Option<f32>,
+    epss_score: Option<f32>,
+    kev: bool,
+    has_exploit: bool,
+    /// 0 to 10.
+    composite_score: f32,
+    #[schema(value_type = FindingStatusWord)]
+    status: String,
+    status_note: Option<String>,
+    first_seen_at: DateTime<Utc>,
+    /// When it was last compared and still there.
+    last_confirmed_at: DateTime<Utc>,
+    resolved_at: Option<DateTime<Utc>>,
+    /// How it was resolved; `manual` when somebody said so.
+    resolution: Option<String>,
+}
+
+impl From<findings::Finding> for VulnMatch {
+    fn from(finding: findings::Finding) -> Self {
+        Self {
+            id: finding.id,
+            asset_id: finding.asset_id,
+            asset_hostname: finding.asset_hostname,
+            cve_id: finding.vulnerability,
+            package_name: finding.package_name,
+            installed_version: finding.installed_version,
+            patch_available: finding.fixed_version.is_some(),
+            fixed_version: finding.fixed_version,
+            confidence: finding.confidence,
+            vendor_state: finding.vendor_state,
+            severity: finding.severity,
+            cvss_score: finding.cvss_score,
+            epss_score: finding.epss_score,
+            kev: finding.is_kev,
+            has_exploit: finding.has_exploit,
+            composite_score: finding.composite_score,
+            status: finding.status,
+            status_note: finding.status_note,
+            first_seen_at: finding.first_seen_at,
+            last_confirmed_at: finding.last_confirmed_at,
+            resolved_at: finding.resolved_at,
+            resolution: finding.resolution,
+        }
+    }
+}
+
+/// A finding with why it is one and what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+struct VulnMatchDetail {
+    #[serde(flatten)]
+    finding: VulnMatch,
+    cve: MatchedCve,
+    /// The advisory that says so: its id and where to read it.
+    advisory: Option<String>,
+    advisory_url: Option<String>,
+    /// Why this is a finding: advisory, range, compared version, rule.
+    evidence: serde_json::Value,
+    /// The latest hundred events, the latest first.
+    history: Vec<MatchEvent>,
+}
+
+/// What is known about the CVE of a finding.
+#[derive(Debug, Serialize, ToSchema)]
+struct MatchedCve {
+    cve_id: String,
+    description: Option<String>,
+    published_at: Option<DateTime<Utc>>,
+    last_modified_at: Option<DateTime<Utc>>,
+    cvss_v31_score: Option<f32>,
+    cvss_v31_vector: Option<String>,
+    cvss_v4_score: Option<f32>,
+    cvss_v4_vector: Option<String>,
+    epss_score: Option<f32>,
+    epss_percentile: Option<f32>,
+    kev: bool,
+    has_exploit: bool,
+}
+
+/// Something that happened to a finding.
+#[derive(Debug, Serialize, ToSchema)]
+struct MatchEvent {
+    at: DateTime<Utc>,
+    /// `opened`, `updated`, `resolved`, `reopened` or `triaged`.
+    event: String,
+    detail: serde_json::Value,
+    /// The user who did it; null for the machine.
+    actor: Option<Uuid>,
+}
+
+impl VulnMatchDetail {
+    fn new(detail: findings::FindingDetail, history: Vec<findings::FindingEvent>) -> Self {
+        let finding = &detail.finding;
+        let cve = MatchedCve {
+            cve_id: finding.vulnerability.clone(),
+            description: detail.cve_description,
+            published_at: detail.cve_published_at,
+            last_modified_at: detail.cve_last_modified_at,
+            cvss_v31_score: detail.cvss_v31_score,
+            cvss_v31_vector: detail.cvss_v31_vector,
+            cvss_v4_score: detail.cvss_v4_score,
+            cvss_v4_vector: detail.cvss_v4_vector,
+            epss_score: finding.epss_score,
+            epss_percentile: detail.epss_percentile,
+            kev: finding.is_kev,
+            has_exploit: finding.has_exploit,
+        };
+        let told = |event: findings::FindingEvent| MatchEvent {
+            at: event.at,
+            event: event.event,
+            detail: event.detail,
+            actor: event.actor,
+        };
+        Self {
+            finding: detail.finding.into(),
+            cve,
+            advisory: detail.advisory,
+            advisory_url: detail.advisory_url,
+            evidence: detail.evidence,
+            history: history.into_iter().map(told).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"status": "accepted_risk", "status_note": "not reachable from outside, see ticket 4711"}))]
+struct UpdateMatch {
+    #[serde(deserialize_with = "status")]
+    #[schema(value_type = FindingStatusWord)]
+    status: FindingStatus,
+    /// Why. Needed for `accepted_risk`.
+    #[schema(max_length = 2000)]
+    status_note: Option<String>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"match_ids": ["0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a"], "status": "in_review", "status_note": "Batch triage 2024-03-20"}))]
+struct UpdateMatches {
+    /// 1 to 500 findings. Those that do not exist are passed over.
+    #[schema(min_items = 1, max_items = 500, value_type = Vec<String>)]
+    match_ids: Vec<FindingId>,
+    #[serde(deserialize_with = "status")]
+    #[schema(value_type = FindingStatusWord)]
+    status: FindingStatus,
+    /// Why. Needed for `accepted_risk`.
+    #[schema(max_length = 2000)]
+    status_note: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct MatchesUpdated {
+    /// How many findings there were.
+    #[schema(example = 1)]
+    updated: usize,
+}
+
+fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FindingStatus, D::Error> {
+    let word: String = Deserialize::deserialize(deserializer)?;
+    word.parse().map_err(serde::de::Error::custom)
+}
+
+/// List findings
+#[utoipa::path(get, path = "/api/vuln-matches", tag = "findings", params(PageParams, MatchFilter),
+    responses((status = 200, body = Page<VulnMatch>), SignedIn, Invalid))]
+async fn list_vuln_matches(
+    mut actor: Actor<ReadOnly>,
+    Listing { page, filter }: Listing<MatchFilter>,
+) -> Result<Page<VulnMatch>, ApiError> {
+    let score = Range { name: "score", from: filter.min_score, to: filter.max_score, within: (0.0, 10.0) };
+    let wanted = findings::Filter {
+        asset: filter.asset_id,
+        vulnerability: filter.cve_id.map(spelled),
+        status: filter.status,
+        severity: filter.severity,
+        kev: filter.kev,
+        has_exploit: filter.has_exploit,
+        patch_available: filter.patch_available,
+        score: score.checked()?,
+    };
+    let direction = direction(filter.sort_dir, filter.sort.is_some());
+    let order = (filter.sort.unwrap_or(MatchSort::CompositeScore).into(), direction);
+    let found = findings::list(&mut actor.begin().await?, &wanted, order, page).await?;
+    Ok(Page::of(found))
+}
+
+/// Get a finding
+///
+/// With its evidence, what is known about the CVE, and its history.
+#[utoipa::path(get, path = "/api/vuln-matches/{match_id}", tag = "findings",
+    params(("match_id" = Uuid, Path, description = "The finding's id.")),
+    responses((status = 200, body = VulnMatchDetail), SignedIn, Missing))]
+async fn get_vuln_match(
+    mut actor: Actor<ReadOnly>,
+    Path(id): Path<FindingId>,
+) -> Result<Json<VulnMatchDetail>, ApiError> {
+    let mut tx = actor.begin().await?;
+    let detail = findings::find(&mut tx, id).await?;
+    let history = findings::history(&mut tx, id, HISTORY).await?;
+    Ok(Json(VulnMatchDetail::new(detail, history)))
+}
+
+/// Judge a finding
+///
+/// The verdict, its reason and who gave it go into the finding's history.
+#[utoipa::path(patch, path = "/api/vuln-matches/{match_id}", tag = "findings", request_body = UpdateMatch,
+    params(("match_id" = Uuid, Path, description = "The finding's id.")),
+    responses((status = 200, body = VulnMatchDetail), WithRole, Missing, BadBody))]
+async fn update_vuln_match(
+    mut actor: Actor<Analyst>,
+    Path(id): Path<FindingId>,
+    Json(request): Json<UpdateMatch>,
+) -> Result<Json<VulnMatchDetail>, ApiError> {
+    let note = request.status_note.as_deref();
+    let mut problems = Problems::default();
+    check_note(request.status, note, &mut problems);
+    problems.finish()?;
+    let triage = Triage { status: request.status, note, by: actor.id() };
+    let mut tx = actor.begin().await?;
+    findings::triage(&mut tx, &[id], &triage).await?;
+    let detail = findings::find(&mut tx, id).await?;
+    let history = findings::history(&mut tx, id, HISTORY).await?;
+    tx.commit().await?;
+    Ok(Json(VulnMatchDetail::new(detail, history)))
+}
+
+/// Judge many findings
+#[utoipa::path(post, path = "/api/vuln-matches/bulk-status", tag = "findings", request_body = UpdateMatches,
+    responses((status = 200, body = MatchesUpdated), WithRole, BadBody))]
+async fn update_vuln_matches(
+    mut actor: Actor<Analyst>,
+    Json(request): Json<UpdateMatches>,
+) -> Result<Json<MatchesUpdated>, ApiError> {
+    let (note, count) = (request.status_note.as_deref(), request.match_ids.len());
+    let mut problems = Problems::default();
+    problems.require((1..=MOST_MATCHES).contains(&count), "match_ids", || {
+        format!("{count} ids were sent, it must be 1 to {MOST_MATCHES} at a time")
+    });
+    check_note(request.status, note, &mut problems);
+    problems.finish()?;
+    let triage = Triage { status: request.status, note, by: actor.id() };
+    let mut tx = actor.begin().await?;
+    let updated = findings::triage(&mut tx, &request.match_ids, &triage).await?.len();
+    tx.commit().await?;
+    Ok(Json(MatchesUpdated { updated }))
+}
+
+fn check_note(status: FindingStatus, note: Option<&str>, problems: &mut Problems) {
+    let length = note.unwrap_or_default().trim().chars().count();
+    problems.require(length > 0 || status != FindingStatus::AcceptedRisk, "status_note", || {
+        "a risk is accepted for a reason: say it in status_note".into()
+    });
+    problems.require(length <= LONGEST_NOTE, "status_note", || {
+        format!("the note has {length} characters, at most {LONGEST_NOTE} are kept")
+    });
+}
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(list_vuln_matches))
+        .routes(routes!(update_vuln_matches))
+        .routes(routes!(get_vuln_match, update_vuln_match))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_risk_is_not_accepted_without_a_reason() {
+        let allowed = |status, note| {
+            let mut problems = Problems::default();
+            check_note(status, note, &mut problems);
+            problems.finish().is_ok()
+        };
+        assert!(allowed(FindingStatus::AcceptedRisk, Some("behind a firewall")));
+        assert!(!allowed(FindingStatus::AcceptedRisk, None));
+        assert!(!allowed(FindingStatus::AcceptedRisk, Some("  ")));
+        assert!(allowed(FindingStatus::Open, None));
+        assert!(!allowed(FindingStatus::Open, Some(&"x".repeat(2001))));
+    }
+}

@@ -1,0 +1,240 @@
+//! Sources of vulnerability data: how they are doing, and their settings.
+
+use chrono::{DateTime, Utc};
+use domain::id::SourceId;
+use queue::{enqueue, jobs::CrawlSource};
+use serde::{Deserialize, Serialize};
+use store::sources;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::scan_runs::CrawlAccepted;
+use crate::{
+    error::{ApiError, FieldError, Problems},
+    extract::{Actor, Admin, InstanceAdmin, Json, Listing, PageParams, Path, ReadOnly},
+    idempotency::{Begun, IdempotencyKey},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn, WithRole},
+    reply::{Accepted, JobAccepted, Page},
+    state::AppState,
+};
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SourceFilter {
+    #[param(inline)]
+    category: Option<Category>,
+    enabled: Option<bool>,
+}
+
+/// What a source tells of.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Category {
+    Cve,
+    Exploit,
+    Advisory,
+    Scoring,
+}
+
+impl Category {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Cve => "cve",
+            Self::Exploit => "exploit",
+            Self::Advisory => "advisory",
+            Self::Scoring => "scoring",
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"enabled": true, "crawl_interval_minutes": 360, "priority_weight": 1.5, "notes": "mirrored"}))]
+struct UpdateSource {
+    enabled: Option<bool>,
+    #[schema(minimum = 5, maximum = 43200)]
+    crawl_interval_minutes: Option<i32>,
+    /// How much it counts in the composite score.
+    #[schema(minimum = 0.0, maximum = 10.0)]
+    priority_weight: Option<f32>,
+    #[schema(max_length = 4000)]
+    notes: Option<String>,
+    /// Let the next content be far smaller than the last, which is otherwise held to be a fault of the source.
+    accept_shrink: Option<bool>,
+    /// Refused: keys are given to the workers in their environment (`NVD_API_KEY`), not kept in the database.
+    api_key: Option<String>,
+}
+
+/// A source of vulnerability data.
+#[derive(Debug, Serialize, ToSchema)]
+struct VulnSource {
+    id: Uuid,
+    #[schema(example = "nvd")]
+    slug: String,
+    #[schema(example = "National Vulnerability Database")]
+    name: String,
+    #[schema(value_type = Category)]
+    category: String,
+    /// The format of its content: `cisa-kev`, `epss`, `debian-tracker`, `osv` or `nvd`.
+    feed: String,
+    url: String,
+    crawl_interval_minutes: i32,
+    enabled: bool,
+    priority_weight: f32,
+    notes: String,
+    accept_shrink: bool,
+    /// Records in the content that was merged last.
+    record_count: i64,
+    /// What that content calls itself.
+    content_label: Option<String>,
+    /// How old that content says it is.
+    content_as_of: Option<DateTime<Utc>>,
+    next_crawl_at: DateTime<Utc>,
+    last_crawled_at: Option<DateTime<Utc>>,
+    last_success_at: Option<DateTime<Utc>>,
+    /// `success`, `unchanged`, `failed` or `quarantined`; null before the first crawl.
+    last_crawl_status: Option<String>,
+    last_error: Option<String>,
+}
+
+impl From<sources::Source> for VulnSource {
+    fn from(source: sources::Source) -> Self {
+        Self {
+            id: source.id,
+            slug: source.slug,
+            name: source.name,
+            category: source.category,
+            feed: source.feed,
+            url: source.url,
+            crawl_interval_minutes: source.crawl_interval_minutes,
+            enabled: source.enabled,
+            priority_weight: source.priority_weight,
+            notes: source.notes,
+            accept_shrink: source.accept_shrink,
+            record_count: source.record_count,
+            content_label: source.content_label,
+            content_as_of: source.content_as_of,
+            next_crawl_at: source.next_crawl_at,
+            last_crawled_at: source.last_crawled_at,
+            last_success_at: source.last_success_at,
+            last_crawl_status: source.last_crawl_status,
+            last_error: source.last_error,
+        }
+    }
+}
+
+/// List sources
+#[utoipa::path(get, path = "/api/config/vuln-sources", tag = "sources", params(PageParams, SourceFilter),
+    responses((status = 200, body = Page<VulnSource>), SignedIn, Invalid))]
+async fn list_vuln_sources(
+    mut actor: Actor<ReadOnly>,
+    Listing { page, filter }: Listing<SourceFilter>,
+) -> Result<Page<VulnSource>, ApiError> {
+    let filter = sources::Filter {
+        category: filter.category.map(|category| category.word().into()),
+        enabled: filter.enabled,
+    };
+    let sources = sources::list(&mut *actor.begin().await?, &filter, page).await?;
+    Ok(Page::of(sources))
+}
+
+/// Get a source
+#[utoipa::path(get, path = "/api/config/vuln-sources/{config_id}", tag = "sources",
+    params(("config_id" = Uuid, Path, description = "The source's id.")),
+    responses((status = 200, body = VulnSource), SignedIn, Missing))]
+async fn get_vuln_source(
+    mut actor: Actor<ReadOnly>,
+    Path(id): Path<SourceId>,
+) -> Result<Json<VulnSource>, ApiError> {
+    let source = sources::find(&mut *actor.begin().await?, id).await?;
+    Ok(Json(source.into()))
+}
+
+/// Change a source
+///
+/// What is not named stays as it is. All organizations share the sources, so this needs an administrator of the installation.
+#[utoipa::path(patch, path = "/api/config/vuln-sources/{config_id}", tag = "sources", request_body = UpdateSource,
+    params(("config_id" = Uuid, Path, description = "The source's id.")),
+    responses((status = 200, body = VulnSource), WithRole, Missing, BadBody))]
+async fn update_vuln_source(
+    mut actor: Actor<InstanceAdmin>,
+    Path(id): Path<SourceId>,
+    Json(request): Json<UpdateSource>,
+) -> Result<Json<VulnSource>, ApiError> {
+    check(&request)?;
+    let update = sources::Update {
+        enabled: request.enabled,
+        crawl_interval_minutes: request.crawl_interval_minutes,
+        priority_weight: request.priority_weight,
+        notes: request.notes,
+        accept_shrink: request.accept_shrink,
+    };
+    let mut tx = actor.begin().await?;
+    sources::update(&mut *tx, id, &update).await?;
+    let source = sources::find(&mut *tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(source.into()))
+}
+
+fn check(request: &UpdateSource) -> Result<(), ApiError> {
+    let mut problems = Problems::default();
+    if let Some(minutes) = request.crawl_interval_minutes {
+        problems.require((5..=43_200).contains(&minutes), "crawl_interval_minutes", || {
+            format!("the interval is {minutes} minutes, it must be between 5 and 43200 (thirty days)")
+        });
+    }
+    if let Some(weight) = request.priority_weight {
+        problems.require((0.0..=10.0).contains(&weight), "priority_weight", || {
+            format!("the weight is {weight}, it must be between 0.0 and 10.0")
+        });
+    }
+    if let Some(notes) = &request.notes {
+        let length = notes.chars().count();
+        problems.require(length <= 4000, "notes", || {
+            format!("the notes have {length} characters, at most 4000 are kept")
+        });
+    }
+    problems.require(request.api_key.is_none(), "api_key", || {
+        "keys are not kept in the database: set NVD_API_KEY in the environment of the workers".into()
+    });
+    let nothing = request.enabled.is_none()
+        && request.crawl_interval_minutes.is_none()
+        && request.priority_weight.is_none()
+        && request.notes.is_none()
+        && request.accept_shrink.is_none()
+        && request.api_key.is_none();
+    if nothing {
+        let message = "nothing to change: name enabled, crawl_interval_minutes, priority_weight, notes or accept_shrink";
+        problems.add(FieldError::value("body", message));
+    }
+    problems.finish()
+}
+
+/// Crawl a source now
+///
+/// While the source is waiting to be crawled or being crawled, the answer names that job.
+#[utoipa::path(post, path = "/api/config/vuln-sources/{config_id}/crawl-now", tag = "sources",
+    params(("config_id" = Uuid, Path, description = "The source's id."), IdempotencyKey),
+    responses((status = 202, body = CrawlAccepted, headers(("Location" = String, description = "Where to ask about the job."))),
+              WithRole, Missing, Conflicting, Invalid))]
+async fn crawl_vuln_source(
+    mut actor: Actor<Admin>,
+    key: IdempotencyKey,
+    Path(source_id): Path<SourceId>,
+) -> Result<Accepted<CrawlAccepted>, ApiError> {
+    let mut work = match key.begin(actor.begin().await?, &()).await? {
+        Begun::Before(answer) => return Ok(Accepted::Before(answer)),
+        Begun::Now(work) => work,
+    };
+    let source = sources::find(&mut work, source_id).await?;
+    let job = enqueue(&mut work, actor.shared_origin(), &CrawlSource { source_id }).await?;
+    work.accept(job.id, CrawlAccepted { job: JobAccepted::new(job.id), source_slug: source.slug }).await
+}
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(list_vuln_sources))
+        .routes(routes!(get_vuln_source, update_vuln_source))
+        .routes(routes!(crawl_vuln_source))
+}

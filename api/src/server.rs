@@ -1,0 +1,155 @@
+//! The server: what surrounds the routes, and its life from the port to the last answer.
+
+use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use axum::{Router, extract::Request, middleware, middleware::Next};
+use runtime::config::Config;
+use tokio::{net::TcpListener, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+use tower_http::{
+    catch_panic::CatchPanicLayer, compression::CompressionLayer, normalize_path::NormalizePath,
+};
+
+use crate::{
+    layers::{self, PATIENCE, UPLOAD_PATIENCE},
+    routes,
+    state::{AppState, database_url},
+};
+
+/// The whole API as a service. `/api/cves/` and `/api/cves` are the same path; no answer is ever a redirect from one to the other.
+pub fn app(state: AppState) -> Router {
+    let patience = |patience| {
+        middleware::from_fn(move |request: Request, next: Next| layers::give_up(patience, request, next))
+    };
+    let (quick, _) = routes::quick().split_for_parts();
+    let (uploads, _) = routes::uploads().split_for_parts();
+    let routes = quick
+        .layer(patience(PATIENCE))
+        .merge(uploads.layer(patience(UPLOAD_PATIENCE)))
+        .merge(routes::documentation())
+        .fallback(layers::not_found)
+        .method_not_allowed_fallback(layers::method_not_allowed)
+        .layer(
+            ServiceBuilder::new()
+                .layer(middleware::from_fn(layers::identify))
+                .layer(middleware::from_fn(layers::secure))
+                .layer(CompressionLayer::new())
+                .layer(CatchPanicLayer::custom(layers::after_panic)),
+        )
+        .with_state(state);
+    Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes))
+}
+
+/// Listens on `API_LISTEN` and serves until `stop` is cancelled.
+///
+/// # Errors
+/// When the API cannot start; the message names the setting and the remedy.
+pub async fn serve(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result<()> {
+    let listener = bind(config.api_listen).await?;
+    serve_on(listener, config, stop).await
+}
+
+/// Takes the port. Port 0 takes any that is free; the listener knows which.
+///
+/// # Errors
+/// When it cannot be had; the message says what to do.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program listens there: stop it, or set API_LISTEN to a free port"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege: set API_LISTEN to a higher one and put a proxy in front"
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: set API_LISTEN to 127.0.0.1 or 0.0.0.0 and a port"
+            }
+            _ => "set API_LISTEN to another address or port",
+        };
+        anyhow::Error::new(error).context(format!("API_LISTEN={address} cannot be used: {remedy}"))
+    })
+}
+
+/// Serves on `listener` until `stop` is cancelled, then finishes what is under way, for `SHUTDOWN_GRACE_SECONDS` at most.
+///
+/// # Errors
+/// When the database is not one that the API should run on; the message says what to do.
+pub async fn serve_on(
+    listener: TcpListener,
+    config: Arc<Config>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr().context("the listener has no address")?;
+    let state = AppState::new(config.clone(), stop.child_token())?;
+    let service = app(state).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    if config.debug {
+        tracing::warn!("DEBUG is on: request limits are off");
+    }
+    tracing::info!(%address, documentation = format!("{}/api/docs", config.public_url()), "the API listens");
+
+    let too_late = async {
+        stop.cancelled().await;
+        sleep(config.shutdown_grace).await;
+    };
+    tokio::select! {
+        served = server => served.context("the API stopped serving")?,
+        problem = trouble_with_database(&config) => return Err(problem),
+        () = too_late => tracing::warn!("some requests were cut short, they took longer than SHUTDOWN_GRACE_SECONDS"),
+    }
+    tracing::info!("the API has stopped");
+    Ok(())
+}
+
+/// Resolves only if the database is there and is not one to run on. While it is away, requests are answered with 503.
+async fn trouble_with_database(config: &Config) -> anyhow::Error {
+    loop {
+        match inspect(config).await {
+            Ok(Inspected::Sound) => return pending().await,
+            Ok(Inspected::Away(error)) => {
+                tracing::warn!(error = format!("{error:#}"), "the database cannot be reached, trying again");
+                sleep(Duration::from_secs(5)).await;
+            }
+            Err(problem) => return problem,
+        }
+    }
+}
+
+enum Inspected {
+    Sound,
+    Away(store::Error),
+}
+
+async fn inspect(config: &Config) -> anyhow::Result<Inspected> {
+    let (setting, url) = database_url(config)?;
+    let mut connection = match store::db::connect_once(url).await {
+        Ok(connection) => connection,
+        Err(error) if error.is_transient() => return Ok(Inspected::Away(error)),
+        Err(error) => {
+            return Err(error)
+                .context(format!("{setting} cannot be used: check user, password and database"));
+        }
+    };
+    // Not every login may read what was migrated; then the first request tells.
+    if let Ok(false) = store::migrate::is_current(&mut connection).await {
+        bail!(
+            "the database's schema is not the one of this version: run `plimsoll migrate`, then start again"
+        );
+    }
+    let rights = store::db::excessive_rights(&mut connection).await?;
+    if rights.is_empty() {
+        return Ok(Inspected::Sound);
+    }
+    let (found, remedy) =
+        (rights.join(", "), "give the API a login of its own that is granted plimsoll_app only");
+    if setting == "API_DATABASE_URL" && !config.debug {
+        bail!("API_DATABASE_URL gives the API too many rights ({found}): {remedy}");
+    }
+    tracing::warn!(
+        "{found}: the API sets itself the role plimsoll_app, but {remedy} and name it in API_DATABASE_URL"
+    );
+    Ok(Inspected::Sound)
+}

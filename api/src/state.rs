@@ -1,0 +1,100 @@
+//! What every request may reach.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use runtime::config::Config;
+use secrecy::{ExposeSecret, SecretString};
+use store::{AppDb, blob::BlobStore};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{AccessTokens, Passwords},
+    limit::RateLimit,
+};
+
+/// Sign-ins and set-ups of one address in a minute (seed 000).
+const SIGN_INS_A_MINUTE: u32 = 10;
+/// Inventories that are held in memory at once; more wait their turn.
+const UPLOADS: usize = 4;
+/// Streams of progress that are served at once.
+const STREAMS: usize = 1000;
+/// How long Redis may take before it counts as away.
+const REDIS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Shared by all requests. Cloning it is cheap.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+impl std::ops::Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What an [`AppState`] holds.
+pub struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) db: AppDb,
+    /// Asked for its health only: jobs reach it by way of Postgres.
+    pub(crate) redis: Option<ConnectionManager>,
+    pub(crate) artifacts: BlobStore,
+    pub(crate) access_tokens: AccessTokens,
+    pub(crate) passwords: Passwords,
+    pub(crate) sign_ins: RateLimit,
+    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) started: Instant,
+    /// Cancelled when the server is to stop: what would go on for ever ends then.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl AppState {
+    /// Opens what `config` names. Connections are made as they are needed, so that neither Postgres nor Redis has to be there yet.
+    ///
+    /// # Errors
+    /// When an address is missing or cannot be parsed; the message names the setting and the remedy.
+    pub fn new(config: Arc<Config>, stopping: CancellationToken) -> anyhow::Result<Self> {
+        let (setting, url) = database_url(&config)?;
+        let db = AppDb::connect(url, config.database_max_connections)
+            .with_context(|| format!("{setting} is not an address of Postgres"))?;
+        let redis = config.redis_url.as_ref().map(redis).transpose().context("REDIS_URL cannot be used")?;
+        Ok(Self(Arc::new(Shared {
+            db,
+            redis,
+            artifacts: BlobStore::new(&config.artifact_dir),
+            access_tokens: AccessTokens::new(config.access_token_lifetime),
+            passwords: Passwords::new(),
+            sign_ins: RateLimit::new(SIGN_INS_A_MINUTE, Duration::from_secs(60)),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            started: Instant::now(),
+            stopping,
+            config,
+        })))
+    }
+}
+
+/// Where the API's rows are, and the setting that says so.
+pub(crate) fn database_url(config: &Config) -> anyhow::Result<(&'static str, &SecretString)> {
+    let named = [("API_DATABASE_URL", &config.api_database_url), ("DATABASE_URL", &config.database_url)];
+    named
+        .into_iter()
+        .find_map(|(setting, url)| Some((setting, url.as_ref()?)))
+        .context("no database is named: set API_DATABASE_URL (or DATABASE_URL) to a postgres:// address")
+}
+
+fn redis(url: &SecretString) -> redis::RedisResult<ConnectionManager> {
+    let settings = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(REDIS_PATIENCE))
+        .set_response_timeout(Some(REDIS_PATIENCE))
+        .set_number_of_retries(1);
+    ConnectionManager::new_lazy_with_config(redis::Client::open(url.expose_secret())?, settings)
+}
