@@ -35,6 +35,11 @@ impl Failure {
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Self { exit, error: error.into() }
     }
+
+    /// Something that is needed does not answer, as `error` says.
+    pub fn unavailable(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::Unavailable, error)
+    }
 }
 
 /// The whole chain of causes on one line.

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use runtime::config::Config;
 use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
 use store::migrate::{self, MigrateError};
+use store::{db, sources};
 
 use crate::embedded::{self, Addresses, Running};
 use crate::exit::{Exit, Failure};
@@ -46,15 +49,46 @@ impl Installation {
         Ok(Some(Self { config, private: true, services: None }))
     }
 
-    /// Bring the schema up to date, as the login that owns it.
+    /// Whether Postgres and Redis are private ones.
+    pub(crate) fn is_private(&self) -> bool {
+        self.private
+    }
+
+    /// Bring the schema up to date, as the login that owns it, and register the public sources.
     pub(crate) async fn migrate(&self) -> Result<(), Failure> {
-        let url = self.config.migration_database_url.as_ref().or(self.config.database_url.as_ref());
-        let url = url.ok_or_else(no_database)?;
+        let url = self.owner_url()?;
         migrate::run(url).await.map_err(migration_failure)?;
         if self.private {
             migrate::create_local_logins(url).await.map_err(migration_failure)?;
         }
+        let mut connection = self.connect_as_owner().await?;
+        sources::ensure(&mut connection, sources::PUBLIC).await.map_err(Failure::unavailable)?;
         Ok(())
+    }
+
+    /// Allow one set-up from another machine, by whoever knows the returned token. `None` when it is done.
+    ///
+    /// Each call makes the token of the call before worthless: only its digest is kept.
+    pub(crate) async fn new_setup_token(&self) -> Result<Option<String>, Failure> {
+        let mut connection = self.connect_as_owner().await?;
+        let token = hex::encode(rand::random::<[u8; 20]>());
+        let digest = Sha256::digest(&token);
+        let open = sqlx::query("update installation set setup_token_hash = $1 where set_up_at is null")
+            .bind(digest.as_slice())
+            .execute(&mut connection)
+            .await
+            .map_err(Failure::unavailable)?;
+        Ok((open.rows_affected() > 0).then_some(token))
+    }
+
+    /// A connection that may do anything. Not for serving.
+    pub(crate) async fn connect_as_owner(&self) -> Result<PgConnection, Failure> {
+        db::connect_once(self.owner_url()?).await.map_err(Failure::unavailable)
+    }
+
+    fn owner_url(&self) -> Result<&SecretString, Failure> {
+        let url = self.config.migration_database_url.as_ref().or(self.config.database_url.as_ref());
+        url.ok_or_else(no_database)
     }
 
     /// Stop what [`Installation::open`] started.

@@ -7,4 +7,6 @@ pub mod commands;
 pub mod embedded;
 pub mod exit;
 mod installation;
+mod snapshot;
+mod system;
 mod terminal;

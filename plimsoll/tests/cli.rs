@@ -113,7 +113,7 @@ fn the_agent_needs_a_token_and_takes_it_from_a_file() {
         answer_once("HTTP/1.1 202 Accepted\r\ncontent-length: 16\r\n\r\n{\"job_id\":\"j-7\"}");
     let sent = run(plimsoll(&["agent", "report", "--url", &url, "--token-file"]).arg(&token));
     assert_eq!(sent.status.code(), Some(0), "{}", errors(&sent));
-    assert!(results(&sent).contains("job j-7"), "{}", results(&sent));
+    assert!(results(&sent).contains("job j-7 "), "{}", results(&sent));
     let request = request.join().expect("a request").to_ascii_lowercase();
     assert!(request.starts_with("post /api/inventory/reports "), "{request}");
     assert!(request.contains("authorization: bearer secret-of-the-agent\r\n"), "{request}");
@@ -139,6 +139,14 @@ fn help_is_quick_and_lists_the_exit_codes() {
     let output = run(&mut plimsoll(&["--help"]));
     assert!(results(&output).contains("78 configuration"), "{}", results(&output));
     assert!(started.elapsed().as_millis() < 1000, "{:?}", started.elapsed());
+}
+
+#[test]
+fn the_openapi_document_is_printed_as_json() {
+    let output = run(&mut plimsoll(&["openapi"]));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    assert!(document["paths"]["/api/reports/generate"]["post"].is_object());
 }
 
 /// A server on loopback that gives one answer, and the request that it was given.

@@ -2,14 +2,16 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
-use runtime::egress::{Client, HeaderValue, Policy, Request, Response, StatusCode, header};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
+use super::api_client::ApiClient;
 use crate::exit::{Exit, Failure};
 use crate::terminal;
+
+/// Where reports are handed in.
+pub(super) const PATH: &str = "/api/inventory/reports";
 
 /// Look at this machine for Plimsoll.
 #[derive(Debug, clap::Args)]
@@ -55,11 +57,12 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(out) = &report.out {
         return write(out, &body);
     }
-    let url = report.url.as_deref().context("--url is missing")?;
-    let token = token(report)?;
-    let accepted = send(url, &token, body).await?;
+    let mut server = ApiClient::new(report.url.as_deref().context("--url is missing")?)?;
+    server.sign_in(token(report)?);
+    let accepted = server.post_bytes(PATH, body).await?;
     let (packages, hostname) = (found.packages.len(), &found.hostname);
-    terminal::result(format_args!("{packages} packages of {hostname} sent: {accepted}"));
+    let job = accepted["job_id"].as_str().unwrap_or("unknown");
+    terminal::result(format_args!("{packages} packages of {hostname} sent, job {job} reads them"));
     Ok(())
 }
 
@@ -90,45 +93,4 @@ fn token(report: &Report) -> Result<SecretString, Failure> {
         }
     };
     Ok(SecretString::from(text.trim().to_owned()))
-}
-
-/// Hand the report in. Returns the server's words about it: the job that reads it.
-pub(super) async fn send(server: &str, token: &SecretString, body: Vec<u8>) -> Result<String, Failure> {
-    let policy =
-        Policy { max_bytes: 1 << 20, total_timeout: Duration::from_secs(120), ..Policy::administrator() };
-    let client = Client::new(policy).context("cannot make an HTTP client")?;
-    let url = format!("{}/api/inventory/reports", server.trim_end_matches('/'));
-    let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
-        .context("the access token has a character that no token has")?;
-    bearer.set_sensitive(true);
-    let request = Request::post(url, body)
-        .header(header::AUTHORIZATION, bearer)
-        .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let response = client.send(request).await.map_err(|error| Failure::new(Exit::Unavailable, error))?;
-    let status = response.status;
-    let words = words(response).await?;
-    if status.is_success() {
-        return Ok(words);
-    }
-    let exit = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NoPermission,
-        StatusCode::TOO_MANY_REQUESTS => Exit::Temporary,
-        status if status.is_server_error() => Exit::Temporary,
-        _ => Exit::Failure,
-    };
-    Err(Failure::new(exit, anyhow::anyhow!("the server answered {status}: {words}")))
-}
-
-/// The answer's job id or error text where it has one, else its beginning. Control characters stay out of
-/// the terminal.
-async fn words(response: Response) -> Result<String, Failure> {
-    let body = response.bytes().await.map_err(|error| Failure::new(Exit::Unavailable, error))?;
-    let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let field = |name: &str| json.get(name).and_then(serde_json::Value::as_str);
-    let words = match (field("job_id"), field("detail").or_else(|| field("error"))) {
-        (Some(job), _) => format!("job {job}"),
-        (None, Some(error)) => error.to_owned(),
-        (None, None) => String::from_utf8_lossy(&body).into_owned(),
-    };
-    Ok(words.chars().filter(|character| !character.is_control()).take(300).collect())
 }

@@ -22,9 +22,16 @@ pub(super) async fn run(config: Config, _: &Arguments) -> Result<(), Failure> {
     } else {
         Installation::open(config).await?
     };
-    let migrated = installation.migrate().await;
+    let migrated = migrate(&installation).await;
     installation.close().await;
-    migrated?;
+    migrated
+}
+
+async fn migrate(installation: &Installation) -> Result<(), Failure> {
+    installation.migrate().await?;
     terminal::result("the database schema is up to date");
+    if let Some(token) = installation.new_setup_token().await? {
+        terminal::result(format_args!("one-time token for POST /api/auth/setup: {token}"));
+    }
     Ok(())
 }

@@ -3,10 +3,14 @@
 //! Data goes to standard output, everything else to standard error. Exit codes are [`Exit`]'s.
 
 mod agent;
+mod api_client;
 mod check_config;
+mod demo;
 mod doctor;
 mod migrate;
+mod openapi;
 mod services;
+mod up;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -32,11 +36,14 @@ Exit codes: 0 done, 1 failed, 2 usage, 69 something needed is unavailable, 70 in
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Up(up::Arguments),
+    Demo(demo::Arguments),
     Migrate(migrate::Arguments),
     CheckConfig(check_config::Arguments),
     Doctor(doctor::Arguments),
     Agent(agent::Arguments),
     Services(services::Arguments),
+    Openapi(openapi::Arguments),
 }
 
 /// Read the command line, run the command, say what went wrong. `main` returns its answer.
@@ -55,6 +62,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Up(arguments) => with_settings(async |config| up::run(config, &arguments).await),
+        Command::Demo(arguments) => {
+            with_adjusted_settings(demo::prepare, async |config| demo::run(config, &arguments).await)
+        }
         Command::Migrate(arguments) => with_settings(async |config| migrate::run(config, &arguments).await),
         Command::CheckConfig(arguments) => with_settings(async |_| check_config::run(&arguments)),
         Command::Doctor(arguments) => with_settings(async |config| doctor::run(config, &arguments).await),
@@ -62,12 +73,22 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Services(arguments) => {
             with_settings(async |config| services::run(&config, &arguments).await)
         }
+        Command::Openapi(arguments) => openapi::run(&arguments),
     }
 }
 
 /// Read the settings, start logging, and run `command`.
 fn with_settings(command: impl AsyncFnOnce(Config) -> Result<(), Failure>) -> Result<(), Failure> {
-    let config = installation::settings()?;
+    with_adjusted_settings(|_| (), command)
+}
+
+/// As [`with_settings`], with settings that `adjust` has changed.
+fn with_adjusted_settings(
+    adjust: impl FnOnce(&mut Config),
+    command: impl AsyncFnOnce(Config) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut config = installation::settings()?;
+    adjust(&mut config);
     runtime::telemetry::init(&config).map_err(|error| Failure::new(Exit::Config, error))?;
     block_on(command(config))
 }
