@@ -42,7 +42,7 @@ create table artifacts (
     constraint artifacts_report_fkey foreign key (tenant_id, report_id) references reports (tenant_id, id) on delete cascade
 );
 call protect_tenant_rows('artifacts');
-grant select, insert, delete on artifacts to plimsoll_app;
+grant select, insert, update, delete on artifacts to plimsoll_app;
 
 -- Objects in the artifact store that no row refers to any more; removed by purge_expired after a day.
 create table orphaned_objects (

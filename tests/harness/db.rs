@@ -21,6 +21,7 @@ pub struct TestDb {
     pub worker_url: SecretString,
     pub api_url: SecretString,
     name: String,
+    server_url: String,
 }
 
 impl TestDb {
@@ -29,14 +30,21 @@ impl TestDb {
     /// # Panics
     /// When Postgres cannot be used.
     pub async fn new() -> Self {
-        let services = services().await;
-        let template = template(&services.owner_url).await;
+        Self::on(&services().await.owner_url).await
+    }
+
+    /// Makes it on the server of `server_url`, a superuser's address.
+    ///
+    /// # Panics
+    /// When Postgres cannot be used.
+    pub async fn on(server_url: &str) -> Self {
+        let template = template(server_url).await;
         let name = format!("t_{}", Uuid::new_v4().simple());
-        let mut owner = PgConnection::connect(&services.owner_url).await.expect("postgres answers");
+        let mut owner = PgConnection::connect(server_url).await.expect("postgres answers");
         // The names are ours: letters, digits and underscores.
         let create = format!("create database {name} template {template} strategy file_copy");
         owner.execute(sqlx::AssertSqlSafe(create)).await.expect("a database is cloned");
-        let url = |user: Option<&str>| SecretString::from(database_url(&services.owner_url, &name, user));
+        let url = |user: Option<&str>| SecretString::from(database_url(server_url, &name, user));
         let (owner_url, worker_url, api_url) =
             (url(None), url(Some("plimsoll_worker")), url(Some("plimsoll_api")));
         Self {
@@ -46,6 +54,7 @@ impl TestDb {
             worker_url,
             api_url,
             name,
+            server_url: server_url.to_owned(),
         }
     }
 
@@ -73,13 +82,13 @@ impl TestDb {
 
 impl Drop for TestDb {
     fn drop(&mut self) {
-        let name = self.name.clone();
+        let (name, server_url) = (self.name.clone(), self.server_url.clone());
         // Tests drop this inside their runtime, which may be about to end: a thread of its own finishes the job.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             if let Ok(runtime) = runtime {
                 runtime.block_on(async {
-                    let Ok(mut owner) = PgConnection::connect(&services().await.owner_url).await else {
+                    let Ok(mut owner) = PgConnection::connect(&server_url).await else {
                         return;
                     };
                     let drop = format!("drop database if exists {name} with (force)");

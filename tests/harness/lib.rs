@@ -3,9 +3,11 @@
 //! [`TestDb`] is for tests of the store and the queue, [`TestApp`] for everything that goes through HTTP. Postgres and Redis are private ones,
 //! started by the first test that needs them and shared by all.
 
+mod app;
 mod db;
 mod services;
 
+pub use app::{Answer, PASSWORD, TestApp};
 pub use db::TestDb;
 pub use services::services;
 

@@ -13,7 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("feeds", &["domain", "runtime"]),
     ("rendering", &["domain"]),
     ("delivery", &["domain", "runtime"]),
-    ("store", &["domain", "runtime", "correlation"]),
+    ("store", &["domain", "runtime"]),
     ("queue", &["domain", "runtime", "store"]),
     ("reports", &["domain", "runtime", "store"]),
     ("api", &["domain", "runtime", "store", "queue", "reports"]),

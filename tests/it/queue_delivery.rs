@@ -13,9 +13,10 @@ use uuid::Uuid;
 use crate::work::{Act, Tally, Work, accept, registry, row};
 
 /// A relay, a rescue and a worker over one database and one Redis prefix.
-struct Engine {
-    db: TestDb,
+pub(crate) struct Engine {
+    pub(crate) db: TestDb,
     tally: Tally,
+    redis_url: String,
     prefix: String,
     stop: CancellationToken,
     running: Vec<JoinHandle<()>>,
@@ -23,18 +24,31 @@ struct Engine {
 
 impl Engine {
     async fn idle() -> Self {
-        let db = TestDb::new().await;
+        let services = services().await;
+        Self::on(&services.owner_url, &services.redis_url).await
+    }
+
+    /// An engine on servers of the test's own.
+    pub(crate) async fn on(owner_url: &str, redis_url: &str) -> Self {
+        let db = TestDb::on(owner_url).await;
         let tally = Tally::new(&db);
         let prefix = format!("t_{}", Uuid::new_v4().simple());
-        Self { db, tally, prefix, stop: CancellationToken::new(), running: Vec::new() }
+        Self {
+            db,
+            tally,
+            redis_url: redis_url.to_owned(),
+            prefix,
+            stop: CancellationToken::new(),
+            running: Vec::new(),
+        }
     }
 
     async fn transport(&self) -> Transport {
-        let url = SecretString::from(services().await.redis_url.clone());
+        let url = SecretString::from(self.redis_url.clone());
         Transport::connect(&url, &self.prefix).await.expect("redis answers")
     }
 
-    async fn start_relay(&mut self) {
+    pub(crate) async fn start_relay(&mut self) {
         let relay = Relay { pool: self.db.pool().clone(), transport: self.transport().await, window: 100 };
         let stop = self.stop.clone();
         self.running.push(tokio::spawn(async move { relay.run(&stop).await }));
@@ -44,7 +58,7 @@ impl Engine {
     }
 
     /// Starts a worker, which stops when the returned token is cancelled.
-    async fn start_worker(&mut self, slots: usize) -> CancellationToken {
+    pub(crate) async fn start_worker(&mut self, slots: usize) -> CancellationToken {
         let stop = self.stop.child_token();
         let settings = worker::Settings {
             queues: vec![Queue::Maintenance],
@@ -62,7 +76,7 @@ impl Engine {
         stop
     }
 
-    async fn accept_many(&self, count: usize, work: Work) -> HashSet<JobId> {
+    pub(crate) async fn accept_many(&self, count: usize, work: Work) -> HashSet<JobId> {
         let mut ids = HashSet::new();
         for _ in 0..count {
             ids.insert(accept(&self.db, &work).await);
@@ -70,7 +84,15 @@ impl Engine {
         ids
     }
 
-    async fn until_all_completed(&self, ids: &HashSet<JobId>, within: Duration) {
+    pub(crate) async fn until_all_completed(&self, ids: &HashSet<JobId>, within: Duration) {
+        self.until_all_done(ids, within).await;
+        let completions = self.tally.completions();
+        assert_eq!(completions.len(), ids.len(), "every job is done");
+        assert!(completions.values().all(|times| *times == 1), "no job's result is committed twice");
+    }
+
+    /// Every job is completed, whether or not its worker heard of the COMMIT.
+    pub(crate) async fn until_all_done(&self, ids: &HashSet<JobId>, within: Duration) {
         eventually("completion of every job", within, || async {
             let open: i64 = sqlx::query_scalar("select count(*) from jobs where state <> 'completed'")
                 .fetch_one(self.db.pool())
@@ -79,12 +101,19 @@ impl Engine {
             (open == 0).then_some(())
         })
         .await;
-        let completions = self.tally.completions();
-        assert_eq!(completions.len(), ids.len(), "every job is done");
-        assert!(completions.values().all(|times| *times == 1), "no job's result is committed twice");
+        let completed: i64 =
+            sqlx::query_scalar("select count(*) from job_attempts where outcome = 'completed'")
+                .fetch_one(self.db.pool())
+                .await
+                .expect("counted");
+        assert_eq!(
+            usize::try_from(completed).expect("a count"),
+            ids.len(),
+            "each is completed by one attempt"
+        );
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         for task in self.running {
             task.await.expect("it stops");

@@ -2,7 +2,14 @@
 
 use std::sync::Arc;
 
-use runtime::config::Config;
+use delivery::{
+    mail::{MailSettings, Mailer},
+    webhook,
+};
+use runtime::{
+    config::Config,
+    egress::{Client, Policy},
+};
 use store::{SystemDb, blob::BlobStore};
 
 /// Handed to every handler. Cheap to clone.
@@ -12,4 +19,31 @@ pub struct Context {
     pub db: SystemDb,
     pub blobs: BlobStore,
     pub config: Arc<Config>,
+    /// For addresses that tenants give us.
+    pub webhooks: Client,
+    /// For addresses that the installation's administrator gives us.
+    pub sources: Client,
+    pub mailer: Arc<Mailer>,
+}
+
+impl Context {
+    /// A context over `db`, with the rest as `config` says.
+    ///
+    /// # Errors
+    /// When a client for outgoing requests cannot be made, or the settings for mail cannot work.
+    pub fn new(config: Arc<Config>, db: SystemDb) -> anyhow::Result<Self> {
+        let webhooks = Policy { allow_private: config.webhook_allow_private, ..webhook::policy() };
+        let sources = Policy { allow_private: config.source_allow_private, ..Policy::administrator() };
+        Ok(Self {
+            db,
+            blobs: BlobStore::new(&config.artifact_dir),
+            webhooks: Client::new(webhooks)?,
+            sources: Client::new(sources)?,
+            mailer: Arc::new(Mailer::from_settings(MailSettings::from_config(
+                &config.mail,
+                &config.mail_from,
+            )?)?),
+            config,
+        })
+    }
 }

@@ -1,1 +1,47 @@
-//! Stub.
+//! Doing the work: one handler file for each job kind, same file name as its declaration in `queue::jobs`.
+//!
+//! A handler loads, calls an engine, and saves; rules live in the engines, SQL in `store`. Start at [`run`].
+
+pub mod context;
+pub mod handlers;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use context::Context;
+use queue::{transport::Transport, worker::Settings};
+use runtime::config::Config;
+use store::SystemDb;
+use tokio_util::sync::CancellationToken;
+
+/// Works until `stop`, then finishes what runs within the grace period.
+///
+/// # Errors
+/// When a setting is missing or wrong, or Postgres or Redis does not answer at start.
+pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result<()> {
+    let database_url = config.database_url.as_ref().context(
+        "DATABASE_URL is not set: give the address of Postgres, or use `plimsoll up`, which runs its own",
+    )?;
+    let redis_url = config.redis_url.as_ref().context(
+        "REDIS_URL is not set: give the address of Redis, or use `plimsoll up`, which runs its own",
+    )?;
+    let queues = config
+        .worker_queues
+        .iter()
+        .map(|name| name.parse().map_err(anyhow::Error::msg))
+        .collect::<anyhow::Result<_>>()
+        .context("WORKER_QUEUES cannot be used")?;
+    let db = SystemDb::connect(database_url, config.database_max_connections)?;
+    let transport = Transport::connect(redis_url, &config.queue_prefix)
+        .await
+        .context("redis does not answer: check REDIS_URL and that it is running")?;
+    let settings = Settings {
+        queues,
+        slots: config.worker_slots,
+        lease: config.job_lease,
+        grace: config.shutdown_grace,
+    };
+    let pool = db.pool().clone();
+    let context = Context::new(config, db)?;
+    queue::worker::run(queue::jobs::registry(), context, pool, transport, settings, stop).await
+}

@@ -87,9 +87,13 @@ pub struct InstalledPackage {
 
 impl InstalledPackage {
     /// The package name and version that distribution advisories judge: the source package's (Debian, Ubuntu and Alpine publish
-    /// advisories about source packages, and a binary's version need not be its source's).
+    /// advisories about source packages, and a binary's version need not be its source's). Debian's signed kernels are built from a
+    /// source package that only carries signatures: advisories speak of `linux`, in the version that the signed binary has.
     #[must_use]
     pub fn source(&self) -> (&str, &str) {
+        if self.source_name.as_deref().is_some_and(|name| name.starts_with("linux-signed-")) {
+            return ("linux", &self.version);
+        }
         (
             self.source_name.as_deref().unwrap_or(&self.name),
             self.source_version.as_deref().unwrap_or(&self.version),
@@ -152,6 +156,20 @@ mod tests {
         assert_eq!(system("ubuntu", "22.04").platform().as_deref(), Some("Ubuntu:22.04"));
         assert_eq!(system("alpine", "3.20.3").platform().as_deref(), Some("Alpine:v3.20"));
         assert_eq!(system("rocky", "9.4").platform().as_deref(), Some("Rocky Linux:9"));
+    }
+
+    #[test]
+    fn a_signed_kernel_is_judged_as_the_kernel_it_is() {
+        let kernel = InstalledPackage {
+            name: "linux-image-6.1.0-37-amd64".into(),
+            version: "6.1.140-1".into(),
+            architecture: None,
+            source_name: Some("linux-signed-amd64".into()),
+            source_version: Some("6.1.140+1".into()),
+            ecosystem: None,
+            purl: None,
+        };
+        assert_eq!(kernel.source(), ("linux", "6.1.140-1"));
     }
 
     #[test]

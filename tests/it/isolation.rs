@@ -1,0 +1,88 @@
+//! The second wall: what the database itself keeps apart.
+
+use harness::TestDb;
+
+#[tokio::test]
+async fn every_table_with_a_tenant_is_protected_by_a_policy() {
+    let db = TestDb::new().await;
+    let unprotected: Vec<String> = sqlx::query_scalar(
+        "select c.relname::text
+           from pg_class c join pg_namespace n on n.oid = c.relnamespace
+          where n.nspname = 'public' and c.relkind in ('r', 'p')
+            and exists (select from pg_attribute a
+                         where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped)
+            and not (c.relrowsecurity and c.relforcerowsecurity
+                     and exists (select from pg_policy p
+                                  where p.polrelid = c.oid
+                                    and 'plimsoll_app'::regrole = any (p.polroles)))
+          order by c.relname",
+    )
+    .fetch_all(db.pool())
+    .await
+    .expect("the catalogue is read");
+    assert!(unprotected.is_empty(), "no row-level security on {unprotected:?}");
+}
+
+#[tokio::test]
+async fn without_a_tenant_the_application_sees_no_row() {
+    let db = TestDb::new().await;
+    let tenant = db.tenant("acme").await;
+    sqlx::query(
+        "insert into assets (tenant_id, id, kind, hostname) values ($1, gen_random_uuid(), 'host', 'web-1')",
+    )
+    .bind(tenant.0)
+    .execute(db.pool())
+    .await
+    .expect("an asset is made");
+    let seen: i64 = sqlx::query_scalar("select count(*) from assets")
+        .fetch_one(db.app.shared())
+        .await
+        .expect("the table is read");
+    assert_eq!(seen, 0);
+}
+
+#[tokio::test]
+async fn a_tenant_sees_its_own_rows_and_can_write_no_others() {
+    let db = TestDb::new().await;
+    let (ours, theirs) = (db.tenant("ours").await, db.tenant("theirs").await);
+    for tenant in [ours, theirs] {
+        sqlx::query("insert into assets (tenant_id, id, kind, hostname) values ($1, gen_random_uuid(), 'host', 'web-1')")
+            .bind(tenant.0)
+            .execute(db.pool())
+            .await
+            .expect("an asset is made");
+    }
+    let mut tx = db.app.begin(ours).await.expect("a transaction");
+    // On purpose without a condition: the wall has to hold when a query forgets its tenant.
+    let seen: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select tenant_id from assets").fetch_all(&mut *tx).await.expect("read");
+    assert_eq!(seen, [ours.0]);
+    let moved = sqlx::query("update assets set tenant_id = $1").bind(theirs.0).execute(&mut *tx).await;
+    assert!(moved.expect_err("a row cannot be given away").to_string().contains("row-level security"));
+}
+
+#[tokio::test]
+async fn a_workers_transaction_for_a_tenant_is_held_to_it_as_well() {
+    let db = TestDb::new().await;
+    let (ours, theirs) = (db.tenant("ours").await, db.tenant("theirs").await);
+    sqlx::query(
+        "insert into assets (tenant_id, id, kind, hostname) values ($1, gen_random_uuid(), 'host', 'web-1')",
+    )
+    .bind(theirs.0)
+    .execute(db.pool())
+    .await
+    .expect("an asset is made");
+    let mut tx = db.system.begin_as(ours).await.expect("a transaction");
+    let seen: i64 =
+        sqlx::query_scalar("select count(*) from assets").fetch_one(&mut *tx).await.expect("read");
+    assert_eq!(seen, 0);
+}
+
+#[tokio::test]
+async fn the_apis_login_cannot_become_anything_more() {
+    let db = TestDb::new().await;
+    let refused = sqlx::query("set role plimsoll_system").execute(db.app.shared()).await;
+    assert!(refused.expect_err("it may not").to_string().contains("permission denied"));
+    let mut connection = store::db::connect_once(&db.api_url).await.expect("it may connect");
+    assert!(store::db::excessive_rights(&mut connection).await.expect("asked").is_empty());
+}
