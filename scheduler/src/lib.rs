@@ -28,7 +28,12 @@ pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result
     let transport = Transport::connect(redis_url, &config.queue_prefix)
         .await
         .context("redis does not answer: check REDIS_URL and that it is running")?;
-    let relay = Relay { pool: db.pool().clone(), transport, window: config.relay_window };
+    let relay = Relay {
+        pool: db.pool().clone(),
+        transport,
+        window: config.relay_window,
+        patience: config.job_lease * 4,
+    };
     // Often enough that a lease which ran out is noticed soon after, seldom enough to cost nothing.
     let rescue_every = (config.job_lease / 6).clamp(Duration::from_millis(250), Duration::from_secs(5));
     info!("scheduler ready");

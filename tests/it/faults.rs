@@ -96,7 +96,7 @@ async fn a_worker_killed_in_mid_crawl_is_replaced_and_the_crawl_is_done_once() {
     let stop = CancellationToken::new();
     let redis_url = SecretString::from(services().await.redis_url.clone());
     let transport = Transport::connect(&redis_url, &prefix).await.expect("redis answers");
-    let relay = Relay { pool: db.pool().clone(), transport, window: 10 };
+    let relay = Relay { pool: db.pool().clone(), transport, window: 10, patience: Duration::from_secs(8) };
     let stopping = stop.clone();
     let relaying = tokio::spawn(async move { relay.run(&stopping).await });
     let (pool, stopping) = (db.pool().clone(), stop.clone());

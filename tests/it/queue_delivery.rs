@@ -43,13 +43,18 @@ impl Engine {
         }
     }
 
-    async fn transport(&self) -> Transport {
+    pub(crate) async fn transport(&self) -> Transport {
         let url = SecretString::from(self.redis_url.clone());
         Transport::connect(&url, &self.prefix).await.expect("redis answers")
     }
 
     pub(crate) async fn start_relay(&mut self) {
-        let relay = Relay { pool: self.db.pool().clone(), transport: self.transport().await, window: 100 };
+        let relay = Relay {
+            pool: self.db.pool().clone(),
+            transport: self.transport().await,
+            window: 100,
+            patience: Duration::from_secs(8),
+        };
         let stop = self.stop.clone();
         self.running.push(tokio::spawn(async move { relay.run(&stop).await }));
         let (pool, stop) = (self.db.pool().clone(), self.stop.clone());

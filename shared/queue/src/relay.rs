@@ -20,9 +20,6 @@ use crate::{
 const EVERY: Duration = Duration::from_millis(200);
 /// How often it clears up behind apalis-redis.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
-/// How long an id may lie in Redis unclaimed before it is sent again: longer than any honest wait in a full
-/// window, since a Redis that lost its data is noticed by its epoch and not by this.
-const DISPATCH_LEASE: Duration = Duration::from_secs(120);
 /// Warnings about a Redis that is away are logged at most this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
@@ -32,6 +29,9 @@ pub struct Relay {
     pub transport: Transport,
     /// Ids kept in Redis for each queue.
     pub window: usize,
+    /// How long an id may lie in Redis unclaimed before it is sent again. Longer than an honest wait in a full window, since a
+    /// Redis that lost its data is noticed by its epoch and not by this.
+    pub patience: Duration,
 }
 
 /// Why one round did not go through.
@@ -171,7 +171,7 @@ impl Relay {
         )
         .bind(queue.as_str())
         .bind(i64::try_from(room).unwrap_or(i64::MAX))
-        .bind(DISPATCH_LEASE.as_secs_f64())
+        .bind(self.patience.as_secs_f64())
         .fetch_all(&mut *transaction)
         .await?;
         transaction.commit().await?;

@@ -24,6 +24,9 @@ use crate::{
 
 /// How long a payload that is too new for this build waits for a newer worker to come by.
 const WAIT_FOR_NEWER: Duration = Duration::from_secs(30);
+/// How long a delivery waits for a database that is away, and how often it asks.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(30);
+const CLAIM_PAUSE: Duration = Duration::from_millis(500);
 /// Progress is written at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Longest error text that is kept.
@@ -116,14 +119,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     /// Does what `reference` names, unless it is no longer to be done. True when it was this call that did it.
     pub async fn run(&self, reference: JobRef) -> bool {
-        let claimed = match claim::take(&self.pool, reference, &self.worker, self.lease).await {
-            Ok(Some(claimed)) => claimed,
-            Ok(None) => return false,
-            Err(error) => {
-                warn!(job.id = %reference.id, %error, "could not claim, the job will be dispatched again");
-                return false;
-            }
-        };
+        let Some(claimed) = self.claim(reference).await else { return false };
         let span = tracing::info_span!("job", job.id = %claimed.job_id(), job.kind = %claimed.kind, attempt = claimed.attempt);
         async {
             let started = Instant::now();
@@ -133,6 +129,21 @@ impl<C: Send + Sync + 'static> Runner<C> {
         .instrument(span)
         .await;
         true
+    }
+
+    /// Takes the row, waiting out a database that is away for a moment. `None`: it is not this delivery's to take.
+    async fn claim(&self, reference: JobRef) -> Option<Claimed> {
+        let began = Instant::now();
+        loop {
+            match claim::take(&self.pool, reference, &self.worker, self.lease).await {
+                Ok(claimed) => return claimed,
+                Err(error) if began.elapsed() > CLAIM_PATIENCE || self.stop.is_cancelled() => {
+                    warn!(job.id = %reference.id, %error, "could not claim, the job will be dispatched again");
+                    return None;
+                }
+                Err(_) => tokio::time::sleep(CLAIM_PAUSE).await,
+            }
+        }
     }
 
     async fn attempt(&self, reference: JobRef, claimed: &Claimed) -> Ended {
