@@ -69,7 +69,7 @@ fn checked(key: &str) -> Result<&str, ApiError> {
 
 impl IntoParams for IdempotencyKey {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!-~]{1,255}$"));
         let description = "Any text of yours, best a UUID. Sent again within 24 hours with the same key and the same body, the request \
                            is not done again and gets the first answer, with the header `Idempotent-Replayed: true`. With another \
                            body it is refused with 409.";

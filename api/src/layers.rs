@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -17,6 +17,9 @@ use uuid::Uuid;
 use crate::error::ApiError;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The digest of a file that is sent: RFC 9530, section 3.
+pub(crate) const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// Requests that have not been answered by then are given up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,6 +89,11 @@ pub(crate) async fn secure(request: Request, next: Next) -> Response {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+/// Not what comes with a digest: that is of the bytes as they are sent (RFC 9530, section 3).
+pub(crate) fn may_be_compressed(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    !headers.contains_key(&REPR_DIGEST)
 }
 
 /// No such path.

@@ -9,7 +9,9 @@ use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::{
-    catch_panic::CatchPanicLayer, compression::CompressionLayer, normalize_path::NormalizePath,
+    catch_panic::CatchPanicLayer,
+    compression::{CompressionLayer, Predicate, predicate::DefaultPredicate},
+    normalize_path::NormalizePath,
 };
 
 use crate::{
@@ -35,7 +37,10 @@ pub fn app(state: AppState) -> Router {
             ServiceBuilder::new()
                 .layer(middleware::from_fn(layers::identify))
                 .layer(middleware::from_fn(layers::secure))
-                .layer(CompressionLayer::new())
+                .layer(
+                    CompressionLayer::new()
+                        .compress_when(DefaultPredicate::new().and(layers::may_be_compressed)),
+                )
                 .layer(CatchPanicLayer::custom(layers::after_panic)),
         )
         .with_state(state);

@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, fmt::Display, str::FromStr};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use chrono::{Datelike, NaiveDate};
 use domain::page::{Direction, PageRequest};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use url::form_urlencoded;
@@ -27,30 +28,33 @@ const LARGEST_PAGE: u32 = 500;
 pub(crate) struct PageParams {
     /// Page number, counted from 1.
     #[param(minimum = 1, default = 1, example = 1)]
-    page: Option<u32>,
+    page: Option<i32>,
     /// Items on a page.
     #[param(minimum = 1, maximum = 500, default = 50, example = 50)]
-    page_size: Option<u32>,
+    page_size: Option<i32>,
 }
 
 impl PageParams {
     fn checked(&self) -> Result<PageRequest, ApiError> {
         let fallback = PageRequest::default();
+        let number = |number: Option<i32>, fallback| match number {
+            // What is below zero is as wrong as zero.
+            Some(number) => u32::try_from(number).unwrap_or(0),
+            None => fallback,
+        };
         let request = PageRequest {
-            page: self.page.unwrap_or(fallback.page),
-            size: self.page_size.unwrap_or(fallback.size),
+            page: number(self.page, fallback.page),
+            size: number(self.page_size, fallback.size),
         };
         let mut problems = Problems::default();
         if request.page < 1 {
-            problems.add(FieldError::value(
-                "query -> page",
-                "page is 0, pages are counted from 1: ask for page=1",
-            ));
+            let message = "pages are counted from 1: ask for page=1";
+            problems.add(FieldError::value("query -> page", message));
         }
         if !(1..=LARGEST_PAGE).contains(&request.size) {
             let message = format!(
                 "page_size is {}, it must be between 1 and {LARGEST_PAGE}: ask for {LARGEST_PAGE} at most and go on with page",
-                request.size
+                self.page_size.unwrap_or_default()
             );
             problems.add(FieldError::value("query -> page_size", message));
         }
@@ -158,13 +162,11 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     })
 }
 
-/// Two parameters that bound a number, both ends included.
+/// Two parameters that bound a number, both ends included: each with its name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Range {
-    /// For people: what is bounded.
-    pub(crate) name: &'static str,
-    pub(crate) from: Option<f32>,
-    pub(crate) to: Option<f32>,
+    pub(crate) from: (&'static str, Option<f32>),
+    pub(crate) to: (&'static str, Option<f32>),
     /// Between which numbers it makes sense to ask.
     pub(crate) within: (f32, f32),
 }
@@ -173,24 +175,32 @@ impl Range {
     /// The two bounds, if they can bound anything.
     pub(crate) fn checked(self) -> Result<(Option<f32>, Option<f32>), ApiError> {
         let (least, most) = self.within;
-        let field = format!("query -> {}", self.name);
         let mut problems = Problems::default();
-        for bound in [self.from, self.to].into_iter().flatten() {
-            if !(least..=most).contains(&bound) {
-                let message =
-                    format!("a bound of {} is {bound}, it must be between {least} and {most}", self.name);
-                problems.add(FieldError::value(&field, message));
+        for (name, bound) in [self.from, self.to] {
+            if let Some(bound) = bound.filter(|bound| !(least..=most).contains(bound)) {
+                let message = format!("{name} is {bound}, it must be between {least} and {most}");
+                problems.add(FieldError::value(format!("query -> {name}"), message));
             }
         }
-        if let (Some(from), Some(to)) = (self.from, self.to)
+        if let ((name, Some(from)), (upper, Some(to))) = (self.from, self.to)
             && from > to
         {
-            let message =
-                format!("the lower bound of {} is {from}, which is above the upper, {to}", self.name);
-            problems.add(FieldError::value(&field, message));
+            let message = format!("{name} is {from}, which is above {upper}, {to}: nothing lies between");
+            problems.add(FieldError::value(format!("query -> {name}"), message));
         }
         problems.finish()?;
-        Ok((self.from, self.to))
+        Ok((self.from.1, self.to.1))
+    }
+}
+
+/// Reads an optional day of the years 1 to 9999, as ISO 8601 writes it.
+pub(crate) fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NaiveDate>, D::Error> {
+    let day: Option<NaiveDate> = Deserialize::deserialize(deserializer)?;
+    match day {
+        Some(day) if !(1..=9999).contains(&day.year()) => {
+            Err(serde::de::Error::custom("the year must be between 0001 and 9999"))
+        }
+        day => Ok(day),
     }
 }
 
@@ -210,13 +220,15 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, PartialEq, Deserialize, IntoParams)]
+    #[derive(Debug, Default, PartialEq, Deserialize, IntoParams)]
     struct Filter {
         #[serde(default, deserialize_with = "word")]
         #[param(value_type = Option<String>)]
         severity: Option<Severity>,
         cvss_min: Option<f32>,
         search: Option<String>,
+        #[serde(default, deserialize_with = "day")]
+        since: Option<NaiveDate>,
     }
 
     fn read(query: &str) -> Result<(PageRequest, Filter), String> {
@@ -232,10 +244,15 @@ mod tests {
     #[test]
     fn filters_and_pages_are_read_together() {
         let (page, filter) =
-            read("page=2&page_size=500&severity=High&cvss_min=7.5&search=a+b%26").expect("valid");
+            read("page=2&page_size=500&severity=High&cvss_min=7.5&search=a+b%26&since=2026-11-21")
+                .expect("valid");
         assert_eq!(page, PageRequest { page: 2, size: 500 });
-        let expected =
-            Filter { severity: Some(Severity::High), cvss_min: Some(7.5), search: Some("a b&".into()) };
+        let expected = Filter {
+            severity: Some(Severity::High),
+            cvss_min: Some(7.5),
+            search: Some("a b&".into()),
+            since: NaiveDate::from_ymd_opt(2026, 11, 21),
+        };
         assert_eq!(filter, expected);
     }
 
@@ -244,13 +261,15 @@ mod tests {
         for query in ["", "page=&severity=&search="] {
             let (page, filter) = read(query).expect("valid");
             assert_eq!(page, PageRequest { page: 1, size: 50 });
-            assert_eq!(filter, Filter { severity: None, cvss_min: None, search: None });
+            assert_eq!(filter, Filter::default());
         }
     }
 
     #[test]
     fn a_range_has_bounds_that_make_sense() {
-        let checked = |from, to| Range { name: "cvss", from, to, within: (0.0, 10.0) }.checked().is_ok();
+        let checked = |from, to| {
+            Range { from: ("cvss_min", from), to: ("cvss_max", to), within: (0.0, 10.0) }.checked().is_ok()
+        };
         assert!(checked(None, None) && checked(Some(0.0), Some(10.0)) && checked(Some(7.0), Some(7.0)));
         assert!(!checked(Some(-0.1), None));
         assert!(!checked(None, Some(10.1)));
@@ -267,11 +286,12 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_told_with_value_and_rule() {
         for (query, told) in [
-            ("page=0", "query -> page: page is 0"),
+            ("page=0", "query -> page: pages are counted from 1"),
             ("page_size=501", "query -> page_size: page_size is 501, it must be between 1 and 500"),
             ("page_size=0", "query -> page_size: page_size is 0"),
             ("page=two", "query -> page: `two` cannot be used"),
-            ("page=-1", "query -> page: `-1` cannot be used"),
+            ("page=-1", "query -> page: pages are counted from 1"),
+            ("page_size=-7", "query -> page_size: page_size is -7"),
             ("page=99999999999", "query -> page: `99999999999` cannot be used"),
             (
                 "severity=dire",
@@ -283,6 +303,11 @@ mod tests {
                 "query -> serverity: unknown parameter `serverity`, expected one of cvss_min, page,",
             ),
             ("search=a&search=b", "query -> search: `search` is given more than once"),
+            (
+                "since=-262143-01-01",
+                "query -> since: `-262143-01-01` cannot be used for since: the year must be",
+            ),
+            ("since=yesterday", "query -> since: `yesterday` cannot be used"),
             ("search=%00", "query -> search: must not contain the character U+0000"),
         ] {
             let refused = read(query).expect_err(query);

@@ -15,7 +15,7 @@ use crate::{
     openapi::{BadBody, Invalid, Missing, Nonsense, SignedIn, WithRole},
     reply::Page,
     state::AppState,
-    words::RiskZoneWord,
+    words::{RiskZoneWord, Tag},
 };
 
 const MOST_TAGS: usize = 50;
@@ -172,7 +172,7 @@ impl From<assets::AssetPackage> for AssetPackage {
 #[schema(example = json!({"tags": ["pci-scope", "web"]}))]
 struct UpdateAsset {
     /// All the tags that the asset is to have, at most 50 of 64 characters each.
-    #[schema(max_items = 50)]
+    #[schema(max_items = 50, value_type = Vec<Tag>)]
     tags: Vec<String>,
 }
 
@@ -183,13 +183,15 @@ struct UpdateAsset {
 struct UpdateAssets {
     /// 1 to 500 assets. Those that do not exist are passed over.
     #[serde(default)]
-    #[schema(required, min_items = 1, max_items = 500, value_type = Vec<String>)]
+    #[schema(required, min_items = 1, max_items = 500, value_type = Vec<Uuid>)]
     asset_ids: Vec<AssetId>,
     #[schema(value_type = Option<RiskZoneWord>)]
     risk_zone: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Vec<Tag>)]
     add_tags: Vec<String>,
     #[serde(default)]
+    #[schema(value_type = Vec<Tag>)]
     remove_tags: Vec<String>,
 }
 

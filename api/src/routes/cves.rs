@@ -220,12 +220,14 @@ async fn list_cves(
     mut actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<CveFilter>,
 ) -> Result<Page<Cve>, ApiError> {
+    let cvss =
+        Range { from: ("cvss_min", filter.cvss_min), to: ("cvss_max", filter.cvss_max), within: (0.0, 10.0) };
+    let epss =
+        Range { from: ("epss_min", filter.epss_min), to: ("epss_max", filter.epss_max), within: (0.0, 1.0) };
     let wanted = cves::Filter {
         severity: filter.severity,
-        cvss: Range { name: "cvss", from: filter.cvss_min, to: filter.cvss_max, within: (0.0, 10.0) }
-            .checked()?,
-        epss: Range { name: "epss", from: filter.epss_min, to: filter.epss_max, within: (0.0, 1.0) }
-            .checked()?,
+        cvss: cvss.checked()?,
+        epss: epss.checked()?,
         kev: filter.kev,
         has_exploit: filter.has_exploit,
         nvd_status: filter.nvd_status,

@@ -58,7 +58,7 @@ struct HostReport {
 #[expect(dead_code, reason = "describes `domain::inventory::OperatingSystem` in the OpenAPI document")]
 struct HostSystem {
     /// `ID`.
-    #[schema(example = "debian")]
+    #[schema(example = "debian", min_length = 1)]
     distro: String,
     /// `VERSION_ID`.
     #[schema(example = "12")]
@@ -95,14 +95,14 @@ struct HostPackage {
     "metadata": {"component": {"type": "application", "name": "shop", "version": "2.1.0"}},
     "components": [{"type": "library", "name": "lodash", "version": "4.17.20", "purl": "pkg:npm/lodash@4.17.20"}]}))]
 struct CycloneDx {
-    /// `CycloneDX`.
     #[serde(rename = "bomFormat")]
+    #[schema(pattern = "^CycloneDX$")]
     bom_format: String,
-    /// `1.2` to `1.7`.
     #[serde(rename = "specVersion")]
+    #[schema(pattern = "^1\\.[2-7]$", example = "1.5")]
     spec_version: String,
     #[serde(default)]
-    #[schema(value_type = Vec<Object>, min_items = 1)]
+    #[schema(value_type = Vec<Object>, min_items = 1, required)]
     components: Vec<IgnoredAny>,
 }
 

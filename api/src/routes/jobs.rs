@@ -13,7 +13,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use domain::id::{JobId, TenantId};
 use futures::{Stream, stream};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use store::jobs;
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 use utoipa::{IntoParams, ToSchema};
@@ -42,11 +42,24 @@ const RECONNECT: Duration = Duration::from_secs(2);
 #[into_params(parameter_in = Query)]
 struct JobFilter {
     /// Only this kind.
-    #[param(value_type = Option<JobKindWord>, example = "render_report")]
+    #[serde(default, deserialize_with = "kind")]
+    #[param(inline, value_type = Option<JobKindWord>, example = "render_report")]
     kind: Option<String>,
     /// Only jobs that stand there.
     #[param(inline)]
     status: Option<JobStatus>,
+}
+
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let kind: Option<String> = Deserialize::deserialize(deserializer)?;
+    let kinds = queue::jobs::ALL.iter().map(|kind| kind.name);
+    match kind {
+        Some(kind) if !kinds.clone().any(|known| known == kind) => {
+            let kinds: Vec<_> = kinds.collect();
+            Err(serde::de::Error::custom(format!("there is {}", kinds.join(", "))))
+        }
+        kind => Ok(kind),
+    }
 }
 
 /// Where a job stands.

@@ -21,6 +21,8 @@ mod vuln_matches;
 mod vuln_sources;
 mod webhooks;
 
+pub(crate) use webhooks::EVENTS;
+
 /// Everything that is answered within seconds.
 pub(crate) fn quick() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()

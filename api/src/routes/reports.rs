@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -28,17 +28,16 @@ use crate::{
         Actor, Admin, Json, Listing, PageParams, Path, ReadOnly, SortDirection, Unfiltered, direction,
     },
     idempotency::{Begun, IdempotencyKey},
+    layers::REPR_DIGEST,
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn, WithRole},
     reply::{Accepted, Deleted, JobAccepted, Page},
     state::AppState,
-    words::ReportTypeWord,
+    words::{EmailAddress, ReportTypeWord},
 };
 
 const LONGEST_TITLE: usize = 300;
 const LONGEST_OPTION: usize = 200;
 const MOST_RECIPIENTS: usize = 50;
-/// The digest of what is sent: RFC 9530, section 3.
-const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// A kind of report.
 #[derive(Debug, Serialize, ToSchema)]
@@ -85,7 +84,7 @@ struct GenerateReport {
     policy_id: Option<String>,
     /// Addresses that get the file by mail when it is done, at most 50.
     #[serde(default)]
-    #[schema(max_items = 50)]
+    #[schema(max_items = 50, value_type = Vec<EmailAddress>)]
     recipients: Vec<String>,
     #[serde(default)]
     options: ReportOptions,
@@ -129,9 +128,9 @@ struct ReportFilter {
     #[param(inline)]
     status: Option<ReportStatus>,
     /// Only this type.
-    #[serde(rename = "type")]
-    #[param(value_type = Option<ReportTypeWord>)]
-    report_type: Option<String>,
+    #[serde(default, rename = "type", deserialize_with = "report_type")]
+    #[param(inline, value_type = Option<ReportTypeWord>)]
+    report_type: Option<&'static ReportType>,
     /// `created_at` unless something else is asked for.
     #[param(inline)]
     sort: Option<ReportSort>,
@@ -165,6 +164,17 @@ fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ReportSta
     let word = word.to_ascii_lowercase();
     let status = ReportStatus::deserialize(StrDeserializer::<Error>::new(&word));
     status.map(Some).map_err(serde::de::Error::custom)
+}
+
+fn report_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'static ReportType>, D::Error> {
+    let word: Option<String> = Deserialize::deserialize(deserializer)?;
+    let unknown = || serde::de::Error::custom(format!("there is {}", all_types()));
+    word.map(|word| reports::find(&word).ok_or_else(unknown)).transpose()
+}
+
+/// For people: what there is to choose from.
+fn all_types() -> String {
+    reports::catalogue().iter().map(|report| report.id).collect::<Vec<_>>().join(", ")
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -295,7 +305,7 @@ async fn list_reports(
     let wanted = stored::Filter {
         framework: filter.framework,
         status: filter.status.map(|status| domain::report::ReportStatus::from(status).as_str().into()),
-        report_type: filter.report_type,
+        report_type: filter.report_type.map(|report| report.id.into()),
     };
     let reports = stored::list(&mut actor.begin().await?, &wanted, order, page).await?;
     let public_url = app.config.public_url();
@@ -364,8 +374,7 @@ fn check(request: &GenerateReport) -> Result<(&'static ReportType, Format), ApiE
     check_options(request, &mut problems);
     let report_type = reports::find(&request.report_type);
     problems.require(report_type.is_some(), "report_type", || {
-        let types: Vec<_> = reports::catalogue().iter().map(|report| report.id).collect();
-        format!("{} is not available yet; available: {}", shown(&request.report_type), types.join(", "))
+        format!("{} is not available yet; available: {}", shown(&request.report_type), all_types())
     });
     let asked = request.format.as_deref().unwrap_or(Format::Pdf.as_str());
     let formats = report_type.map_or(&Format::ALL[..], |report| report.formats);

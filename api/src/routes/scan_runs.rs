@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     error::ApiError,
-    extract::{Actor, Admin, Listing, PageParams, Path, ReadOnly, SortDirection, direction},
+    extract::{Actor, Admin, Listing, PageParams, Path, ReadOnly, SortDirection, day, direction},
     idempotency::{Begun, IdempotencyKey},
     openapi::{Conflicting, Invalid, Missing, SignedIn, WithRole},
     reply::{Accepted, JobAccepted, Page},
@@ -30,9 +30,11 @@ struct RunFilter {
     #[param(inline)]
     status: Option<RunStatus>,
     /// Started on this day or later (UTC).
+    #[serde(default, deserialize_with = "day")]
     #[param(example = "2026-01-01")]
     date_from: Option<NaiveDate>,
     /// Started on this day or earlier (UTC).
+    #[serde(default, deserialize_with = "day")]
     #[param(example = "2026-12-31")]
     date_to: Option<NaiveDate>,
     /// `started_at` unless something else is asked for.

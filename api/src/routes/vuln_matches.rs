@@ -254,7 +254,7 @@ struct UpdateMatch {
 #[schema(example = json!({"match_ids": ["0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a"], "status": "in_review", "status_note": "Batch triage 2024-03-20"}))]
 struct UpdateMatches {
     /// 1 to 500 findings. Those that do not exist are passed over.
-    #[schema(min_items = 1, max_items = 500, value_type = Vec<String>)]
+    #[schema(min_items = 1, max_items = 500, value_type = Vec<Uuid>)]
     match_ids: Vec<FindingId>,
     #[serde(deserialize_with = "status")]
     #[schema(value_type = FindingStatusWord)]
@@ -283,7 +283,11 @@ async fn list_vuln_matches(
     mut actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<MatchFilter>,
 ) -> Result<Page<VulnMatch>, ApiError> {
-    let score = Range { name: "score", from: filter.min_score, to: filter.max_score, within: (0.0, 10.0) };
+    let score = Range {
+        from: ("min_score", filter.min_score),
+        to: ("max_score", filter.max_score),
+        within: (0.0, 10.0),
+    };
     let wanted = findings::Filter {
         asset: filter.asset_id,
         vulnerability: filter.cve_id.map(spelled),

@@ -19,10 +19,11 @@ use crate::{
     openapi::{BadBody, Conflicting, Invalid, Missing, WithRole},
     reply::{Created, Deleted, Page},
     state::AppState,
+    words::EventWord,
 };
 
 /// What can be listened for.
-const EVENTS: [&str; 1] = ["report.generated"];
+pub(crate) const EVENTS: [&str; 1] = ["report.generated"];
 const MOST_WEBHOOKS: i64 = 50;
 /// How secrets are written (Standard Webhooks, "Signature scheme"), and how long they are, bytes.
 const PREFIX: &str = "whsec_";
@@ -37,8 +38,10 @@ struct CreateWebhook {
     url: String,
     /// What to be told of; empty or missing: everything. There is `report.generated`.
     #[serde(default)]
+    #[schema(value_type = Vec<EventWord>)]
     events: Vec<String>,
     /// A secret of your own, `whsec_` and the base64 of 24 to 64 bytes. One is made when this is missing.
+    #[schema(pattern = "^whsec_[A-Za-z0-9+/]{32,86}={0,2}$")]
     secret: Option<String>,
 }
 

@@ -1,0 +1,102 @@
+//! The OpenAPI document is part of the contract: it is kept beside the code, and a change of it is seen in review.
+//!
+//! `UPDATE_OPENAPI=1 cargo test -p api --test openapi` writes it anew.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::Value;
+
+fn document() -> Value {
+    serde_json::to_value(api::openapi()).expect("the document serialises")
+}
+
+/// Every operation: `GET /health`, and what the document says of it.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let item = item.as_object().expect("a path item");
+            item.iter()
+                .map(move |(method, operation)| (format!("{} {path}", method.to_uppercase()), operation))
+        })
+        .collect()
+}
+
+#[test]
+fn the_kept_document_is_the_one_that_is_served() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
+    let mut served = serde_json::to_string_pretty(&document()).expect("JSON");
+    served.push('\n');
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        fs::write(&path, &served).expect("openapi.json is written");
+    }
+    let kept = fs::read_to_string(&path).expect("openapi.json is there");
+    assert!(
+        kept == served,
+        "openapi.json is out of date: run UPDATE_OPENAPI=1 cargo test -p api --test openapi"
+    );
+}
+
+#[test]
+fn every_operation_has_an_id_of_its_own_a_summary_a_tag_and_what_can_go_wrong() {
+    let document = document();
+    let tags: Vec<_> = document["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]).collect();
+    let mut ids = BTreeSet::new();
+    for (name, operation) in operations(&document) {
+        assert!(ids.insert(operation["operationId"].as_str().expect(&name)), "{name} shares its id");
+        assert!(
+            operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()),
+            "{name} has no summary"
+        );
+        assert!(tags.contains(&&operation["tags"][0]), "{name} has no tag that is described");
+        let responses = operation["responses"].as_object().expect(&name);
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{name} cannot succeed");
+        assert!(name.ends_with("/livez") || responses.contains_key("500"), "{name} never fails");
+    }
+}
+
+#[test]
+fn whoever_must_be_signed_in_is_told_so() {
+    let document = document();
+    for (name, operation) in operations(&document) {
+        let is_public = operation["security"] == serde_json::json!([{}]);
+        let may_be_401 = operation["responses"].get("401").is_some();
+        let signs_in = name.ends_with("/login") || name.ends_with("/refresh");
+        assert_eq!(may_be_401, !is_public || signs_in, "{name}");
+    }
+}
+
+#[test]
+fn accepted_work_names_its_job_and_can_be_sent_again() {
+    let document = document();
+    let mut accepting = 0;
+    for (name, operation) in operations(&document) {
+        let Some(accepted) = operation["responses"].get("202") else { continue };
+        accepting += 1;
+        assert!(accepted["headers"].get("Location").is_some(), "{name} has no Location");
+        let parameters = operation["parameters"].as_array().expect(&name);
+        assert!(parameters.iter().any(|one| one["name"] == "Idempotency-Key"), "{name} takes no key");
+        assert!(operation["responses"].get("409").is_some(), "{name} has no 409");
+    }
+    assert!(accepting >= 7, "only {accepting} operations accept work");
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn follow(node: &Value, document: &Value) {
+        match node {
+            Value::Object(members) => {
+                if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
+                    let pointer = reference.trim_start_matches('#');
+                    assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+                }
+                members.values().for_each(|member| follow(member, document));
+            }
+            Value::Array(items) => items.iter().for_each(|item| follow(item, document)),
+            _ => {}
+        }
+    }
+    let document = document();
+    follow(&document, &document);
+}
