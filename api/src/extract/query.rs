@@ -48,7 +48,10 @@ impl PageParams {
         };
         let mut problems = Problems::default();
         if request.page < 1 {
-            let message = "pages are counted from 1: ask for page=1";
+            let message = format!(
+                "page is {}, pages are counted from 1: ask for page=1",
+                self.page.unwrap_or_default()
+            );
             problems.add(FieldError::value("query -> page", message));
         }
         if !(1..=LARGEST_PAGE).contains(&request.size) {
@@ -286,11 +289,11 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_told_with_value_and_rule() {
         for (query, told) in [
-            ("page=0", "query -> page: pages are counted from 1"),
+            ("page=0", "query -> page: page is 0, pages are counted from 1"),
             ("page_size=501", "query -> page_size: page_size is 501, it must be between 1 and 500"),
             ("page_size=0", "query -> page_size: page_size is 0"),
             ("page=two", "query -> page: `two` cannot be used"),
-            ("page=-1", "query -> page: pages are counted from 1"),
+            ("page=-1", "query -> page: page is -1, pages are counted from 1"),
             ("page_size=-7", "query -> page_size: page_size is -7"),
             ("page=99999999999", "query -> page: `99999999999` cannot be used"),
             (

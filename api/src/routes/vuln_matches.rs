@@ -93,7 +93,7 @@ impl From<MatchSort> for findings::Sort {
 /// One vulnerability on one package of one asset.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "asset_id": "550e8400-e29b-41d4-a716-446655440000",
-    "asset_hostname": "web-1", "cve_id": "CVE-2014-0160", "package_name": "libssl3", "installed_version": "1.0.1e-2", "fixed_version": "1.0.1e-2+deb7u5",
+    "asset_hostname": "web-1", "cve_id": "CVE-2014-0160", "ecosystem": "Debian", "package_name": "openssl", "installed_version": "1.0.1e-2", "fixed_version": "1.0.1e-2+deb7u5",
     "patch_available": true, "confidence": "confirmed", "vendor_state": "affected", "severity": "high", "cvss_score": 7.5, "epss_score": 0.94,
     "kev": true, "has_exploit": true, "composite_score": 9.1, "status": "open", "status_note": null, "first_seen_at": "2026-11-21T10:00:00Z",
     "last_confirmed_at": "2026-11-21T10:00:00Z", "resolved_at": null, "resolution": null}))]
@@ -103,6 +103,9 @@ pub(super) struct VulnMatch {
     asset_hostname: String,
     /// The CVE, or the advisory's own id where it names none.
     cve_id: String,
+    /// The distribution or the language that the package is of, in OSV spelling.
+    ecosystem: String,
+    /// As advisories call it: the source package on Debian, Ubuntu and Alpine.
     package_name: String,
     installed_version: String,
     /// The first version without it. Null: none is known.
@@ -138,6 +141,7 @@ impl From<findings::Finding> for VulnMatch {
             asset_id: finding.asset_id,
             asset_hostname: finding.asset_hostname,
             cve_id: finding.vulnerability,
+            ecosystem: finding.ecosystem,
             package_name: finding.package_name,
             installed_version: finding.installed_version,
             patch_available: finding.fixed_version.is_some(),

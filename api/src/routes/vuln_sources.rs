@@ -135,7 +135,8 @@ async fn list_vuln_sources(
         category: filter.category.map(|category| category.word().into()),
         enabled: filter.enabled,
     };
-    let sources = sources::list(&mut *actor.begin().await?, &filter, page).await?;
+    let mut tx = actor.begin().await?;
+    let sources = sources::list(&mut tx, &filter, page).await?;
     Ok(Page::of(sources))
 }
 
@@ -147,7 +148,8 @@ async fn get_vuln_source(
     mut actor: Actor<ReadOnly>,
     Path(id): Path<SourceId>,
 ) -> Result<Json<VulnSource>, ApiError> {
-    let source = sources::find(&mut *actor.begin().await?, id).await?;
+    let mut tx = actor.begin().await?;
+    let source = sources::find(&mut tx, id).await?;
     Ok(Json(source.into()))
 }
 
@@ -171,8 +173,8 @@ async fn update_vuln_source(
         accept_shrink: request.accept_shrink,
     };
     let mut tx = actor.begin().await?;
-    sources::update(&mut *tx, id, &update).await?;
-    let source = sources::find(&mut *tx, id).await?;
+    sources::update(&mut tx, id, &update).await?;
+    let source = sources::find(&mut tx, id).await?;
     tx.commit().await?;
     Ok(Json(source.into()))
 }

@@ -21,6 +21,8 @@ pub struct Finding {
     pub asset_hostname: String,
     /// The CVE, or the advisory's own id where there is none.
     pub vulnerability: String,
+    /// The platform without its release: a package keeps its history when its host is upgraded.
+    pub ecosystem: String,
     pub package_name: String,
     pub installed_version: String,
     pub fixed_version: Option<String>,
@@ -129,7 +131,7 @@ impl Sort {
 macro_rules! columns {
     () => {
         concat!(
-            "f.id, f.asset_id, a.hostname as asset_hostname, f.vulnerability, f.package_name, f.installed_version,
+            "f.id, f.asset_id, a.hostname as asset_hostname, f.vulnerability, f.ecosystem, f.package_name, f.installed_version,
              f.fixed_version, f.confidence, f.vendor_state, f.severity, f.cvss_score, f.epss_score, f.is_kev, f.has_exploit,
              f.composite_score, f.status, f.status_note, f.first_seen_at, f.resolved_at, f.resolution, ",
             last_confirmed_at!(),
