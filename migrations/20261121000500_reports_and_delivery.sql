@@ -38,11 +38,16 @@ create table artifacts (
     sha256      bytea not null check (length(sha256) = 32),
     storage_key text not null constraint artifacts_storage_key_key unique,
     created_at  timestamptz not null default now(),
+    -- When the stored bytes were last compared with the digest, and since when they differ.
+    checked_at  timestamptz,
+    damaged_at  timestamptz,
     constraint artifacts_report_id_format_key unique (report_id, format),
     constraint artifacts_report_fkey foreign key (tenant_id, report_id) references reports (tenant_id, id) on delete cascade
 );
 call protect_tenant_rows('artifacts');
 grant select, insert, update, delete on artifacts to plimsoll_app;
+
+create index artifacts_unchecked_idx on artifacts (coalesce(checked_at, created_at));
 
 -- Objects in the artifact store that no row refers to any more; removed by purge_expired after a day.
 create table orphaned_objects (
@@ -100,3 +105,6 @@ create table webhook_deliveries (
 create index webhook_deliveries_created_idx on webhook_deliveries (created_at);
 call protect_tenant_rows('webhook_deliveries');
 grant select, insert, update on webhook_deliveries to plimsoll_app;
+
+insert into recurring_jobs (name, kind, payload, interval_seconds, next_run_at)
+values ('verify_artifacts', 'verify_artifacts', '{}', 86400, now() + interval '2 hours');

@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::id::SourceId;
 use queue::{
     enqueue::{Origin, enqueue},
-    jobs::{CrawlSource, PurgeExpired},
+    jobs::{CrawlSource, PurgeExpired, VerifyArtifacts},
 };
 use store::SystemDb;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +72,9 @@ async fn housekeeping(db: &SystemDb) -> store::Result<()> {
         match kind.as_str() {
             "purge_expired" => {
                 enqueue(&mut tx, Origin::INSTALLATION, &PurgeExpired {}).await?;
+            }
+            "verify_artifacts" => {
+                enqueue(&mut tx, Origin::INSTALLATION, &VerifyArtifacts {}).await?;
             }
             other => warn!(name, kind = other, "a recurring job names a kind that cannot recur"),
         }

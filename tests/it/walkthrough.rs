@@ -268,3 +268,30 @@ async fn an_unchanged_feed_writes_no_rows() {
         app.get("/api/scan-runs/?sort=started_at&sort_dir=desc&page_size=1").await.expect(200).json();
     assert_eq!(newest["data"][0]["status"], "unchanged", "{newest}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_file_that_changed_is_never_served_and_is_found_by_the_daily_check() {
+    let app = TestApp::set_up().await;
+    let request = json!({ "title": "T", "report_type": "asset_inventory", "format": "md" });
+    let accepted = app.post("/api/reports/generate", &request).await.expect(202).json();
+    app.run_jobs().await;
+    let path = format!("/api/reports/{}/download", accepted["id"].as_str().expect("an id"));
+    app.get(&path).await.expect(200);
+    let key: String = sqlx::query_scalar("select storage_key from artifacts")
+        .fetch_one(app.db.pool())
+        .await
+        .expect("one file");
+    std::fs::write(app.config.artifact_dir.join(key), "altered").expect("it is altered");
+    app.get(&path).await.expect(500);
+
+    let mut tx = app.db.system.begin().await.expect("a transaction");
+    let check = queue::jobs::VerifyArtifacts {};
+    queue::enqueue(&mut tx, queue::enqueue::Origin::INSTALLATION, &check).await.expect("accepted");
+    tx.commit().await.expect("committed");
+    app.run_jobs().await;
+    let damaged: bool = sqlx::query_scalar("select damaged_at is not null from artifacts")
+        .fetch_one(app.db.pool())
+        .await
+        .expect("one file");
+    assert!(damaged);
+}

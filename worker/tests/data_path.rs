@@ -12,6 +12,7 @@ use domain::{
 };
 use serde_json::{Value, json};
 use site::Site;
+use store::inventory::Format;
 
 /// A site of its own for one test; none, and the reason is printed, where there is no Postgres for it.
 macro_rules! site_or_skip {
@@ -331,6 +332,74 @@ async fn knowing_that_it_is_exploited_raises_a_finding() {
     assert!(!before.is_kev && after.is_kev);
     assert!(after.composite_score > before.composite_score);
     assert_eq!(site.events(&after).await, ["opened", "updated"]);
+}
+
+#[tokio::test]
+async fn a_cve_that_the_nvd_rejected_is_no_finding_and_its_score_counts_until_then() {
+    let site = site_or_skip!();
+    site.know_of_openssl("3.0.17-1~deb12u2").await;
+    site.report(&host(&[("openssl", "3.0.15-1~deb12u1")])).await;
+    let nvd = site.source("nvd", FeedKind::Nvd, "nvd.json").await;
+    let page = |status: &str| {
+        let metric = json!({
+            "source": "nvd@nist.gov", "type": "Primary",
+            "cvssData": {
+                "version": "3.1", "vectorString": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", "baseScore": 9.8,
+            },
+        });
+        let cve = json!({
+            "id": "CVE-2026-0001", "published": "2026-01-01T00:00:00.000", "lastModified": "2026-01-02T00:00:00.000",
+            "vulnStatus": status, "descriptions": [], "metrics": { "cvssMetricV31": [metric] }, "references": [],
+        });
+        json!({
+            "resultsPerPage": 1, "startIndex": 0, "totalResults": 1, "format": "NVD_CVE", "version": "2.0",
+            "timestamp": "2026-01-02T00:00:00.000", "vulnerabilities": [{ "cve": cve }],
+        })
+    };
+    site.write("nvd.json", &page("Analyzed"));
+    site.crawl(nvd).await.expect("merged");
+    let finding = site.findings().await.remove(0);
+    assert_eq!((finding.severity.as_str(), finding.composite_score), ("critical", 9.8));
+
+    site.write("nvd.json", &page("Rejected"));
+    site.crawl(nvd).await.expect("merged");
+    let finding = site.findings().await.remove(0);
+    assert_eq!(finding.resolution.as_deref(), Some("advisory withdrawn or changed"));
+}
+
+#[tokio::test]
+async fn a_library_in_an_sbom_is_found_under_whichever_spelling_of_its_name() {
+    let site = site_or_skip!();
+    let osv = site.source("osv", FeedKind::Osv, "osv").await;
+    fs::create_dir(site.path("osv")).expect("a folder");
+    let record = |id: &str, aliases: Value| {
+        json!({
+            "id": id, "aliases": aliases, "modified": "2026-01-01T00:00:00Z",
+            "affected": [{
+                "package": { "ecosystem": "PyPI", "name": "Zope.Interface" },
+                "ranges": [{ "type": "ECOSYSTEM", "events": [{ "introduced": "0" }, { "fixed": "5.1" }] }],
+            }],
+        })
+    };
+    site.write("osv/GHSA-1111-2222-3333.json", &record("GHSA-1111-2222-3333", json!([])));
+    site.write("osv/PYSEC-2026-1.json", &record("PYSEC-2026-1", json!(["GHSA-1111-2222-3333"])));
+    site.crawl(osv).await.expect("merged");
+    let sbom = json!({
+        "bomFormat": "CycloneDX", "specVersion": "1.5",
+        "metadata": { "component": { "type": "application", "name": "shop", "version": "1.0" } },
+        "components": [{
+            "type": "library", "name": "zope_interface", "version": "5.0", "purl": "pkg:pypi/zope_interface@5.0",
+        }],
+    });
+    let submission = site.submit_as(Format::CycloneDx, &sbom).await;
+    site.ingest(submission).await.expect("read");
+    let findings = site.findings().await;
+    assert_eq!(findings.len(), 1, "two databases describe one problem");
+    assert_eq!(findings[0].vulnerability, "GHSA-1111-2222-3333");
+    assert_eq!(
+        (findings[0].ecosystem.as_str(), findings[0].package_name.as_str()),
+        ("PyPI", "zope-interface")
+    );
 }
 
 #[tokio::test]

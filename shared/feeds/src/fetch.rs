@@ -176,15 +176,20 @@ async fn local(client: &Client, url: &Url, limits: &Limits) -> Result<Content, F
     }
     let path = url.to_file_path().map_err(|()| FetchError::Scheme(url.scheme().to_owned()))?;
     let (looked_at, limit) = (path.clone(), limits.max_bytes);
-    let (bytes, digest) = blocking(move || digest_of(&looked_at, limit)).await?;
-    Ok(Content {
-        place: Place::Local(path),
-        bytes,
-        digest,
-        etag: None,
-        last_modified: None,
-        url: url.to_string(),
+    let (bytes, digest, last_modified) = blocking(move || {
+        let (bytes, digest) = digest_of(&looked_at, limit)?;
+        Ok((bytes, digest, modified(&looked_at)))
     })
+    .await?;
+    Ok(Content { place: Place::Local(path), bytes, digest, etag: None, last_modified, url: url.to_string() })
+}
+
+/// When the file was last written, as HTTP would say it: the age of a feed that does not tell its own. A directory's time says
+/// nothing of its files.
+fn modified(path: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let time: chrono::DateTime<chrono::Utc> = metadata.modified().ok()?.into();
+    Some(time.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
 }
 
 /// Size and digest of a file, or of all files below a directory.

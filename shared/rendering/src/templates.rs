@@ -27,6 +27,7 @@ const EMBEDDED: &[(&str, &str)] = templates![
     "lib/tables.typ",
     "lib/cards.typ",
     "lib/report.typ",
+    "reports/asset_inventory.typ",
     "reports/executive_summary.typ",
     "reports/technical.typ",
 ];

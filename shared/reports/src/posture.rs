@@ -258,22 +258,26 @@ impl Posture {
 
     /// What to mend first: one row a vulnerability and package, worst first.
     pub(crate) fn problem_table(&self, id: &str, most: usize) -> Block {
-        let columns = vec![
-            Column::new("Vulnerability", ColumnKind::Identifier).width(16),
-            Column::new("Severity", ColumnKind::Severity),
-            Column::new("Score", ColumnKind::Number { decimals: 1 }),
+        let shown = &self.problems[..self.problems.len().min(most)];
+        let note = |problem: &Problem| note_cell(problem.is_kev, &problem.vendor_state, &problem.confidence);
+        // A column of dashes only takes room from the versions.
+        let noteworthy = shown.iter().any(|problem| note(problem) != Cell::Empty);
+        let mut columns = vec![
+            Column::new("Vulnerability", ColumnKind::Identifier).width(17),
+            Column::new("Severity", ColumnKind::Severity).width(9),
+            Column::new("Score", ColumnKind::Number { decimals: 1 }).width(6),
             Column::new("Package", ColumnKind::Identifier).width(14),
-            Column::new("Installed", ColumnKind::Identifier).width(16),
-            Column::new("Fixed in", ColumnKind::Identifier).width(16),
-            Column::new("Assets", ColumnKind::Number { decimals: 0 }),
-            Column::new("Note", ColumnKind::Status).width(14),
+            Column::new("Installed", ColumnKind::Identifier).width(20),
+            Column::new("Fixed in", ColumnKind::Identifier).width(20),
+            Column::new("Assets", ColumnKind::Number { decimals: 0 }).width(6),
         ];
-        let rows = self
-            .problems
+        if noteworthy {
+            columns.push(Column::new("Note", ColumnKind::Status).width(14));
+        }
+        let rows = shown
             .iter()
-            .take(most)
             .map(|problem| {
-                vec![
+                let mut row = vec![
                     Cell::identifier(&problem.vulnerability),
                     Cell::Severity(severity_of(&problem.severity)),
                     Cell::number(one_decimal(problem.composite_score)),
@@ -281,8 +285,11 @@ impl Posture {
                     versions_cell(&problem.installed),
                     versions_cell(&problem.fixed),
                     Cell::count(problem.asset_count.unsigned_abs()),
-                    note_cell(problem.is_kev, &problem.vendor_state, &problem.confidence),
-                ]
+                ];
+                if noteworthy {
+                    row.push(note(problem));
+                }
+                row
             })
             .collect();
         let total = self.totals.vulnerabilities.unsigned_abs();
@@ -301,18 +308,18 @@ impl Posture {
     /// Every open finding.
     pub(crate) fn findings_table(&self) -> Block {
         let columns = vec![
-            Column::new("Asset", ColumnKind::Identifier).width(16),
-            Column::new("Package", ColumnKind::Identifier).width(16),
-            Column::new("Installed", ColumnKind::Identifier).width(18),
-            Column::new("Fixed in", ColumnKind::Identifier).width(18),
-            Column::new("Vulnerability", ColumnKind::Identifier).width(16),
-            Column::new("Severity", ColumnKind::Severity),
+            Column::new("Asset", ColumnKind::Identifier).width(14),
+            Column::new("Package", ColumnKind::Identifier).width(14),
+            Column::new("Installed", ColumnKind::Identifier).width(20),
+            Column::new("Fixed in", ColumnKind::Identifier).width(20),
+            Column::new("Vulnerability", ColumnKind::Identifier).width(18),
+            Column::new("Severity", ColumnKind::Severity).width(9),
             Column::new("Score", ColumnKind::Number { decimals: 1 }),
             Column::new("CVSS", ColumnKind::Number { decimals: 1 }),
             Column::new("EPSS %", ColumnKind::Number { decimals: 1 }),
-            Column::new("Status", ColumnKind::Status).width(12),
-            Column::new("Note", ColumnKind::Status).width(14),
-            Column::new("First seen", ColumnKind::Date),
+            Column::new("Status", ColumnKind::Status).width(11),
+            Column::new("Note", ColumnKind::Status).width(13),
+            Column::new("First seen", ColumnKind::Date).width(11),
         ];
         let optional =
             |value: Option<f32>| value.map_or(Cell::Empty, |value| Cell::number(one_decimal(value)));
@@ -354,9 +361,9 @@ impl Posture {
     pub(crate) fn asset_table(&self, most: usize) -> Block {
         let number = |title: &str| Column::new(title, ColumnKind::Number { decimals: 0 });
         let columns = vec![
-            Column::new("Asset", ColumnKind::Identifier).width(22),
-            Column::new("System", ColumnKind::Text).width(26),
-            Column::new("Zone", ColumnKind::Text).width(10),
+            Column::new("Asset", ColumnKind::Identifier).width(18),
+            Column::new("System", ColumnKind::Text).width(22),
+            Column::new("Zone", ColumnKind::Text).width(9),
             number("Packages"),
             number("Critical"),
             number("High"),
@@ -559,17 +566,60 @@ fn card(problem: &Problem) -> FindingCard {
     }
 }
 
-/// The evidence as it was recorded, one line a field. What is nested is kept as JSON, nothing is left out.
+/// The evidence as people read it: what was compared with what, by which rule, on whose word. Fields that this does not know are
+/// shown as they were recorded, nothing is left out.
 fn evidence_lines(evidence: &serde_json::Value) -> Vec<String> {
     let Some(fields) = evidence.as_object() else { return Vec::new() };
-    fields
-        .iter()
-        .filter(|(_, value)| !value.is_null() && *value != &serde_json::json!([]))
-        .map(|(name, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            format!("{}: {text}", words(name))
-        })
-        .collect()
+    let text = |name: &str| fields.get(name).map_or_else(String::new, plain);
+    let mut lines =
+        vec![format!("{} {} on {}: {}", text("package"), text("version"), text("platform"), text("rule"))];
+    for (name, label) in [
+        ("introduced", "affected from"),
+        ("fixed", "fixed in"),
+        ("last_affected", "last affected"),
+        ("exactly", "affected exactly"),
+    ] {
+        if fields.get(name).is_some_and(|value| !value.is_null()) {
+            lines.push(format!("{label} {}", text(name)));
+        }
+    }
+    lines.push(format!(
+        "according to {} (advisory {}, {} tier)",
+        text("source"),
+        text("advisory"),
+        text("tier")
+    ));
+    if fields.contains_key("binaries") {
+        lines.push(format!("installed as {}", text("binaries")));
+    }
+    const TOLD: &[&str] = &[
+        "package",
+        "version",
+        "platform",
+        "rule",
+        "introduced",
+        "fixed",
+        "last_affected",
+        "exactly",
+        "source",
+        "advisory",
+        "tier",
+        "binaries",
+    ];
+    let others = fields.iter().filter(|(name, value)| {
+        !TOLD.contains(&name.as_str()) && !value.is_null() && *value != &serde_json::json!([])
+    });
+    lines.extend(others.map(|(name, value)| format!("{}: {}", words(name), plain(value))));
+    lines
+}
+
+/// A string as it is, a list of strings separated by commas, anything else as JSON.
+fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
 }
 
 async fn problems(tx: &mut TenantTx, most: i64) -> Result<Vec<Problem>> {
@@ -694,6 +744,6 @@ fn note_cell(is_kev: bool, vendor_state: &str, confidence: &str) -> Cell {
 }
 
 /// `wont_fix` as people write it.
-fn words(name: &str) -> String {
+pub(crate) fn words(name: &str) -> String {
     name.replace('_', " ")
 }

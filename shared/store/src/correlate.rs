@@ -50,8 +50,9 @@ pub struct Candidate {
 /// When the database refuses.
 pub async fn begin(tx: &mut TenantTx, asset: Option<AssetId>) -> Result<i64> {
     let tenant = tx.tenant();
-    // The cursor is read to its end: a plan that starts quickly is of no use.
-    sqlx::query("set local cursor_tuple_fraction = 1").execute(&mut **tx).await?;
+    for setting in sql::SETTINGS {
+        sqlx::query(*setting).execute(&mut **tx).await?;
+    }
     sqlx::query(sql::CREATE_COMPARED)
         .bind(tenant.0)
         .bind(asset.map(|asset| asset.0))
@@ -161,24 +162,31 @@ impl Changes {
     }
 }
 
-/// Writes the difference between the verdicts and the findings of the compared assets.
+/// Writes the difference between the verdicts and the findings of the compared assets. `asset` is the one that [`begin`] was told.
 ///
 /// New findings are opened, changed ones updated, resolved ones that are back reopened, and those without a verdict resolved. What
 /// people decided about an open finding stays. A finding that is as it was is not written.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn merge(tx: &mut TenantTx) -> Result<Changes> {
-    let tenant = tx.tenant();
+pub async fn merge(tx: &mut TenantTx, asset: Option<AssetId>) -> Result<Changes> {
+    let (tenant, asset) = (tx.tenant(), asset.map(|asset| asset.0));
     let assets = sqlx::query(sql::LOCK_COMPARED).bind(tenant.0).execute(&mut **tx).await?.rows_affected();
     for statement in ["analyze compared", "analyze verdicts"] {
         sqlx::query(statement).execute(&mut **tx).await?;
     }
-    let found = sqlx::query(sql::CREATE_FOUND).bind(tenant.0).execute(&mut **tx).await?.rows_affected();
+    sqlx::query(sql::CREATE_INSTALLED).bind(tenant.0).execute(&mut **tx).await?;
+    sqlx::query(sql::CREATE_EXISTING).bind(tenant.0).bind(asset).execute(&mut **tx).await?;
+    for statement in ["analyze installed", "analyze existing"] {
+        sqlx::query(statement).execute(&mut **tx).await?;
+    }
+    let found = sqlx::query(sql::CREATE_FOUND).execute(&mut **tx).await?.rows_affected();
     sqlx::query("analyze found").execute(&mut **tx).await?;
     sqlx::query(sql::CREATE_CHANGES).bind(tenant.0).execute(&mut **tx).await?;
     let (opened, updated, reopened): (i64, i64, i64) =
         sqlx::query_as(sql::COUNT_CHANGES).fetch_one(&mut **tx).await?;
+    // Before any is opened: what was not found then is what is no more.
+    let resolved = sqlx::query(sql::RESOLVE).bind(tenant.0).execute(&mut **tx).await?.rows_affected();
     if opened > 0 {
         sqlx::query(sql::OPEN).bind(tenant.0).execute(&mut **tx).await?;
     }
@@ -188,7 +196,6 @@ pub async fn merge(tx: &mut TenantTx) -> Result<Changes> {
     if opened + updated + reopened > 0 {
         sqlx::query(sql::NOTE_CHANGES).bind(tenant.0).execute(&mut **tx).await?;
     }
-    let resolved = sqlx::query(sql::RESOLVE).bind(tenant.0).execute(&mut **tx).await?.rows_affected();
     let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
     Ok(Changes {
         opened,

@@ -4,6 +4,7 @@
 //! knowledge or over all tenants take a plain connection of the [`SystemDb`]. Rules live elsewhere: in `domain` and the engines.
 //! Start at [`db`].
 
+pub mod artifacts;
 pub mod assets;
 pub mod auth;
 pub mod blob;

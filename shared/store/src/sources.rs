@@ -82,11 +82,6 @@ pub const PUBLIC: &[SourceSpec] = &[
         "https://osv-vulnerabilities.storage.googleapis.com/Rocky%20Linux/all.zip",
     ),
     osv(
-        "osv-red-hat",
-        "Red Hat (OSV)",
-        "https://osv-vulnerabilities.storage.googleapis.com/Red%20Hat/all.zip",
-    ),
-    osv(
         "osv-crates-io",
         "crates.io (OSV)",
         "https://osv-vulnerabilities.storage.googleapis.com/crates.io/all.zip",

@@ -68,7 +68,7 @@ async fn compare(
         }
     }
     attempt.progress(60, "merging").await;
-    let changes = correlate::merge(&mut tx).await?;
+    let changes = correlate::merge(&mut tx, job.asset_id).await?;
     let counts = changes.counts(subjects);
     let status = if counts.is_change() { Status::Success } else { Status::Unchanged };
     let provenance = json!({ "asset_id": job.asset_id, "assets": changes.assets });

@@ -64,6 +64,12 @@ struct Crawl<'a> {
     run: ScanRunId,
 }
 
+/// How old content is that does not say so itself: when it was last changed where it came from.
+fn age_of(content: &Content) -> Option<chrono::DateTime<chrono::Utc>> {
+    let changed = chrono::DateTime::parse_from_rfc2822(content.last_modified.as_ref()?).ok()?;
+    Some(changed.to_utc())
+}
+
 /// Why a crawl brought nothing, and what is to become of the job.
 struct Failure {
     status: Status,
@@ -179,7 +185,7 @@ impl Crawl<'_> {
             last_modified: content.last_modified.clone(),
             digest: Some(content.digest.clone()),
             label: read.parsed.label.clone(),
-            as_of: read.parsed.as_of,
+            as_of: read.parsed.as_of.or_else(|| age_of(&content)),
         };
         sources::mark_merged(&mut tx, source.id(), &facts, &counts).await?;
         knowledge::replace_rejected(&mut tx, source.id(), &read.rejected).await?;

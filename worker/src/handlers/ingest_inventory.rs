@@ -150,8 +150,7 @@ impl Ingestion<'_> {
 fn as_judged(os: Option<&OperatingSystem>, package: InstalledPackage) -> Package {
     let platform = package.ecosystem.clone().unwrap_or_else(|| platform_of(os));
     let (judged_name, judged_version) = if judging::judges_sources(&platform) {
-        let (name, version) = package.source();
-        (name.to_owned(), version.to_owned())
+        judging::source(&package)
     } else {
         (judging::name(&platform, &package.name), package.version.clone())
     };
@@ -219,6 +218,24 @@ mod tests {
         assert_eq!(judged.platform, "Debian:12");
         assert_eq!((judged.judged_name.as_str(), judged.judged_version.as_str()), ("util-linux", "2.38.1-5"));
         assert!(judged.judged_key.is_some());
+    }
+
+    #[test]
+    fn a_signed_kernel_is_judged_as_the_kernel_that_was_signed() {
+        let kernel = |distro, version, source: &str, source_version: &str| {
+            let installed = InstalledPackage {
+                source_name: Some(source.into()),
+                source_version: Some(source_version.into()),
+                ..package("linux-image-generic", "6.1.119-1")
+            };
+            let judged = as_judged(Some(&system(distro, version)), installed);
+            (judged.judged_name, judged.judged_version)
+        };
+        let judged = |name: &str| (name.to_owned(), "6.1.119-1".to_owned());
+        assert_eq!(kernel("debian", "12", "linux-signed-amd64", "6.1.119+1"), judged("linux"));
+        assert_eq!(kernel("debian", "11", "linux-signed-6.1-arm64", "6.1.119+1"), judged("linux-6.1"));
+        assert_eq!(kernel("ubuntu", "22.04", "linux-signed", "6.1.119-1"), judged("linux"));
+        assert_eq!(kernel("ubuntu", "22.04", "linux-signed-hwe-6.5", "6.1.119-1"), judged("linux-hwe-6.5"));
     }
 
     #[test]

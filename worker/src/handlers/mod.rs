@@ -12,6 +12,7 @@ mod judging;
 mod purge_expired;
 mod render_report;
 mod send_mail;
+mod verify_artifacts;
 
 /// Closes a run whose attempt failed, in a transaction of its own: that of the attempt is gone. A run whose job was given to
 /// somebody else has been closed by them.

@@ -45,6 +45,7 @@ pub(crate) struct Finding {
     pub(crate) installed_version: String,
     pub(crate) fixed_version: Option<String>,
     pub(crate) confidence: String,
+    pub(crate) severity: String,
     pub(crate) composite_score: f32,
     pub(crate) is_kev: bool,
     pub(crate) status: String,
@@ -140,7 +141,7 @@ impl Site {
     /// The Debian tracker with one problem of openssl, merged.
     pub(crate) async fn know_of_openssl(&self, fixed: &str) -> SourceId {
         let tracker = self.source("debian-tracker", FeedKind::DebianTracker, "debian.json").await;
-        self.write("debian.json", &super::debian("openssl", "CVE-2026-0001", super::fixed_in(fixed)));
+        self.write("debian.json", &crate::debian("openssl", "CVE-2026-0001", crate::fixed_in(fixed)));
         self.crawl(tracker).await.expect("merged");
         tracker
     }
@@ -166,10 +167,13 @@ impl Site {
     }
 
     pub(crate) async fn submit(&self, report: &Value) -> SubmissionId {
+        self.submit_as(Format::HostReport, report).await
+    }
+
+    pub(crate) async fn submit_as(&self, format: Format, document: &Value) -> SubmissionId {
         let mut tx = self.db.begin_as(self.tenant).await.expect("a transaction");
-        let payload = report.to_string();
-        let id =
-            store::inventory::submit(&mut tx, Format::HostReport, payload.as_bytes()).await.expect("kept");
+        let payload = document.to_string();
+        let id = store::inventory::submit(&mut tx, format, payload.as_bytes()).await.expect("kept");
         tx.commit().await.expect("committed");
         id
     }
@@ -197,7 +201,7 @@ impl Site {
 
     pub(crate) async fn findings(&self) -> Vec<Finding> {
         sqlx::query_as(
-            "select id, ecosystem, package_name, vulnerability, installed_version, fixed_version, confidence,
+            "select id, ecosystem, package_name, vulnerability, installed_version, fixed_version, confidence, severity,
                     composite_score, is_kev, status, resolution, evidence
                from findings where tenant_id = $1 order by package_name, vulnerability",
         )

@@ -10,6 +10,7 @@ mod ingest_inventory;
 mod purge_expired;
 mod render_report;
 mod send_mail;
+mod verify_artifacts;
 
 pub use correlate::Correlate;
 pub use crawl_source::CrawlSource;
@@ -18,6 +19,7 @@ pub use ingest_inventory::IngestInventory;
 pub use purge_expired::PurgeExpired;
 pub use render_report::RenderReport;
 pub use send_mail::SendMail;
+pub use verify_artifacts::VerifyArtifacts;
 
 use crate::job::{Handler, Job, Queue, Registry};
 
@@ -46,7 +48,7 @@ macro_rules! catalogue {
     };
 }
 
-catalogue! { CrawlSource, IngestInventory, Correlate, RenderReport, SendMail, DeliverWebhook, PurgeExpired }
+catalogue! { CrawlSource, IngestInventory, Correlate, RenderReport, SendMail, DeliverWebhook, PurgeExpired, VerifyArtifacts }
 
 #[cfg(test)]
 mod tests {

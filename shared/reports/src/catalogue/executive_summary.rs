@@ -12,7 +12,7 @@ pub(super) const REPORT: ReportType = ReportType {
     name: "Executive summary",
     description: "Open findings by severity, what to mend first, the most exposed assets, and how old the data is.",
     category: "executive",
-    formats: &[Format::Pdf, Format::Json, Format::Csv],
+    formats: &[Format::Pdf, Format::Json, Format::Csv, Format::Markdown],
     load: |tx, report| Box::pin(load(tx, report)),
 };
 
@@ -26,7 +26,7 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
         schema_version: SCHEMA_VERSION,
         report_type: ID.into(),
         language: "en".into(),
-        cover: posture.cover(report, "Executive summary"),
+        cover: posture.cover(report, "Vulnerability posture and what to mend first"),
         key_figures: posture.key_figures(),
         sections: vec![
             section("overview", "Where we stand", overview),

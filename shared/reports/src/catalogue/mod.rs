@@ -1,5 +1,6 @@
 //! All report types, one file each.
 
+mod asset_inventory;
 mod executive_summary;
 mod technical;
 
@@ -8,7 +9,7 @@ use crate::ReportType;
 /// Every report type that this build can make.
 #[must_use]
 pub fn catalogue() -> &'static [ReportType] {
-    const CATALOGUE: &[ReportType] = &[executive_summary::REPORT, technical::REPORT];
+    const CATALOGUE: &[ReportType] = &[executive_summary::REPORT, technical::REPORT, asset_inventory::REPORT];
     CATALOGUE
 }
 

@@ -13,7 +13,7 @@ pub(super) const REPORT: ReportType = ReportType {
     name: "Technical report",
     description: "Every open finding with its evidence, fixed version and affected assets.",
     category: "security",
-    formats: &[Format::Pdf, Format::Json, Format::Csv],
+    formats: &[Format::Pdf, Format::Json, Format::Csv, Format::Markdown],
     load: |tx, report| Box::pin(load(tx, report)),
 };
 
@@ -37,7 +37,7 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
         schema_version: SCHEMA_VERSION,
         report_type: ID.into(),
         language: "en".into(),
-        cover: posture.cover(report, "Technical report"),
+        cover: posture.cover(report, "Findings, evidence and remedies"),
         key_figures: posture.key_figures(),
         sections: vec![
             section("overview", "Overview", overview),

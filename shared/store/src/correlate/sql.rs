@@ -1,5 +1,14 @@
 //! The statements of a correlation.
 
+/// How the statements below are planned and run. The cursor is read to its end, so that a plan which starts quickly is of no use; one
+/// asset and all of a tenant need plans that differ, so that none is kept; sorts get more memory than a request's would.
+pub(super) const SETTINGS: &[&str] = &[
+    "set local cursor_tuple_fraction = 1",
+    "set local plan_cache_mode = force_custom_plan",
+    "set local work_mem = '64MB'",
+    "set local jit = off",
+];
+
 /// The assets that are compared, as they were last seen. Whoever's inventory is read while we compare is not among those who are
 /// merged: what we judged is not what it has.
 pub(super) const CREATE_COMPARED: &str = "create temp table compared on commit drop as
@@ -53,10 +62,11 @@ pub(super) const DECLARE_CANDIDATES: &str = "declare candidates no scroll cursor
      where c.nvd_status is distinct from 'Rejected'
        and not (r.bound = 'exactly' and r.bound_key is distinct from h.judged_key
                 and r.bound_version <> h.judged_version and h.judged_key is not null)
-     order by h.platform, h.judged_name, h.judged_version";
+     order by h.platform, h.judged_name, h.judged_key, h.judged_version";
 
+/// Numbered in the order of the candidates: of two versions of a package the lower one first.
 pub(super) const CREATE_VERDICTS: &str = "create temp table verdicts (
-        platform text not null, judged_name text not null, judged_version text not null, vulnerability text not null,
+        id bigint generated always as identity primary key, platform text not null, judged_name text not null, judged_version text not null, vulnerability text not null,
         advisory_id bigint not null, fixed_version text, confidence text not null, vendor_state text not null,
         severity text not null, cvss_score real, epss_score real, is_kev boolean not null,
         has_exploit boolean not null, composite_score real not null, evidence jsonb not null
@@ -77,67 +87,83 @@ pub(super) const LOCK_COMPARED: &str = "
     )
     update compared c set is_current = true from locked where locked.id = c.asset_id";
 
-/// The findings that should be: the verdicts, spread over the assets. Of several versions of one package the worst counts. What is
-/// installed of it is told by the names of its binary packages.
-pub(super) const CREATE_FOUND: &str = "create temp table found on commit drop as
-    with subjects as (
-        select distinct platform, judged_name, judged_version from verdicts
-    ), installed as (
-        select p.asset_id, v.platform, v.judged_name, v.judged_version, v.judged_key,
-               min(v.id) as package_version_id, to_jsonb(array_agg(distinct v.name order by v.name)) as binaries
-          from subjects s
-          join package_versions v
-            on v.platform = s.platform and v.judged_name = s.judged_name and v.judged_version = s.judged_version
-          join asset_packages p on p.package_version_id = v.id and p.tenant_id = $1
-          join compared c on c.asset_id = p.asset_id and c.is_current
-         group by p.asset_id, v.platform, v.judged_name, v.judged_version, v.judged_key
-    )
-    select distinct on (i.asset_id, ecosystem, package_name, d.vulnerability)
-           i.asset_id, split_part(i.platform, ':', 1) as ecosystem, i.judged_name as package_name, d.vulnerability,
-           i.package_version_id, i.judged_version as installed_version, d.fixed_version, d.advisory_id, d.confidence,
-           d.vendor_state, d.severity, d.cvss_score, d.epss_score, d.is_kev, d.has_exploit, d.composite_score,
-           d.evidence || jsonb_build_object('binaries', i.binaries) as evidence
-      from installed i
-      join verdicts d
-        on d.platform = i.platform and d.judged_name = i.judged_name and d.judged_version = i.judged_version
-     order by i.asset_id, ecosystem, package_name, d.vulnerability, d.confidence = 'confirmed' desc,
-              d.composite_score desc, i.judged_key, i.package_version_id";
+/// What the compared assets have of the packages that there are verdicts on, told by the names of its binary packages.
+///
+/// This table and the next are small steps on purpose: once analysed they are joined in a way that fits their size, be it one asset
+/// or all.
+pub(super) const CREATE_INSTALLED: &str = "create temp table installed on commit drop as
+    select p.asset_id, v.platform, v.judged_name, v.judged_version, min(v.id) as package_version_id,
+           to_jsonb(array_agg(distinct v.name order by v.name)) as binaries
+      from (select distinct platform, judged_name, judged_version from verdicts) as s
+      join package_versions v
+        on v.platform = s.platform and v.judged_name = s.judged_name and v.judged_version = s.judged_version
+      join asset_packages p on p.package_version_id = v.id and p.tenant_id = $1
+      join compared c on c.asset_id = p.asset_id and c.is_current
+     group by p.asset_id, v.platform, v.judged_name, v.judged_version";
 
-/// What is not as it was. `detail` of an update tells what changed that somebody would act on, from and to; an EPSS score that moved a
-/// little is written, but is no event.
+/// The findings that the compared assets have, the resolved ones too.
+pub(super) const CREATE_EXISTING: &str = "create temp table existing on commit drop as
+    select f.id, f.asset_id, f.ecosystem, f.package_name, f.vulnerability, f.status, c.confirmed_at
+      from findings f
+      join compared c on c.asset_id = f.asset_id and c.is_current
+     where f.tenant_id = $1 and ($2::uuid is null or f.asset_id = $2)";
+
+/// The findings that should be: the verdicts, spread over the assets. Of several versions of one package the worst counts.
+pub(super) const CREATE_FOUND: &str = "create temp table found on commit drop as
+    with ranked as materialized (
+        select id, platform, judged_name, judged_version,
+               dense_rank() over (order by split_part(platform, ':', 1), judged_name, vulnerability) as problem,
+               row_number() over (order by confidence = 'confirmed' desc, composite_score desc, id) as rank
+          from verdicts
+    ), worst as (
+        select distinct on (i.asset_id, r.problem) i.asset_id, r.id as verdict_id, i.package_version_id, i.binaries
+          from installed i
+          join ranked r
+            on r.platform = i.platform and r.judged_name = i.judged_name and r.judged_version = i.judged_version
+         order by i.asset_id, r.problem, r.rank
+    )
+    select w.asset_id, w.verdict_id, w.package_version_id, w.binaries, e.id as finding_id
+      from worst w
+      join verdicts d on d.id = w.verdict_id
+      left join existing e
+        on e.asset_id = w.asset_id and e.ecosystem = split_part(d.platform, ':', 1)
+       and e.package_name = d.judged_name and e.vulnerability = d.vulnerability";
+
+/// What is not as it was. `detail` of an update tells what changed that somebody would act on, from and to. That EPSS moves nearly every
+/// score a little every day is written, but is no event.
 pub(super) const CREATE_CHANGES: &str = "create temp table changes on commit drop as
     select coalesce(f.id, uuid_v7()) as id,
            case when f.id is null then 'opened' when f.status = 'resolved' then 'reopened' else 'updated' end as event,
            case when f.id is null or f.status = 'resolved'
-                then jsonb_build_object('installed_version', n.installed_version, 'fixed_version', n.fixed_version,
-                                        'severity', n.severity, 'confidence', n.confidence)
+                then jsonb_build_object('installed_version', d.judged_version, 'fixed_version', d.fixed_version,
+                                        'severity', d.severity, 'confidence', d.confidence)
                 else (select jsonb_object_agg(key, jsonb_build_object('from', was.value, 'to', is_now.value))
                         from jsonb_each(jsonb_build_object(
                                  'installed_version', f.installed_version, 'fixed_version', f.fixed_version,
                                  'confidence', f.confidence, 'vendor_state', f.vendor_state, 'severity', f.severity,
-                                 'cvss_score', f.cvss_score, 'is_kev', f.is_kev, 'has_exploit', f.has_exploit,
-                                 'composite_score', f.composite_score)) as was
+                                 'cvss_score', f.cvss_score, 'is_kev', f.is_kev, 'has_exploit', f.has_exploit)) as was
                         join jsonb_each(jsonb_build_object(
-                                 'installed_version', n.installed_version, 'fixed_version', n.fixed_version,
-                                 'confidence', n.confidence, 'vendor_state', n.vendor_state, 'severity', n.severity,
-                                 'cvss_score', n.cvss_score, 'is_kev', n.is_kev, 'has_exploit', n.has_exploit,
-                                 'composite_score', n.composite_score)) as is_now using (key)
+                                 'installed_version', d.judged_version, 'fixed_version', d.fixed_version,
+                                 'confidence', d.confidence, 'vendor_state', d.vendor_state, 'severity', d.severity,
+                                 'cvss_score', d.cvss_score, 'is_kev', d.is_kev, 'has_exploit', d.has_exploit)) as is_now
+                       using (key)
                        where was.value <> is_now.value)
             end as detail,
-           n.asset_id, n.ecosystem, n.package_name, n.vulnerability, n.package_version_id, n.installed_version,
-           n.fixed_version, n.advisory_id, n.confidence, n.vendor_state, n.severity, n.cvss_score, n.epss_score,
-           n.is_kev, n.has_exploit, n.composite_score, n.evidence
+           n.asset_id, split_part(d.platform, ':', 1) as ecosystem, d.judged_name as package_name, d.vulnerability,
+           n.package_version_id, d.judged_version as installed_version, d.fixed_version, d.advisory_id, d.confidence,
+           d.vendor_state, d.severity, d.cvss_score, d.epss_score, d.is_kev, d.has_exploit, d.composite_score,
+           d.evidence || jsonb_build_object('binaries', n.binaries) as evidence
       from found n
-      left join findings f
-        on f.tenant_id = $1 and f.asset_id = n.asset_id and f.ecosystem = n.ecosystem
-       and f.package_name = n.package_name and f.vulnerability = n.vulnerability
+      join verdicts d on d.id = n.verdict_id
+      left join findings f on f.tenant_id = $1 and f.id = n.finding_id
      where f.id is null
         or f.status = 'resolved'
         or (f.package_version_id, f.installed_version, f.fixed_version, f.advisory_id, f.confidence, f.vendor_state,
-            f.severity, f.cvss_score, f.epss_score, f.is_kev, f.has_exploit, f.composite_score, f.evidence)
+            f.severity, f.cvss_score, f.epss_score, f.is_kev, f.has_exploit, f.composite_score)
            is distinct from
-           (n.package_version_id, n.installed_version, n.fixed_version, n.advisory_id, n.confidence, n.vendor_state,
-            n.severity, n.cvss_score, n.epss_score, n.is_kev, n.has_exploit, n.composite_score, n.evidence)";
+           (n.package_version_id, d.judged_version, d.fixed_version, d.advisory_id, d.confidence, d.vendor_state,
+            d.severity, d.cvss_score, d.epss_score, d.is_kev, d.has_exploit, d.composite_score)
+        or f.evidence <> d.evidence || jsonb_build_object('binaries', n.binaries)";
 
 pub(super) const COUNT_CHANGES: &str = "
     select count(*) filter (where event = 'opened'), count(*) filter (where event = 'updated'),
@@ -177,7 +203,7 @@ pub(super) const RESOLVE: &str = "
     with resolved as (
         update findings f
            set status = 'resolved', resolved_at = now(),
-               last_confirmed_at = greatest(f.last_confirmed_at, c.confirmed_at),
+               last_confirmed_at = greatest(f.last_confirmed_at, e.confirmed_at),
                resolution = case
                    when not exists (
                        select from asset_packages p
@@ -193,11 +219,9 @@ pub(super) const RESOLVE: &str = "
                           and v.judged_version = f.installed_version)
                    then 'fixed'
                    else 'advisory withdrawn or changed' end
-          from compared c
-         where f.tenant_id = $1 and f.asset_id = c.asset_id and c.is_current and f.status <> 'resolved'
-           and not exists (select from found n
-                            where n.asset_id = f.asset_id and n.ecosystem = f.ecosystem
-                              and n.package_name = f.package_name and n.vulnerability = f.vulnerability)
+          from existing e
+         where f.tenant_id = $1 and f.id = e.id and e.status <> 'resolved' and f.status <> 'resolved'
+           and not exists (select from found n where n.finding_id = e.id)
      returning f.id, f.resolution, f.installed_version
     )
     insert into finding_events (tenant_id, finding_id, event, detail)
