@@ -356,5 +356,5 @@ fn top_processes_in(home: &Path) -> Vec<Pid> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero())).ok()?;
         stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok().and_then(Pid::from_raw)
     };
-    all.iter().copied().filter(|id| parent(id).is_none_or(|parent| !all.contains(&parent))).collect()
+    all.iter().copied().filter(|id| parent(id).is_some_and(|parent| !all.contains(&parent))).collect()
 }

@@ -45,7 +45,7 @@ struct Report {
     #[arg(long, default_value = "/", value_name = "FOLDER")]
     root: PathBuf,
     /// Write the report as JSON to this file (- is standard output) and send nothing.
-    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 

@@ -48,9 +48,9 @@ pub(super) async fn stop(directory: &Path, names: &[&str], signal: Signal) {
     }
 }
 
-/// The servers without their own worker processes, which end with them.
+/// The servers without their own worker processes, which end with them, and without those that have just ended.
 fn without_children(found: &[Pid]) -> Vec<Pid> {
-    let top = |id: &&Pid| parent(**id).is_none_or(|parent| !found.contains(&parent));
+    let top = |id: &&Pid| parent(**id).is_some_and(|parent| !found.contains(&parent));
     found.iter().filter(top).copied().collect()
 }
 
