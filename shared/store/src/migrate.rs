@@ -58,9 +58,10 @@ async fn newest_applied(connection: &mut PgConnection) -> sqlx::Result<Option<i6
     sqlx::query_scalar("select max(version) from _sqlx_migrations where success").fetch_one(connection).await
 }
 
-/// Makes the two logins that a private cluster is used with, neither of them an owner or a superuser: `plimsoll_api`, which can be
-/// nothing but `plimsoll_app`, and `plimsoll_worker`, which may take either role. They have no password: only for a cluster that
-/// listens on a socket which nobody else can reach.
+/// Makes the two logins that a private cluster is used with, neither of them an owner or a superuser.
+///
+/// `plimsoll_api` can be nothing but `plimsoll_app`; `plimsoll_worker` may take either role. They have no password: only for a
+/// cluster that listens on a socket which nobody else can reach.
 ///
 /// # Errors
 /// When the database refuses.

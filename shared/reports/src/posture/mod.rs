@@ -1,0 +1,279 @@
+//! What is wrong where, at one moment: the data that the vulnerability reports share.
+//!
+//! Loading stands here, and what is said about it in [`figures`], [`tables`] and [`cards`]. Start at [`Posture::load`].
+
+mod cards;
+mod figures;
+mod tables;
+
+use chrono::{DateTime, Duration, Utc};
+use domain::{Severity, source::FeedKind};
+use sqlx::FromRow;
+use store::{Result, TenantTx};
+
+/// Data older than this is said to be old.
+const CURRENT: Duration = Duration::days(7);
+/// Rows of a table in a document; beyond it the document says where the rest is.
+const MOST_ROWS: usize = 2000;
+
+/// A vulnerability with everything of this tenant that it touches.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Problem {
+    pub(crate) vulnerability: String,
+    pub(crate) package_name: String,
+    pub(crate) severity: String,
+    pub(crate) composite_score: f32,
+    pub(crate) cvss_score: Option<f32>,
+    pub(crate) cvss_vector: Option<String>,
+    pub(crate) epss_score: Option<f32>,
+    pub(crate) is_kev: bool,
+    pub(crate) kev_due_date: Option<chrono::NaiveDate>,
+    pub(crate) vendor_state: String,
+    pub(crate) confidence: String,
+    pub(crate) installed: Vec<String>,
+    pub(crate) fixed: Vec<String>,
+    pub(crate) assets: Vec<String>,
+    pub(crate) asset_count: i64,
+    pub(crate) first_seen_at: DateTime<Utc>,
+    pub(crate) description: Option<String>,
+    pub(crate) url: Option<String>,
+    pub(crate) evidence: serde_json::Value,
+}
+
+/// One asset with its count of open findings.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct AssetLine {
+    pub(crate) hostname: String,
+    pub(crate) os_name: Option<String>,
+    pub(crate) risk_zone: String,
+    pub(crate) package_count: i64,
+    pub(crate) critical: i64,
+    pub(crate) high: i64,
+    pub(crate) medium: i64,
+    pub(crate) low: i64,
+    pub(crate) unrated: i64,
+    pub(crate) worst: Option<f32>,
+    pub(crate) correlated_at: Option<DateTime<Utc>>,
+}
+
+/// One open finding.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct FindingLine {
+    pub(crate) hostname: String,
+    pub(crate) package_name: String,
+    pub(crate) installed_version: String,
+    pub(crate) fixed_version: Option<String>,
+    pub(crate) vulnerability: String,
+    pub(crate) severity: String,
+    pub(crate) composite_score: f32,
+    pub(crate) cvss_score: Option<f32>,
+    pub(crate) epss_score: Option<f32>,
+    pub(crate) is_kev: bool,
+    pub(crate) vendor_state: String,
+    pub(crate) confidence: String,
+    pub(crate) status: String,
+    pub(crate) first_seen_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct FeedLine {
+    pub(crate) feed: String,
+    pub(crate) name: String,
+    pub(crate) label: Option<String>,
+    pub(crate) as_of: Option<DateTime<Utc>>,
+    pub(crate) last_success_at: Option<DateTime<Utc>>,
+    pub(crate) records: i64,
+    pub(crate) status: Option<String>,
+}
+
+/// A tenant's open findings at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Posture {
+    pub(crate) organization: String,
+    /// The database's time at which all of this was true.
+    pub(crate) at: DateTime<Utc>,
+    /// Open findings by severity, worst first.
+    pub(crate) by_severity: Vec<(Severity, u64)>,
+    pub(crate) totals: Totals,
+    /// Worst first.
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) assets: Vec<AssetLine>,
+    pub(crate) findings: Vec<FindingLine>,
+    pub(crate) feeds: Vec<FeedLine>,
+}
+
+/// Counts over all open findings.
+#[derive(Debug, Clone, Copy, Default, FromRow)]
+pub(crate) struct Totals {
+    pub(crate) open: i64,
+    pub(crate) vulnerabilities: i64,
+    pub(crate) affected_assets: i64,
+    pub(crate) kev: i64,
+    pub(crate) fixable: i64,
+    pub(crate) undecided: i64,
+    pub(crate) accepted: i64,
+    pub(crate) unrated: i64,
+}
+
+impl Posture {
+    /// Reads everything in a handful of statements. `most_problems` bounds the list of vulnerabilities.
+    pub(crate) async fn load(tx: &mut TenantTx, most_problems: i64) -> Result<Self> {
+        let tenant = tx.tenant();
+        let (organization, at): (String, DateTime<Utc>) =
+            sqlx::query_as("select display_name, now() from tenants where id = $1")
+                .bind(tenant.0)
+                .fetch_one(&mut **tx)
+                .await?;
+        let totals = sqlx::query_as(
+            "select count(*) as open, count(distinct vulnerability) as vulnerabilities,
+                    count(distinct asset_id) as affected_assets,
+                    count(distinct vulnerability) filter (where is_kev) as kev,
+                    count(*) filter (where fixed_version is not null) as fixable,
+                    count(*) filter (where confidence = 'undecided') as undecided,
+                    count(*) filter (where status = 'accepted_risk') as accepted,
+                    count(*) filter (where severity = 'unknown') as unrated
+               from findings where tenant_id = $1 and status <> 'resolved'",
+        )
+        .bind(tenant.0)
+        .fetch_one(&mut **tx)
+        .await?;
+        let counted: Vec<(String, i64)> = sqlx::query_as(
+            "select severity, count(*) from findings where tenant_id = $1 and status <> 'resolved' group by severity",
+        )
+        .bind(tenant.0)
+        .fetch_all(&mut **tx)
+        .await?;
+        let by_severity = Severity::ALL
+            .into_iter()
+            .map(|severity| {
+                let count = counted.iter().find(|(word, _)| word == severity.as_str()).map_or(0, |(_, n)| *n);
+                (severity, count.unsigned_abs())
+            })
+            .filter(|(severity, count)| *count > 0 || *severity < Severity::None)
+            .collect();
+        let problems = problems(tx, most_problems).await?;
+        let assets = assets(tx).await?;
+        let findings = findings(tx).await?;
+        let feeds = feeds(tx).await?;
+        Ok(Self { organization, at, by_severity, totals, problems, assets, findings, feeds })
+    }
+
+    /// The state of the KEV catalogue that findings were marked with.
+    pub(crate) fn kev_as_of(&self) -> Option<DateTime<Utc>> {
+        let feed = self.feeds.iter().find(|feed| feed.feed == FeedKind::CisaKev.as_str())?;
+        feed.as_of.or(feed.last_success_at)
+    }
+
+    pub(crate) fn kev_is_current(&self) -> bool {
+        self.kev_as_of().is_some_and(|as_of| self.at - as_of <= CURRENT)
+    }
+}
+
+async fn problems(tx: &mut TenantTx, most: i64) -> Result<Vec<Problem>> {
+    let tenant = tx.tenant();
+    let problems = sqlx::query_as(
+        "with worst as (
+             select f.vulnerability, f.package_name, max(f.composite_score) as composite_score,
+                    max(f.cvss_score) as cvss_score, max(f.epss_score) as epss_score, bool_or(f.is_kev) as is_kev,
+                    array_agg(distinct f.installed_version) as installed,
+                    array_remove(array_agg(distinct f.fixed_version), null) as fixed,
+                    (array_agg(a.hostname order by f.composite_score desc, a.hostname))[1:12] as assets,
+                    count(*) as asset_count, min(f.first_seen_at) as first_seen_at,
+                    (array_agg(f.id order by f.composite_score desc, f.id))[1] as finding_id
+               from findings f join assets a on a.tenant_id = f.tenant_id and a.id = f.asset_id
+              where f.tenant_id = $1 and f.status <> 'resolved'
+              group by f.vulnerability, f.package_name
+              order by is_kev desc, composite_score desc, f.vulnerability, f.package_name
+              limit $2
+         )
+         select w.vulnerability, w.package_name, f.severity, w.composite_score, w.cvss_score,
+                coalesce(c.cvss_v4_vector, c.cvss_v31_vector, v.cvss_vector) as cvss_vector, w.epss_score, w.is_kev,
+                k.due_date as kev_due_date, f.vendor_state, f.confidence, w.installed, w.fixed, w.assets, w.asset_count,
+                w.first_seen_at, coalesce(c.description, v.summary, v.title, k.description) as description, v.url,
+                f.evidence
+           from worst w
+           join findings f on f.tenant_id = $1 and f.id = w.finding_id
+           left join cves c on c.cve_id = w.vulnerability
+           left join kev k on k.cve_id = w.vulnerability
+           left join advisories v on v.id = f.advisory_id
+          order by w.is_kev desc, w.composite_score desc, w.vulnerability, w.package_name",
+    )
+    .bind(tenant.0)
+    .bind(most)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(problems)
+}
+
+async fn assets(tx: &mut TenantTx) -> Result<Vec<AssetLine>> {
+    let tenant = tx.tenant();
+    let assets = sqlx::query_as(
+        "with open as (
+             select asset_id, count(*) filter (where severity = 'critical') as critical,
+                    count(*) filter (where severity = 'high') as high,
+                    count(*) filter (where severity = 'medium') as medium,
+                    count(*) filter (where severity = 'low') as low,
+                    count(*) filter (where severity in ('none', 'unknown')) as unrated,
+                    max(composite_score) as worst
+               from findings where tenant_id = $1 and status <> 'resolved' group by asset_id
+         ), installed as (
+             select asset_id, count(*) as packages from asset_packages where tenant_id = $1 group by asset_id
+         )
+         select a.hostname, coalesce(a.os_name, a.os_distro) as os_name, a.risk_zone,
+                coalesce(i.packages, 0) as package_count, coalesce(o.critical, 0) as critical, coalesce(o.high, 0) as high,
+                coalesce(o.medium, 0) as medium, coalesce(o.low, 0) as low, coalesce(o.unrated, 0) as unrated, o.worst,
+                a.correlated_at
+           from assets a
+           left join open o on o.asset_id = a.id
+           left join installed i on i.asset_id = a.id
+          where a.tenant_id = $1
+          order by o.worst desc nulls last, a.hostname, a.id",
+    )
+    .bind(tenant.0)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(assets)
+}
+
+async fn findings(tx: &mut TenantTx) -> Result<Vec<FindingLine>> {
+    let tenant = tx.tenant();
+    let findings = sqlx::query_as(
+        "select a.hostname, f.package_name, f.installed_version, f.fixed_version, f.vulnerability, f.severity,
+                f.composite_score, f.cvss_score, f.epss_score, f.is_kev, f.vendor_state, f.confidence, f.status,
+                f.first_seen_at
+           from findings f join assets a on a.tenant_id = f.tenant_id and a.id = f.asset_id
+          where f.tenant_id = $1 and f.status <> 'resolved'
+          order by f.composite_score desc, f.id
+          limit $2",
+    )
+    .bind(tenant.0)
+    .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX))
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(findings)
+}
+
+async fn feeds(tx: &mut TenantTx) -> Result<Vec<FeedLine>> {
+    let feeds = sqlx::query_as(
+        "select feed, name, content_label as label, content_as_of as as_of, last_success_at, record_count as records,
+                last_crawl_status as status
+           from sources where enabled order by name",
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(feeds)
+}
+
+pub(crate) fn severity_of(word: &str) -> Severity {
+    word.parse().unwrap_or(Severity::Unknown)
+}
+
+/// Scores are told with one decimal.
+pub(crate) fn one_decimal(value: f32) -> f64 {
+    (f64::from(value) * 10.0).round() / 10.0
+}
+
+/// `wont_fix` as people write it.
+pub(crate) fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
