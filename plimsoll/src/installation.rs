@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use store::migrate::{self, MigrateError};
-use store::{db, sources};
+use store::{auth, db, sources};
 
 use crate::embedded::{self, Addresses, Running};
 use crate::exit::{Exit, Failure};
@@ -73,12 +73,8 @@ impl Installation {
         let mut connection = self.connect_as_owner().await?;
         let token = hex::encode(rand::random::<[u8; 20]>());
         let digest = Sha256::digest(&token);
-        let open = sqlx::query("update installation set setup_token_hash = $1 where set_up_at is null")
-            .bind(digest.as_slice())
-            .execute(&mut connection)
-            .await
-            .map_err(Failure::unavailable)?;
-        Ok((open.rows_affected() > 0).then_some(token))
+        let open = auth::replace_setup_token(&mut connection, &digest).await.map_err(Failure::unavailable)?;
+        Ok(open.then_some(token))
     }
 
     /// A connection that may do anything. Not for serving.

@@ -1,12 +1,13 @@
 //! Proofs of identity: passwords on their way in, refresh tokens, signing keys, and the first administrator.
 //!
-//! Nothing here is known in the clear: passwords are Argon2id strings, refresh tokens SHA-256. What must be asked before a tenant
-//! is known goes through the narrow SQL functions of the first migration. Hashing and signing are the API's business.
+//! Nothing here is known in the clear: passwords are Argon2id strings, refresh tokens SHA-256. What must be
+//! asked before a tenant is known goes through the narrow SQL functions of the first migration. Hashing and
+//! signing are the API's business.
 
 use std::time::Duration;
 
 use domain::id::{TenantId, UserId};
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{db::TenantTx, error::Result, users::Role};
@@ -66,6 +67,18 @@ pub async fn setup(pool: &PgPool) -> Result<Setup> {
     Ok(if done { Setup::Done } else { Setup::Open { token_sha256 } })
 }
 
+/// Lets whoever knows the token with this SHA-256 do the set-up, and nobody who was given one before. False when it is done.
+///
+/// # Errors
+/// When the database refuses, as it does to every login but the owner's.
+pub async fn replace_setup_token(owner: &mut PgConnection, sha256: &[u8]) -> Result<bool> {
+    let updated = sqlx::query("update installation set setup_token_hash = $1 where set_up_at is null")
+        .bind(sha256)
+        .execute(owner)
+        .await?;
+    Ok(updated.rows_affected() > 0)
+}
+
 /// The first tenant and its administrator.
 #[derive(Debug, Clone)]
 pub struct FirstAdministrator<'a> {
@@ -118,7 +131,8 @@ pub async fn signing_keys(pool: &PgPool) -> Result<Vec<SigningKey>> {
     Ok(keys)
 }
 
-/// Adds a signing key unless there is one that may sign. Of many processes that call this at once, one adds its key.
+/// Adds a signing key unless there is one that may sign. Of many processes that call this at once, one adds
+/// its key.
 ///
 /// # Errors
 /// When the database refuses.
@@ -136,7 +150,8 @@ pub async fn add_signing_key_if_none(pool: &PgPool, id: Uuid, secret: &[u8]) -> 
     Ok(transaction.commit().await?)
 }
 
-/// Records a refresh token of `user`. Tokens that came from one sign-in, each from the one before, share a family.
+/// Records a refresh token of `user`. Tokens that came from one sign-in, each from the one before, share a
+/// family.
 ///
 /// # Errors
 /// When the database refuses.
