@@ -1,7 +1,8 @@
 //! Everything that a request can be refused with, in one type, and the shape it leaves in.
 //!
-//! The shape is `{"detail": …}`, for invalid input `{"detail": "Validation error", "errors": [{field, message, type}]}`. What went
-//! wrong on our side is logged here, once, and never told: its detail is a constant.
+//! The shape is `{"detail": …}`, for invalid input `{"detail": "Validation error", "errors": [{field,
+//! message, type}]}`. What went wrong on our side is logged here, once, and never told: its detail is a
+//! constant.
 
 use axum::{
     Json,

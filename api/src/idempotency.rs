@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a request that makes a job can be sent again without making another.
 //!
-//! The answer is kept in the transaction of the work, so it is there exactly when the work is. Copies that arrive at the same time wait for
-//! one another. Used by every POST that answers 202:
+//! The answer is kept in the transaction of the work, so it is there exactly when the work is. Copies that
+//! arrive at the same time wait for one another. Used by every POST that answers 202:
 //!
 //! ```ignore
 //! let mut work = match key.begin(actor.begin().await?, &request).await? {
@@ -70,9 +70,9 @@ fn checked(key: &str) -> Result<&str, ApiError> {
 impl IntoParams for IdempotencyKey {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!-~]{1,255}$"));
-        let description = "Any text of yours, best a UUID. Sent again within 24 hours with the same key and the same body, the request \
-                           is not done again and gets the first answer, with the header `Idempotent-Replayed: true`. With another \
-                           body it is refused with 409.";
+        let description = "Any text of yours, best a UUID. Sent again within 24 hours with the same key and \
+                           the same body, the request is not done again and gets the first answer, with the \
+                           header `Idempotent-Replayed: true`. With another body it is refused with 409.";
         vec![
             ParameterBuilder::new()
                 .name("Idempotency-Key")

@@ -1,7 +1,7 @@
 //! Token buckets, kept in this process.
 //!
-//! Each address has a bucket of `capacity` tokens that fills up again within `window`. Several API processes have a bucket each, so
-//! that the limit of an installation is at most this one times their number.
+//! Each address has a bucket of `capacity` tokens that fills up again within `window`. Several API processes
+//! have a bucket each, so that the limit of an installation is at most this one times their number.
 
 use std::{
     collections::HashMap,

@@ -23,14 +23,16 @@ const BEARER: &str = "bearer";
     info(
         title = "Plimsoll",
         description = "Self-hosted vulnerability and compliance reporting.\n\n\
-            **Signing in.** `POST /api/auth/login` gives an access token for thirty minutes and a refresh token for one use; send the access \
-            token as `Authorization: Bearer`.\n\n\
-            **Lists** answer `{data, total, page, page_size, total_pages}` and take `page` (from 1) and `page_size` (1 to 500). A parameter \
-            that an operation does not document is refused, so that a typo in a filter's name cannot pass for a clean result.\n\n\
-            **Work** that takes time answers 202 with a `job_id` once it is safely recorded. Follow `Location`, or listen to \
-            `/api/jobs/{job_id}/events`. With an `Idempotency-Key` such a request can be repeated without being done twice.\n\n\
-            **Errors** are `{\"detail\": …}`, for invalid input with `errors` that name each field. Every answer carries `X-Request-Id`, \
-            which is also in the server's log.",
+            **Signing in.** `POST /api/auth/login` gives an access token for thirty minutes and a refresh \
+            token for one use; send the access token as `Authorization: Bearer`.\n\n\
+            **Lists** answer `{data, total, page, page_size, total_pages}` and take `page` (from 1) and \
+            `page_size` (1 to 500). A parameter that an operation does not document is refused, so that a typo \
+            in a filter's name cannot pass for a clean result.\n\n\
+            **Work** that takes time answers 202 with a `job_id` once it is safely recorded. Follow `Location`, \
+            or listen to `/api/jobs/{job_id}/events`. With an `Idempotency-Key` such a request can be repeated \
+            without being done twice.\n\n\
+            **Errors** are `{\"detail\": …}`, for invalid input with `errors` that name each field. Every \
+            answer carries `X-Request-Id`, which is also in the server's log.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(

@@ -20,7 +20,8 @@ use crate::{
     state::{AppState, database_url},
 };
 
-/// The whole API as a service. `/api/cves/` and `/api/cves` are the same path; no answer is ever a redirect from one to the other.
+/// The whole API as a service. `/api/cves/` and `/api/cves` are the same path; no answer is ever a redirect
+/// from one to the other.
 pub fn app(state: AppState) -> Router {
     let patience = |patience| {
         middleware::from_fn(move |request: Request, next: Next| layers::give_up(patience, request, next))
@@ -78,7 +79,8 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Serves on `listener` until `stop` is cancelled, then finishes what is under way, for `SHUTDOWN_GRACE_SECONDS` at most.
+/// Serves on `listener` until `stop` is cancelled, then finishes what is under way, for
+/// `SHUTDOWN_GRACE_SECONDS` at most.
 ///
 /// # Errors
 /// When the database is not one that the API should run on; the message says what to do.
@@ -109,7 +111,8 @@ pub async fn serve_on(
     Ok(())
 }
 
-/// Resolves only if the database is there and is not one to run on. While it is away, requests are answered with 503.
+/// Resolves only if the database is there and is not one to run on. While it is away, requests are answered
+/// with 503.
 async fn trouble_with_database(config: &Config) -> anyhow::Error {
     loop {
         match inspect(config).await {

@@ -57,7 +57,8 @@ pub struct Shared {
 }
 
 impl AppState {
-    /// Opens what `config` names. Connections are made as they are needed, so that neither Postgres nor Redis has to be there yet.
+    /// Opens what `config` names. Connections are made as they are needed, so that neither Postgres nor Redis
+    /// has to be there yet.
     ///
     /// # Errors
     /// When an address is missing or cannot be parsed; the message names the setting and the remedy.

@@ -1,5 +1,5 @@
-//! Small schemas of the OpenAPI document: the closed vocabularies, each read from the one list that the rest of the system reads, and
-//! texts with a rule.
+//! Small schemas of the OpenAPI document: the closed vocabularies, each read from the one list that the rest
+//! of the system reads, and texts with a rule.
 
 use domain::{Severity, finding::FindingStatus};
 use store::users::Role;

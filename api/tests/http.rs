@@ -1,4 +1,5 @@
-//! How the API behaves towards any request, whatever is behind it: no database is needed here, and none is there.
+//! How the API behaves towards any request, whatever is behind it: no database is needed here, and none is
+//! there.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! The OpenAPI document is part of the contract: it is kept beside the code, and a change of it is seen in review.
+//! The OpenAPI document is part of the contract: it is kept beside the code, and a change of it is seen in
+//! review.
 //!
 //! `UPDATE_OPENAPI=1 cargo test -p api --test openapi` writes it anew.
 

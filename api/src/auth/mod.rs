@@ -1,4 +1,5 @@
-//! Passwords and tokens: how people prove who they are. Who may do what is decided by [`crate::extract::Actor`].
+//! Passwords and tokens: how people prove who they are. Who may do what is decided by
+//! [`crate::extract::Actor`].
 
 mod passwords;
 mod tokens;

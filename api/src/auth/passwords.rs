@@ -14,7 +14,8 @@ use tokio::sync::Semaphore;
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIGhlcmU$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Hashes passwords, at most one a core at the same time: each takes 19 MiB and some twenty milliseconds of a core.
+/// Hashes passwords, at most one a core at the same time: each takes 19 MiB and some twenty milliseconds of a
+/// core.
 #[derive(Debug, Clone)]
 pub(crate) struct Passwords {
     slots: Arc<Semaphore>,

@@ -20,7 +20,8 @@ use crate::error::ApiError;
 
 const ISSUER: &str = "plimsoll";
 const AUDIENCE: &str = "plimsoll-api";
-/// The media type of access tokens: RFC 9068, section 2.1. Nothing else that we might sign one day can pass for one.
+/// The media type of access tokens: RFC 9068, section 2.1. Nothing else that we might sign one day can pass
+/// for one.
 const TYPE: &str = "at+jwt";
 /// How far the clocks of two of our machines may be apart, seconds.
 const LEEWAY: u64 = 10;
@@ -163,7 +164,8 @@ fn check(token: &str, key: &DecodingKey) -> jsonwebtoken::errors::Result<Identit
     })
 }
 
-/// A refresh token: 256 random bits. We keep its SHA-256, which needs no salt since nobody can guess the token.
+/// A refresh token: 256 random bits. We keep its SHA-256, which needs no salt since nobody can guess the
+/// token.
 pub(crate) struct RefreshToken(String);
 
 impl RefreshToken {

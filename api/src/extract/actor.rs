@@ -16,8 +16,8 @@ use store::{
 
 use crate::{error::ApiError, state::AppState};
 
-/// A person who is signed in, active, and satisfies the policy `P`. Role and activity are read with every request, so that
-/// taking them away works at once.
+/// A person who is signed in, active, and satisfies the policy `P`. Role and activity are read with every
+/// request, so that taking them away works at once.
 pub(crate) struct Actor<P> {
     pub(crate) user: User,
     pub(crate) tenant: TenantId,
@@ -130,7 +130,8 @@ impl<P: Policy> FromRequestParts<AppState> for Actor<P> {
     }
 }
 
-/// The token of an `Authorization: Bearer` header. One that is there and wrong is never made good by another header.
+/// The token of an `Authorization: Bearer` header. One that is there and wrong is never made good by another
+/// header.
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {

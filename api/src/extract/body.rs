@@ -14,8 +14,8 @@ use crate::error::ApiError;
 /// How long a client may pause in the middle of a body.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How much of a body that is too long is still read and thrown away, so that the client gets to read the answer instead of a
-/// broken connection (RFC 9112, section 9.6), and for how long.
+/// How much of a body that is too long is still read and thrown away, so that the client gets to read the
+/// answer instead of a broken connection (RFC 9112, section 9.6), and for how long.
 const DISCARDED: u64 = 1 << 30;
 const DISCARDING: Duration = Duration::from_secs(20);
 

@@ -15,7 +15,8 @@ use crate::{error::ApiError, state::AppState};
 /// Headers that a proxy adds: whoever sends one is not the one who asks.
 const PROXY_HEADERS: [&str; 3] = ["forwarded", "x-forwarded-for", "via"];
 
-/// The other end of the connection. What proxies say of whom they speak for is not believed, since anybody can say it.
+/// The other end of the connection. What proxies say of whom they speak for is not believed, since anybody
+/// can say it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller {
     address: Option<IpAddr>,

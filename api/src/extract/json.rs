@@ -125,7 +125,8 @@ fn field_of(path: &Path) -> String {
     field
 }
 
-/// True when a string in this JSON may hold a NUL, which only its escape can put there. Cheap, and seldom true.
+/// True when a string in this JSON may hold a NUL, which only its escape can put there. Cheap, and seldom
+/// true.
 fn may_hold_nul(bytes: &[u8]) -> bool {
     bytes.windows(6).any(|window| window == br"\u0000")
 }

@@ -1,7 +1,7 @@
 //! What handlers ask for in their signatures, and the policies that come with it.
 //!
-//! Who asks and whether they may: [`Actor`]. What they sent: [`Json`], [`Listing`], [`Path`], [`Upload`]. Each refuses in
-//! the one shape of [`crate::error`], naming the field, the value, the rule and the remedy.
+//! Who asks and whether they may: [`Actor`]. What they sent: [`Json`], [`Listing`], [`Path`], [`Upload`].
+//! Each refuses in the one shape of [`crate::error`], naming the field, the value, the rule and the remedy.
 
 mod actor;
 mod body;

@@ -1,7 +1,7 @@
 //! What stands behind the question mark.
 //!
-//! A parameter that the operation does not document is refused: a filter with a typo in its name would otherwise be a filter that
-//! does nothing, and its answer would look like good news.
+//! A parameter that the operation does not document is refused: a filter with a typo in its name would
+//! otherwise be a filter that does nothing, and its answer would look like good news.
 
 use std::{collections::BTreeSet, fmt::Display, str::FromStr};
 
@@ -93,7 +93,8 @@ impl From<SortDirection> for Direction {
     }
 }
 
-/// The direction that was asked for. Without one a named column ascends, and a list in its own order begins with what matters most.
+/// The direction that was asked for. Without one a named column ascends, and a list in its own order begins
+/// with what matters most.
 pub(crate) fn direction(asked: Option<SortDirection>, column_is_named: bool) -> Direction {
     match asked {
         Some(direction) => direction.into(),
@@ -102,7 +103,8 @@ pub(crate) fn direction(asked: Option<SortDirection>, column_is_named: bool) -> 
     }
 }
 
-/// A page of a list, filtered by `F`. The list's handler documents [`PageParams`] and `F`, and those are the parameters taken.
+/// A page of a list, filtered by `F`. The list's handler documents [`PageParams`] and `F`, and those are the
+/// parameters taken.
 #[derive(Debug)]
 pub(crate) struct Listing<F> {
     pub(crate) page: PageRequest,

@@ -14,7 +14,8 @@ use crate::{error::ApiError, state::AppState};
 /// How long a body waits for memory.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A JSON body of at most `INVENTORY_MAX_BYTES`. A few are held at once and the others wait, so that memory is bounded whatever is sent.
+/// A JSON body of at most `INVENTORY_MAX_BYTES`. A few are held at once and the others wait, so that memory
+/// is bounded whatever is sent.
 pub(crate) struct Upload {
     pub(crate) bytes: Bytes,
     _slot: OwnedSemaphorePermit,

@@ -71,7 +71,8 @@ struct Asset {
     last_seen_at: DateTime<Utc>,
     /// Nothing was heard of it for 24 hours.
     inventory_stale: bool,
-    /// When its packages were last compared with what is known. Null: never, so that it has no findings yet says nothing.
+    /// When its packages were last compared with what is known. Null: never, so that it has no findings yet
+    /// says nothing.
     correlated_at: Option<DateTime<Utc>>,
 }
 
@@ -223,7 +224,8 @@ async fn list_assets(
 }
 
 /// Get an asset
-#[utoipa::path(get, path = "/api/assets/{asset_id}", tag = "assets", params(("asset_id" = Uuid, Path, description = "The asset's id.")),
+#[utoipa::path(get, path = "/api/assets/{asset_id}", tag = "assets",
+    params(("asset_id" = Uuid, Path, description = "The asset's id.")),
     responses((status = 200, body = AssetDetail), SignedIn, Missing))]
 async fn get_asset(
     mut actor: Actor<ReadOnly>,
@@ -280,7 +282,7 @@ async fn update_assets(
     let change = assets::Change {
         risk_zone: request.risk_zone,
         add_tags: tidy(request.add_tags, "add_tags", &mut problems),
-        remove_tags: request.remove_tags,
+        remove_tags: tidy(request.remove_tags, "remove_tags", &mut problems),
     };
     problems.finish()?;
     let mut tx = actor.begin().await?;

@@ -62,7 +62,8 @@ struct SetUp {
     #[serde(deserialize_with = "secret")]
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
     password: SecretString,
-    /// The one-time token that was printed when the installation was made. May also be sent as the header `X-Setup-Token`.
+    /// The one-time token that was printed when the installation was made. May also be sent as the header
+    /// `X-Setup-Token`.
     #[serde(default)]
     setup_token: Option<String>,
 }
@@ -127,7 +128,8 @@ async fn get_me(actor: Actor<ReadOnly>) -> Json<Me> {
 
 /// Sign in with username and password
 ///
-/// At most ten times a minute from one address. An unknown name, a wrong password and an account that was deactivated get the same answer.
+/// At most ten times a minute from one address. An unknown name, a wrong password and an account that was
+/// deactivated get the same answer.
 #[utoipa::path(post, path = "/api/auth/login", tag = "auth", security(()), request_body = Login,
     responses((status = 200, body = SignedInAs),
               (status = 401, description = "Wrong username or password.", body = crate::error::ErrorBody),
@@ -150,8 +152,9 @@ async fn login(
 
 /// Create the first administrator
 ///
-/// Works once, while there is no user. The user becomes administrator of a first organization, whose name is the setting `ORGANIZATION_NAME`. Where
-/// a one-time token was printed at installation, it is needed unless the call comes from the machine itself.
+/// Works once, while there is no user. The user becomes administrator of a first organization, whose name is
+/// the setting `ORGANIZATION_NAME`. Where a one-time token was printed at installation, it is needed unless
+/// the call comes from the machine itself.
 #[utoipa::path(post, path = "/api/auth/setup", tag = "auth", security(()), request_body = SetUp,
     params(("X-Setup-Token" = Option<String>, Header, description = "The one-time token, instead of the field `setup_token`.")),
     responses((status = 201, body = SignedInAs),
@@ -203,8 +206,8 @@ async fn set_up(
 
 /// Exchange a refresh token
 ///
-/// Gives a new access token and the next refresh token. A refresh token is good for one use: when one is used again, somebody has a copy of it,
-/// and all that came from the same sign-in become worthless.
+/// Gives a new access token and the next refresh token. A refresh token is good for one use: when one is used
+/// again, somebody has a copy of it, and all that came from the same sign-in become worthless.
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "auth", security(()), request_body = Refresh,
     responses((status = 200, body = Tokens),
               (status = 401, description = "The refresh token is unknown, expired or was used.", body = crate::error::ErrorBody),
@@ -273,7 +276,8 @@ fn check(request: &SetUp) -> Result<(), ApiError> {
     problems.finish()
 }
 
-/// `local@domain` without spaces, at most 254 bytes (RFC 5321, section 4.5.3.1.3). Whether mail arrives is another question.
+/// `local@domain` without spaces, at most 254 bytes (RFC 5321, section 4.5.3.1.3). Whether mail arrives is
+/// another question.
 pub(super) fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let plain = |c: char| !c.is_control() && !c.is_whitespace() && !"<>()[],;:\\\"@".contains(c);

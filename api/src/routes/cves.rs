@@ -86,9 +86,11 @@ impl From<CveSort> for cves::Sort {
 
 /// A CVE.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"cve_id": "CVE-2014-0160", "description": "OpenSSL's TLS heartbeat reads beyond its buffer.", "severity": "high",
-    "published_at": "2014-04-07T22:55:03Z", "last_modified_at": "2026-04-12T10:00:00Z", "nvd_status": "Analyzed", "cvss_v2_score": 5.0,
-    "cvss_v31_score": 7.5, "cvss_v4_score": null, "epss_score": 0.94, "epss_percentile": 0.99, "kev": true, "has_exploit": true}))]
+#[schema(example = json!({
+    "cve_id": "CVE-2014-0160", "description": "OpenSSL's TLS heartbeat reads beyond its buffer.",
+    "severity": "high", "published_at": "2014-04-07T22:55:03Z", "last_modified_at": "2026-04-12T10:00:00Z",
+    "nvd_status": "Analyzed", "cvss_v2_score": 5.0, "cvss_v31_score": 7.5, "cvss_v4_score": null,
+    "epss_score": 0.94, "epss_percentile": 0.99, "kev": true, "has_exploit": true}))]
 struct Cve {
     cve_id: String,
     description: Option<String>,
@@ -213,7 +215,8 @@ impl From<cves::AffectedAsset> for AffectedAsset {
 
 /// List CVEs
 ///
-/// The records of the NVD, the latest first. A CVE that only EPSS, KEV or an advisory knows is found by its id.
+/// The records of the NVD, the latest first. A CVE that only EPSS, KEV or an advisory knows is found by its
+/// id.
 #[utoipa::path(get, path = "/api/cves", tag = "cves", params(PageParams, CveFilter),
     responses((status = 200, body = Page<Cve>), SignedIn, Invalid))]
 async fn list_cves(

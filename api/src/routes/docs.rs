@@ -1,5 +1,6 @@
-//! The pages that explain the API: Swagger UI, ReDoc, and the document that both read. All of it comes with the program: the pages work
-//! without a network, and their content security policy lets nothing in from outside.
+//! The pages that explain the API: Swagger UI, ReDoc, and the document that both read. All of it comes with
+//! the program: the pages work without a network, and their content security policy lets nothing in from
+//! outside.
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,10 +18,11 @@ use crate::{error::ApiError, extract::Path, openapi::openapi, state::AppState};
 const DOCUMENT: &str = "/api/openapi.json";
 const KEEP: (HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=3600");
 
-/// Scripts and styles of our own; ReDoc also runs its search in a worker that it makes from a blob, and both write styles into the page.
-const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self' blob:; child-src blob:; style-src 'self' 'unsafe-inline'; \
-                      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
+/// Scripts and styles of our own; ReDoc also runs its search in a worker that it makes from a blob, and both
+/// write styles into the page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self' blob:; child-src blob:; \
+                      style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const SWAGGER: &str = r#"<!doctype html>
 <html lang="en">

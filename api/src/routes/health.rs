@@ -27,7 +27,8 @@ struct Health {
     version: &'static str,
     database: Connection,
     redis: Connection,
-    /// Things that happen by themselves: recurring jobs and sources that are crawled. Null while the database is away.
+    /// Things that happen by themselves: recurring jobs and sources that are crawled. Null while the database
+    /// is away.
     #[schema(minimum = 0)]
     scheduler_jobs: Option<i64>,
     /// Since this process started.
@@ -66,8 +67,9 @@ struct Alive {
 
 /// Health of the service
 ///
-/// `ok`, `degraded` while Redis is away (requests are served, and accepted work waits), `unhealthy` while the database is away. The status code is
-/// 200 whatever the health is, since the answer itself succeeded: load balancers should ask `/readyz`.
+/// `ok`, `degraded` while Redis is away (requests are served, and accepted work waits), `unhealthy` while the
+/// database is away. The status code is 200 whatever the health is, since the answer itself succeeded: load
+/// balancers should ask `/readyz`.
 #[utoipa::path(get, path = "/health", tag = "system", security(()), responses((status = 200, body = Health), Anyone))]
 async fn health(State(app): State<AppState>) -> Json<Health> {
     let (schedules, redis) = tokio::join!(count_schedules(&app), redis_answers(&app));
@@ -107,7 +109,8 @@ async fn livez() -> Json<Alive> {
 
 /// Whether requests can be served
 ///
-/// 503 while the database is away or the process is stopping: send requests elsewhere. Redis is not needed for this.
+/// 503 while the database is away or the process is stopping: send requests elsewhere. Redis is not needed
+/// for this.
 #[utoipa::path(get, path = "/readyz", tag = "system", security(()), responses((status = 200, body = Alive), Anyone))]
 async fn readyz(State(app): State<AppState>) -> Response {
     if !app.stopping.is_cancelled() && count_schedules(&app).await.is_some() {

@@ -1,7 +1,7 @@
 //! Handing in what is installed: host reports and SBOMs.
 //!
-//! Only what says whose packages they are is read here, so that nonsense is refused at once; the packages are read by the job, which skips
-//! and names those that it cannot use.
+//! Only what says whose packages they are is read here, so that nonsense is refused at once; the packages are
+//! read by the job, which skips and names those that it cannot use.
 
 use domain::inventory::OperatingSystem;
 use queue::{enqueue, jobs::IngestInventory};
@@ -84,7 +84,8 @@ struct HostPackage {
     source_name: Option<String>,
     /// The source package's version, where it differs from the binary's.
     source_version: Option<String>,
-    /// The language ecosystem in OSV spelling (`crates.io`, `npm`, `PyPI` …); null for packages of the operating system.
+    /// The language ecosystem in OSV spelling (`crates.io`, `npm`, `PyPI` …); null for packages of the
+    /// operating system.
     ecosystem: Option<String>,
     purl: Option<String>,
 }
@@ -118,10 +119,13 @@ struct InventoryAccepted {
 
 /// Hand in a host's packages
 ///
-/// What `plimsoll agent report` posts. The asset is found by its machine id, or by its name where there is none. Its packages become those
-/// of the report, and are then compared with what is known. The body may be as large as the setting `INVENTORY_MAX_BYTES` says.
-#[utoipa::path(post, path = "/api/inventory/reports", tag = "inventory", request_body = HostReport, params(IdempotencyKey),
-    responses((status = 202, body = InventoryAccepted, headers(("Location" = String, description = "Where to ask about the job."))),
+/// What `plimsoll agent report` posts. The asset is found by its machine id, or by its name where there is
+/// none. Its packages become those of the report, and are then compared with what is known. The body may be
+/// as large as the setting `INVENTORY_MAX_BYTES` says.
+#[utoipa::path(post, path = "/api/inventory/reports", tag = "inventory", request_body = HostReport,
+    params(IdempotencyKey),
+    responses((status = 202, body = InventoryAccepted,
+               headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Conflicting, BadBody))]
 async fn submit_report(
     actor: Actor<Analyst>,
@@ -136,7 +140,8 @@ async fn submit_report(
 /// A CycloneDX document in JSON. Its subject becomes an asset of the kind `software`.
 #[utoipa::path(post, path = "/api/inventory/sboms", tag = "inventory", params(IdempotencyKey),
     request_body(content((CycloneDx = "application/json"), (CycloneDx = "application/vnd.cyclonedx+json"))),
-    responses((status = 202, body = InventoryAccepted, headers(("Location" = String, description = "Where to ask about the job."))),
+    responses((status = 202, body = InventoryAccepted,
+               headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Conflicting, BadBody))]
 async fn submit_sbom(
     actor: Actor<Analyst>,

@@ -102,9 +102,10 @@ impl JobStatus {
 /// A piece of background work.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(example = json!({
-    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "kind": "render_report", "queue": "rendering", "status": "running", "state": "running",
-    "progress": 60, "progress_note": "laying out pages", "attempt": 1, "max_attempts": 5, "result": null, "dead_reason": null,
-    "last_error": null, "cancel_requested": false, "requested_by": "550e8400-e29b-41d4-a716-446655440000",
+    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "kind": "render_report", "queue": "rendering",
+    "status": "running", "state": "running", "progress": 60, "progress_note": "laying out pages",
+    "attempt": 1, "max_attempts": 5, "result": null, "dead_reason": null, "last_error": null,
+    "cancel_requested": false, "requested_by": "550e8400-e29b-41d4-a716-446655440000",
     "run_at": "2026-11-21T10:00:00Z", "created_at": "2026-11-21T10:00:00Z", "started_at": "2026-11-21T10:00:01Z",
     "finished_at": null}))]
 struct Job {
@@ -113,7 +114,8 @@ struct Job {
     kind: String,
     queue: String,
     status: JobStatus,
-    /// The state in the queue's own words: `scheduled`, `available`, `dispatched`, `running`, `retryable`, `completed`, `cancelled`, `dead`.
+    /// The state in the queue's own words: `scheduled`, `available`, `dispatched`, `running`, `retryable`,
+    /// `completed`, `cancelled`, `dead`.
     state: String,
     /// 0 to 100.
     progress: i16,
@@ -164,7 +166,8 @@ impl From<jobs::Job> for Job {
 
 /// List jobs
 ///
-/// The organization's own and those that all share (crawls of public sources), the newest first. Finished ones are kept for thirty days.
+/// The organization's own and those that all share (crawls of public sources), the newest first. Finished
+/// ones are kept for thirty days.
 #[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(PageParams, JobFilter),
     responses((status = 200, body = Page<Job>), SignedIn, Invalid))]
 async fn list_jobs(
@@ -178,7 +181,8 @@ async fn list_jobs(
 }
 
 /// Get a job
-#[utoipa::path(get, path = "/api/jobs/{job_id}", tag = "jobs", params(("job_id" = Uuid, Path, description = "As the 202 gave it.")),
+#[utoipa::path(get, path = "/api/jobs/{job_id}", tag = "jobs",
+    params(("job_id" = Uuid, Path, description = "As the 202 gave it.")),
     responses((status = 200, body = Job), SignedIn, Missing))]
 async fn get_job(mut actor: Actor<ReadOnly>, Path(id): Path<JobId>) -> Result<Json<Job>, ApiError> {
     let job = jobs::find(&mut actor.begin().await?, id).await?;
@@ -187,13 +191,15 @@ async fn get_job(mut actor: Actor<ReadOnly>, Path(id): Path<JobId>) -> Result<Js
 
 /// Follow a job
 ///
-/// Server-sent events: `progress` with the job as it stands, whenever that changes, and `finished` as the last. Every event has an id; sent back
-/// as `Last-Event-ID`, the stream goes on from there, on any server. After `finished` the answer to that is 204, which tells an
-/// `EventSource` to stop. The stream ends when the access token expires.
+/// Server-sent events: `progress` with the job as it stands, whenever that changes, and `finished` as the
+/// last. Every event has an id; sent back as `Last-Event-ID`, the stream goes on from there, on any server.
+/// After `finished` the answer to that is 204, which tells an `EventSource` to stop. The stream ends when the
+/// access token expires.
 #[utoipa::path(get, path = "/api/jobs/{job_id}/events", tag = "jobs",
     params(("job_id" = Uuid, Path, description = "As the 202 gave it."),
            ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received.")),
-    responses((status = 200, description = "A stream of events, each with a job as its data.", content_type = "text/event-stream", body = Job),
+    responses((status = 200, description = "A stream of events, each with a job as its data.",
+               content_type = "text/event-stream", body = Job),
               (status = 204, description = "The job is finished, and the client knows."), SignedIn, Missing))]
 async fn follow_job(
     State(app): State<AppState>,

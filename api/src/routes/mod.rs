@@ -1,7 +1,8 @@
 //! The table of contents: every path, one file per resource.
 //!
-//! A file has its types first, then the handlers in the order list, create, get, update, delete, actions, and its `router()` last. To add an
-//! endpoint, write the handler and name it in the file's `router()`; the OpenAPI document follows.
+//! A file has its types first, then the handlers in the order list, create, get, update, delete, actions, and
+//! its `router()` last. To add an endpoint, write the handler and name it in the file's `router()`; the
+//! OpenAPI document follows.
 
 use utoipa_axum::router::OpenApiRouter;
 

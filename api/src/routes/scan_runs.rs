@@ -197,7 +197,8 @@ async fn list_scan_runs(
 /// While the source is waiting to be crawled or being crawled, the answer names that job.
 #[utoipa::path(post, path = "/api/scan-runs/trigger/{source_slug}", tag = "sources",
     params(("source_slug" = String, Path, description = "The source's slug.", example = "nvd"), IdempotencyKey),
-    responses((status = 202, body = CrawlAccepted, headers(("Location" = String, description = "Where to ask about the job."))),
+    responses((status = 202, body = CrawlAccepted,
+               headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Missing, Conflicting, Invalid))]
 async fn trigger_crawl(
     mut actor: Actor<Admin>,

@@ -20,7 +20,8 @@ use crate::{
 
 /// What was started.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "status": "queued", "jobs": 3, "kind": "ingest_inventory"}))]
+#[schema(example = json!({"job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "status": "queued", "jobs": 3,
+                          "kind": "ingest_inventory"}))]
 struct InventoryForced {
     #[serde(flatten)]
     job: JobAccepted,
@@ -35,7 +36,8 @@ struct InventoryForced {
 ///
 /// Compares every package of every asset with all that is known, and opens, confirms or resolves findings.
 #[utoipa::path(post, path = "/api/system/force-correlate", tag = "system", params(IdempotencyKey),
-    responses((status = 202, body = JobAccepted, headers(("Location" = String, description = "Where to ask about the job."))),
+    responses((status = 202, body = JobAccepted,
+               headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Conflicting, Invalid))]
 async fn force_correlate(
     mut actor: Actor<Admin>,
@@ -52,10 +54,12 @@ async fn force_correlate(
 
 /// Read all inventories now
 ///
-/// Starts one job for each inventory that was handed in and is not read yet, those whose earlier job failed among them. When there is none, all inventories
-/// are read, and what is left of the task is done: every asset is compared again, by one job of the kind `correlate`.
+/// Starts one job for each inventory that was handed in and is not read yet, those whose earlier job failed
+/// among them. When there is none, all inventories are read, and what is left of the task is done: every
+/// asset is compared again, by one job of the kind `correlate`.
 #[utoipa::path(post, path = "/api/system/force-inventory", tag = "system", params(IdempotencyKey),
-    responses((status = 202, body = InventoryForced, headers(("Location" = String, description = "Where to ask about the first job."))),
+    responses((status = 202, body = InventoryForced,
+               headers(("Location" = String, description = "Where to ask about the first job."))),
               WithRole, Conflicting, Invalid))]
 async fn force_inventory(
     mut actor: Actor<Admin>,

@@ -92,11 +92,14 @@ impl From<MatchSort> for findings::Sort {
 
 /// One vulnerability on one package of one asset.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "asset_id": "550e8400-e29b-41d4-a716-446655440000",
-    "asset_hostname": "web-1", "cve_id": "CVE-2014-0160", "ecosystem": "Debian", "package_name": "openssl", "installed_version": "1.0.1e-2", "fixed_version": "1.0.1e-2+deb7u5",
-    "patch_available": true, "confidence": "confirmed", "vendor_state": "affected", "severity": "high", "cvss_score": 7.5, "epss_score": 0.94,
-    "kev": true, "has_exploit": true, "composite_score": 9.1, "status": "open", "status_note": null, "first_seen_at": "2026-11-21T10:00:00Z",
-    "last_confirmed_at": "2026-11-21T10:00:00Z", "resolved_at": null, "resolution": null}))]
+#[schema(example = json!({
+    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "asset_id": "550e8400-e29b-41d4-a716-446655440000",
+    "asset_hostname": "web-1", "cve_id": "CVE-2014-0160", "ecosystem": "Debian", "package_name": "openssl",
+    "installed_version": "1.0.1e-2", "fixed_version": "1.0.1e-2+deb7u5", "patch_available": true,
+    "confidence": "confirmed", "vendor_state": "affected", "severity": "high", "cvss_score": 7.5,
+    "epss_score": 0.94, "kev": true, "has_exploit": true, "composite_score": 9.1, "status": "open",
+    "status_note": null, "first_seen_at": "2026-11-21T10:00:00Z", "last_confirmed_at": "2026-11-21T10:00:00Z",
+    "resolved_at": null, "resolution": null}))]
 pub(super) struct VulnMatch {
     id: Uuid,
     asset_id: Uuid,
@@ -255,7 +258,8 @@ struct UpdateMatch {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"match_ids": ["0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a"], "status": "in_review", "status_note": "Batch triage 2024-03-20"}))]
+#[schema(example = json!({"match_ids": ["0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a"], "status": "in_review",
+                          "status_note": "Batch triage 2024-03-20"}))]
 struct UpdateMatches {
     /// 1 to 500 findings. Those that do not exist are passed over.
     #[schema(min_items = 1, max_items = 500, value_type = Vec<Uuid>)]

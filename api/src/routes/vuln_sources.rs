@@ -60,7 +60,8 @@ struct UpdateSource {
     priority_weight: Option<f32>,
     #[schema(max_length = 4000)]
     notes: Option<String>,
-    /// Let the next content be far smaller than the last, which is otherwise held to be a fault of the source.
+    /// Let the next content be far smaller than the last, which is otherwise held to be a fault of the
+    /// source.
     accept_shrink: Option<bool>,
     /// Refused: keys are given to the workers in their environment (`NVD_API_KEY`), not kept in the database.
     api_key: Option<String>,
@@ -76,7 +77,7 @@ struct VulnSource {
     name: String,
     #[schema(value_type = Category)]
     category: String,
-    /// The format of its content: `cisa-kev`, `epss`, `debian-tracker`, `osv` or `nvd`.
+    /// The format of its content: `cisa-kev`, `epss`, `debian-tracker`, `alpine-secdb`, `osv` or `nvd`.
     feed: String,
     url: String,
     crawl_interval_minutes: i32,
@@ -155,7 +156,8 @@ async fn get_vuln_source(
 
 /// Change a source
 ///
-/// What is not named stays as it is. All organizations share the sources, so this needs an administrator of the installation.
+/// What is not named stays as it is. All organizations share the sources, so this needs an administrator of
+/// the installation.
 #[utoipa::path(patch, path = "/api/config/vuln-sources/{config_id}", tag = "sources", request_body = UpdateSource,
     params(("config_id" = Uuid, Path, description = "The source's id.")),
     responses((status = 200, body = VulnSource), WithRole, Missing, BadBody))]
@@ -218,7 +220,8 @@ fn check(request: &UpdateSource) -> Result<(), ApiError> {
 /// While the source is waiting to be crawled or being crawled, the answer names that job.
 #[utoipa::path(post, path = "/api/config/vuln-sources/{config_id}/crawl-now", tag = "sources",
     params(("config_id" = Uuid, Path, description = "The source's id."), IdempotencyKey),
-    responses((status = 202, body = CrawlAccepted, headers(("Location" = String, description = "Where to ask about the job."))),
+    responses((status = 202, body = CrawlAccepted,
+               headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Missing, Conflicting, Invalid))]
 async fn crawl_vuln_source(
     mut actor: Actor<Admin>,

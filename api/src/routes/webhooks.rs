@@ -94,8 +94,9 @@ async fn list_webhooks(
 
 /// Register a webhook
 ///
-/// Events are posted as JSON, signed by the Standard Webhooks scheme (`webhook-id`, `webhook-timestamp`, `webhook-signature`), and tried
-/// again for days when the endpoint does not answer. The secret is shown in this answer and never again.
+/// Events are posted as JSON, signed by the Standard Webhooks scheme (`webhook-id`, `webhook-timestamp`,
+/// `webhook-signature`), and tried again for days when the endpoint does not answer. The secret is shown in
+/// this answer and never again.
 #[utoipa::path(post, path = "/api/webhooks", tag = "webhooks", request_body = CreateWebhook,
     responses((status = 201, body = WebhookCreated), WithRole, Conflicting, BadBody))]
 async fn create_webhook(
@@ -156,8 +157,8 @@ async fn delete_webhook(mut actor: Actor<Admin>, Path(id): Path<WebhookId>) -> R
     Ok(Deleted::new(id.0))
 }
 
-/// Whether `text` is an address that events may be posted to, as far as can be told without asking. The guarded client asks again,
-/// each time, where the name leads.
+/// Whether `text` is an address that events may be posted to, as far as can be told without asking. The
+/// guarded client asks again, each time, where the name leads.
 fn check_url(text: &str, allow_private: bool) -> Result<(), String> {
     if !(8..=2048).contains(&text.len()) {
         return Err(format!("has {} bytes, it must be 8 to 2048", text.len()));

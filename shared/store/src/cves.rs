@@ -1,4 +1,5 @@
-//! CVE records as people look them up: the NVD's words with EPSS and KEV beside them, and which of a tenant's assets they concern.
+//! CVE records as people look them up: the NVD's words with EPSS and KEV beside them, and which of a tenant's
+//! assets they concern.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{

@@ -2,7 +2,8 @@
 
 use domain::page::PageRequest;
 
-/// How many rows a list has in all, where that is known without counting: a page that is not full is the last one.
+/// How many rows a list has in all, where that is known without counting: a page that is not full is the last
+/// one.
 pub(crate) fn total_of_last_page(page: PageRequest, rows: usize) -> Option<i64> {
     let rows = i64::try_from(rows).ok()?;
     // An empty page beyond the end says nothing of how far beyond.

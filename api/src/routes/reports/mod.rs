@@ -1,4 +1,6 @@
-//! Reports: what there is to choose from, asking for one, and fetching it.
+//! Reports: what there is to choose from, asking for one ([`request`]), and fetching it.
+
+mod request;
 
 use axum::{
     extract::State,
@@ -7,23 +9,18 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
-use domain::{
-    document::{Document, Format},
-    id::ReportId,
-    page,
-};
+use domain::{document::Document, id::ReportId, page};
 use queue::{enqueue, jobs::RenderReport};
 use reports::ReportType;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::json;
 use store::{reports as stored, users::Role};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::auth::is_email;
+use self::request::{GenerateReport, all_types, check};
 use crate::{
-    error::{ApiError, Problems},
+    error::ApiError,
     extract::{
         Actor, Admin, Json, Listing, PageParams, Path, ReadOnly, SortDirection, Unfiltered, direction,
     },
@@ -32,12 +29,8 @@ use crate::{
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn, WithRole},
     reply::{Accepted, Deleted, JobAccepted, Page},
     state::AppState,
-    words::{EmailAddress, ReportTypeWord},
+    words::ReportTypeWord,
 };
-
-const LONGEST_TITLE: usize = 300;
-const LONGEST_OPTION: usize = 200;
-const MOST_RECIPIENTS: usize = 50;
 
 /// A kind of report.
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,47 +56,6 @@ impl From<&'static ReportType> for ReportTypeView {
             formats: report.formats.iter().map(|format| format.as_str()).collect(),
         }
     }
-}
-
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"title": "November posture", "report_type": "executive_summary", "format": "pdf",
-                          "recipients": ["board@example.com"]}))]
-struct GenerateReport {
-    #[schema(min_length = 1, max_length = 300)]
-    title: String,
-    /// An `id` of `GET /api/reports/report-types`.
-    report_type: String,
-    /// One of the type's formats; `pdf` when missing. `excel` and `md` are understood.
-    format: Option<String>,
-    /// A compliance framework. None is available yet, so this is refused.
-    framework: Option<String>,
-    /// A compliance scope. None is available yet, so this is refused.
-    scope_id: Option<String>,
-    /// A compliance policy. None is available yet, so this is refused.
-    policy_id: Option<String>,
-    /// Addresses that get the file by mail when it is done, at most 50. Sending needs the role `analyst`.
-    #[serde(default)]
-    #[schema(max_items = 50, value_type = Vec<EmailAddress>)]
-    recipients: Vec<String>,
-    #[serde(default)]
-    options: ReportOptions,
-}
-
-/// What stands on the cover, at most 200 characters each.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct ReportOptions {
-    /// Instead of the organization's own name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    company_name: Option<String>,
-    /// As in `CONFIDENTIAL`; stands on every page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    classification: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prepared_for: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prepared_by: Option<String>,
 }
 
 /// A report that will be made.
@@ -170,11 +122,6 @@ fn report_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'st
     let word: Option<String> = Deserialize::deserialize(deserializer)?;
     let unknown = || serde::de::Error::custom(format!("there is {}", all_types()));
     word.map(|word| reports::find(&word).ok_or_else(unknown)).transpose()
-}
-
-/// For people: what there is to choose from.
-fn all_types() -> String {
-    reports::catalogue().iter().map(|report| report.id).collect::<Vec<_>>().join(", ")
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -314,9 +261,12 @@ async fn list_reports(
 
 /// Ask for a report
 ///
-/// It is made in the background from the data as it is when the job starts. Follow `Location`, or ask for the report until its `status` is `completed`.
-#[utoipa::path(post, path = "/api/reports/generate", tag = "reports", request_body = GenerateReport, params(IdempotencyKey),
-    responses((status = 202, body = ReportAccepted, headers(("Location" = String, description = "Where to ask about the job."))),
+/// It is made in the background from the data as it is when the job starts. Follow `Location`, or ask for the
+/// report until its `status` is `completed`.
+#[utoipa::path(post, path = "/api/reports/generate", tag = "reports", request_body = GenerateReport,
+    params(IdempotencyKey),
+    responses((status = 202, body = ReportAccepted,
+               headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Conflicting, BadBody))]
 async fn generate_report(
     mut actor: Actor<ReadOnly>,
@@ -333,16 +283,12 @@ async fn generate_report(
         Begun::Before(answer) => return Ok(Accepted::Before(answer)),
         Begun::Now(work) => work,
     };
-    let mut options = serde_json::to_value(&request.options).map_err(anyhow::Error::from)?;
-    if !request.recipients.is_empty() {
-        options["recipients"] = json!(request.recipients);
-    }
     let new = stored::NewReport {
         title: request.title.trim().to_owned(),
         report_type: report_type.id.to_owned(),
         framework: None,
         format,
-        options,
+        options: request.kept_options()?,
         requested_by: Some(actor.id()),
     };
     let report_id = stored::insert(&mut work, &new).await?;
@@ -353,82 +299,11 @@ async fn generate_report(
     work.accept(job.id, body).await
 }
 
-fn check(request: &GenerateReport) -> Result<(&'static ReportType, Format), ApiError> {
-    let mut problems = Problems::default();
-    let length = request.title.trim().chars().count();
-    problems.require((1..=LONGEST_TITLE).contains(&length), "title", || {
-        format!("a title has 1 to {LONGEST_TITLE} characters, this one has {length}")
-    });
-    problems.require(!request.title.contains(char::is_control), "title", || {
-        "a title is one line without control characters: remove them".into()
-    });
-    for (name, value) in [
-        ("framework", &request.framework),
-        ("scope_id", &request.scope_id),
-        ("policy_id", &request.policy_id),
-    ] {
-        if let Some(value) = value {
-            problems.require(false, name, || {
-                format!(
-                    "`{}` is not available yet, no compliance framework is: leave {name} out",
-                    shown(value)
-                )
-            });
-        }
-    }
-    check_options(request, &mut problems);
-    let report_type = reports::find(&request.report_type);
-    problems.require(report_type.is_some(), "report_type", || {
-        format!("{} is not available yet; available: {}", shown(&request.report_type), all_types())
-    });
-    let asked = request.format.as_deref().unwrap_or(Format::Pdf.as_str());
-    let formats = report_type.map_or(&Format::ALL[..], |report| report.formats);
-    let format = asked.parse().ok().filter(|format| formats.contains(format));
-    problems.require(format.is_some(), "format", || {
-        let formats: Vec<_> = formats.iter().map(|format| format.as_str()).collect();
-        format!("`{}` is not a format of this report: ask for one of {}", shown(asked), formats.join(", "))
-    });
-    problems.finish()?;
-    report_type.zip(format).ok_or(ApiError::NotFound)
-}
-
-fn check_options(request: &GenerateReport, problems: &mut Problems) {
-    let count = request.recipients.len();
-    problems.require(count <= MOST_RECIPIENTS, "recipients", || {
-        format!("{count} recipients are too many, a report goes to {MOST_RECIPIENTS} at most")
-    });
-    for (index, address) in request.recipients.iter().enumerate().take(MOST_RECIPIENTS) {
-        problems.require(is_email(address), &format!("recipients -> {index}"), || {
-            format!("`{}` is not an e-mail address: write one like name@example.com", shown(address))
-        });
-        let is_new = !request.recipients[..index].contains(address);
-        problems.require(is_new, &format!("recipients -> {index}"), || {
-            format!("`{}` is named twice: name it once", shown(address))
-        });
-    }
-    let options = &request.options;
-    for (name, value) in [
-        ("company_name", &options.company_name),
-        ("classification", &options.classification),
-        ("prepared_for", &options.prepared_for),
-        ("prepared_by", &options.prepared_by),
-    ] {
-        let length = value.as_deref().unwrap_or_default().chars().count();
-        problems.require(length <= LONGEST_OPTION, &format!("options -> {name}"), || {
-            format!("has {length} characters, at most {LONGEST_OPTION} fit on a cover")
-        });
-    }
-}
-
-/// The beginning of a text that may be long.
-fn shown(text: &str) -> String {
-    text.chars().take(60).collect()
-}
-
 /// Get a report
 ///
 /// With its parts, and the file once there is one.
-#[utoipa::path(get, path = "/api/reports/{report_id}", tag = "reports", params(("report_id" = Uuid, Path, description = "The report's id.")),
+#[utoipa::path(get, path = "/api/reports/{report_id}", tag = "reports",
+    params(("report_id" = Uuid, Path, description = "The report's id.")),
     responses((status = 200, body = ReportDetail), SignedIn, Missing))]
 async fn get_report(
     State(app): State<AppState>,
@@ -465,7 +340,8 @@ fn sections(document: Document) -> Vec<ReportSection> {
 /// Delete a report
 ///
 /// And its file. A report that is still being made is not made any more.
-#[utoipa::path(delete, path = "/api/reports/{report_id}", tag = "reports", params(("report_id" = Uuid, Path, description = "The report's id.")),
+#[utoipa::path(delete, path = "/api/reports/{report_id}", tag = "reports",
+    params(("report_id" = Uuid, Path, description = "The report's id.")),
     responses((status = 200, body = Deleted), WithRole, Missing))]
 async fn delete_report(mut actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Deleted, ApiError> {
     let mut tx = actor.begin().await?;
@@ -480,8 +356,10 @@ async fn delete_report(mut actor: Actor<Admin>, Path(id): Path<ReportId>) -> Res
 #[utoipa::path(get, path = "/api/reports/{report_id}/download", tag = "reports",
     params(("report_id" = Uuid, Path, description = "The report's id.")),
     responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (String = "text/csv"), (Object = "application/json"), (Vec<u8> = "application/octet-stream"))),
-              (status = 409, description = "There is no file: the report is being made, or it failed.", body = crate::error::ErrorBody),
+                  (Vec<u8> = "application/pdf"), (String = "text/csv"), (Object = "application/json"),
+                  (Vec<u8> = "application/octet-stream"))),
+              (status = 409, description = "There is no file: the report is being made, or it failed.",
+               body = crate::error::ErrorBody),
               SignedIn, Missing))]
 async fn download_report(
     State(app): State<AppState>,
@@ -541,52 +419,6 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refused(body: serde_json::Value) -> Vec<String> {
-        let request: GenerateReport = serde_json::from_value(body).expect("the right shape");
-        match check(&request) {
-            Err(ApiError::Invalid(errors)) => {
-                errors.into_iter().map(|error| format!("{}: {}", error.field, error.message)).collect()
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_type_that_does_not_exist_yet_is_refused_with_those_that_do() {
-        let told = refused(
-            json!({"title": "Q1", "framework": "iso27001", "report_type": "full_assessment", "format": "pdf"}),
-        );
-        assert_eq!(
-            told,
-            [
-                "body -> framework: `iso27001` is not available yet, no compliance framework is: leave framework out"
-                    .to_owned(),
-                format!("body -> report_type: full_assessment is not available yet; available: {}", all_types())
-            ]
-        );
-    }
-
-    #[test]
-    fn a_format_is_one_of_the_types_own() {
-        let request = |format: &str| -> GenerateReport {
-            serde_json::from_value(json!({"title": "Q1", "report_type": "technical", "format": format}))
-                .expect("the right shape")
-        };
-        let (report_type, format) = check(&request("CSV")).expect("valid");
-        assert_eq!((report_type.id, format), ("technical", Format::Csv));
-        for format in ["docx", "word", ""] {
-            assert!(check(&request(format)).is_err(), "{format}");
-        }
-    }
-
-    #[test]
-    fn hostile_titles_and_recipients_are_refused() {
-        let told = refused(json!({"title": "a\nBcc: x@y.z", "report_type": "technical",
-                                  "recipients": ["a@b.c", "a@b.c", "<a@b.c>"]}));
-        let fields: Vec<_> = told.iter().filter_map(|told| told.split(':').next()).collect();
-        assert_eq!(fields, ["body -> title", "body -> recipients -> 1", "body -> recipients -> 2"]);
-    }
 
     #[test]
     fn a_file_name_cannot_leave_its_header() {
