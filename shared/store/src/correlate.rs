@@ -53,6 +53,9 @@ pub async fn begin(tx: &mut TenantTx, asset: Option<AssetId>) -> Result<i64> {
     for setting in sql::SETTINGS {
         sqlx::query(*setting).execute(&mut **tx).await?;
     }
+    if asset.is_some() {
+        sqlx::query(sql::PREFER_LOOKUPS).execute(&mut **tx).await?;
+    }
     sqlx::query(sql::CREATE_COMPARED)
         .bind(tenant.0)
         .bind(asset.map(|asset| asset.0))

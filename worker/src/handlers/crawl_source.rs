@@ -185,7 +185,7 @@ impl Crawl<'_> {
             last_modified: content.last_modified.clone(),
             digest: Some(content.digest.clone()),
             label: read.parsed.label.clone(),
-            as_of: read.parsed.as_of.or_else(|| age_of(&content)),
+            as_of: read.parsed.as_of.or_else(|| age_of(content)),
         };
         sources::mark_merged(&mut tx, source.id(), &facts, &counts).await?;
         knowledge::replace_rejected(&mut tx, source.id(), &read.rejected).await?;
