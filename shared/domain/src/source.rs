@@ -14,6 +14,8 @@ pub enum FeedKind {
     Epss,
     /// Debian security tracker, `data/json`.
     DebianTracker,
+    /// Alpine secdb: the fixes of one repository of one release, JSON.
+    AlpineSecdb,
     /// Open Source Vulnerabilities: a zip or a directory of JSON records.
     Osv,
     /// NVD 2.0 CVE API pages.
@@ -22,7 +24,8 @@ pub enum FeedKind {
 
 impl FeedKind {
     /// The catalogue of feed kinds.
-    pub const ALL: [Self; 5] = [Self::CisaKev, Self::Epss, Self::DebianTracker, Self::Osv, Self::Nvd];
+    pub const ALL: [Self; 6] =
+        [Self::CisaKev, Self::Epss, Self::DebianTracker, Self::AlpineSecdb, Self::Osv, Self::Nvd];
 
     /// The word kept in the database.
     #[must_use]
@@ -31,6 +34,7 @@ impl FeedKind {
             Self::CisaKev => "cisa-kev",
             Self::Epss => "epss",
             Self::DebianTracker => "debian-tracker",
+            Self::AlpineSecdb => "alpine-secdb",
             Self::Osv => "osv",
             Self::Nvd => "nvd",
         }
@@ -39,7 +43,7 @@ impl FeedKind {
     /// How much its verdict on a package weighs against other sources': a distribution knows its own builds best.
     #[must_use]
     pub fn speaks_for_distribution(self) -> bool {
-        matches!(self, Self::DebianTracker)
+        matches!(self, Self::DebianTracker | Self::AlpineSecdb)
     }
 }
 
@@ -59,5 +63,5 @@ impl FromStr for FeedKind {
 
 /// A word that is not a feed kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("feed kind `{0}` is not one of cisa-kev, epss, debian-tracker, osv, nvd")]
+#[error("feed kind `{0}` is not one of {known}", known = FeedKind::ALL.map(FeedKind::as_str).join(", "))]
 pub struct UnknownFeed(pub String);

@@ -4,8 +4,9 @@
 //! client, or says that nothing changed. [`parse`] reads that content as a stream, one record at a time, and hands each
 //! to its caller; it neither knows a database nor orders versions (that is `correlation`'s). Storing records, and
 //! throwing away a half-read feed, is the worker's business. One module per format: `kev`, `epss`, `debian`,
-//! `osv`, `nvd`. Start at [`parse`].
+//! `alpine`, `osv`, `nvd`. Start at [`parse`].
 
+mod alpine;
 mod content;
 mod debian;
 mod epss;
@@ -56,6 +57,7 @@ pub fn parse_within(
         FeedKind::CisaKev => kev::read(path, &mut sink),
         FeedKind::Epss => epss::read(path, &mut sink),
         FeedKind::DebianTracker => debian::read(path, &mut sink),
+        FeedKind::AlpineSecdb => alpine::read(path, &mut sink),
         FeedKind::Osv => osv::read(path, &mut sink),
         FeedKind::Nvd => nvd::read(path, &mut sink),
     }?;

@@ -117,8 +117,9 @@ async fn lost_ranges(
     feed: FeedKind,
     source: SourceId,
 ) -> Result<Option<Shrinkage>> {
-    if !matches!(feed, FeedKind::DebianTracker | FeedKind::Osv) {
-        return Ok(None);
+    match feed {
+        FeedKind::DebianTracker | FeedKind::AlpineSecdb | FeedKind::Osv => {}
+        FeedKind::CisaKev | FeedKind::Epss | FeedKind::Nvd => return Ok(None),
     }
     let (before, now): (i64, i64) =
         sqlx::query_as(sql::COUNT_RANGES).bind(source.0).fetch_one(connection).await?;
@@ -170,7 +171,7 @@ fn tables(feed: FeedKind) -> Tables {
             merge: sql::MERGE_CVES,
             afterwards: &[],
         },
-        FeedKind::DebianTracker | FeedKind::Osv => Tables {
+        FeedKind::DebianTracker | FeedKind::AlpineSecdb | FeedKind::Osv => Tables {
             create: &[sql::CREATE_ADVISORIES, sql::CREATE_RANGES, sql::CREATE_TOUCHED],
             analyze: &["analyze staged_advisories", "analyze staged_ranges"],
             count: "select count(*) from staged_advisories",
@@ -188,7 +189,9 @@ fn bind_source<T>(
 ) -> QueryAs<'static, Postgres, T, sqlx::postgres::PgArguments> {
     match feed {
         FeedKind::CisaKev | FeedKind::Epss => query,
-        FeedKind::DebianTracker | FeedKind::Osv | FeedKind::Nvd => query.bind(source.0),
+        FeedKind::DebianTracker | FeedKind::AlpineSecdb | FeedKind::Osv | FeedKind::Nvd => {
+            query.bind(source.0)
+        }
     }
 }
 

@@ -102,6 +102,7 @@ fn the_caller_may_stop_the_reading() {
         (CisaKev, "kev/good.json"),
         (FeedKind::Epss, "epss/good.csv"),
         (DebianTracker, "debian/good.json"),
+        (FeedKind::AlpineSecdb, "alpine/good.json"),
         (Osv, "osv/records"),
         (FeedKind::Nvd, "nvd/pages"),
     ] {

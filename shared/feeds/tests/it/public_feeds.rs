@@ -63,6 +63,18 @@ fn the_excerpt_of_the_debian_tracker_is_read() {
 }
 
 #[test]
+fn the_excerpt_of_alpines_secdb_is_read() {
+    let Some(path) = public("alpine/claircore/fetch/v3.10/community.json") else { return };
+    let (records, parsed) = read(FeedKind::AlpineSecdb, &path).expect("the excerpt");
+    assert_eq!((records.len(), parsed.rejected_total), (9, 0));
+    let advisories = advisories(records);
+    let botan =
+        advisories.iter().find(|advisory| advisory.external_id == "CVE-2018-20187:botan").expect("botan");
+    assert_eq!(botan.affected[0].platform, "Alpine:v3.10");
+    assert_eq!(botan.affected[0].bound, Bound::Fixed("2.9.0-r0".into()));
+}
+
+#[test]
 fn the_osv_archives_are_read_whole() {
     // records, of which withdrawn, with several CVEs, informational
     let expected = [

@@ -79,12 +79,16 @@ impl Batch {
     /// # Errors
     /// Why the record cannot be kept, in words. The batch is as it was.
     pub fn push(&mut self, record: &Record) -> Result<(), String> {
-        match (record, self.feed) {
-            (Record::Advisory(advisory), FeedKind::DebianTracker | FeedKind::Osv) => self.advisory(advisory),
-            (Record::Cve(cve), FeedKind::Nvd) => self.cve(cve),
-            (Record::Epss(epss), FeedKind::Epss) => self.epss(epss),
-            (Record::Kev(kev), FeedKind::CisaKev) => self.kev(kev),
-            _ => Err(format!("not a record of a {} feed", self.feed)),
+        use FeedKind::{AlpineSecdb, CisaKev, DebianTracker, Nvd, Osv};
+        match (self.feed, record) {
+            (DebianTracker | AlpineSecdb | Osv, Record::Advisory(advisory)) => self.advisory(advisory),
+            (Nvd, Record::Cve(cve)) => self.cve(cve),
+            (FeedKind::Epss, Record::Epss(epss)) => self.epss(epss),
+            (CisaKev, Record::Kev(kev)) => self.kev(kev),
+            // All by name, so that a new kind of feed is not forgotten above.
+            (DebianTracker | AlpineSecdb | Osv | Nvd | FeedKind::Epss | CisaKev, _) => {
+                Err(format!("not a record of a {} feed", self.feed))
+            }
         }
     }
 
