@@ -128,14 +128,14 @@ async fn trouble_with_database(config: &Config) -> anyhow::Error {
 
 enum Inspected {
     Sound,
-    Away(store::Error),
+    Away(anyhow::Error),
 }
 
 async fn inspect(config: &Config) -> anyhow::Result<Inspected> {
     let (setting, url) = database_url(config)?;
     let mut connection = match store::db::connect_once(url).await {
         Ok(connection) => connection,
-        Err(error) if error.is_transient() => return Ok(Inspected::Away(error)),
+        Err(error) if error.is_transient() => return Ok(Inspected::Away(error.into())),
         Err(error) => {
             return Err(error)
                 .context(format!("{setting} cannot be used: check user, password and database"));
