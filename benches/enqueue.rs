@@ -117,7 +117,7 @@ fn pgbench(owner_url: &str, folder: &std::path::Path) -> anyhow::Result<f64> {
          set local role plimsoll_app;\n\
          select set_config('app.tenant_id', (select tenant_id::text from auth_user_by_login('admin')), true) \\gset\n\
          insert into jobs (id, tenant_id, kind, queue, priority, payload, max_attempts, timeout_seconds, concurrency_key)\n\
-         values (gen_random_uuid(), app_tenant(), 'correlate', 'analysis', 5, '{\"asset_id\": null}', 5, 1800, 'correlate:x')\n\
+         values (gen_random_uuid(), app_tenant(), 'correlate', 'analysis', 5, '{\"asset_id\": null}', 5, 1800, 'correlate-x')\n\
          returning id;\n\
          commit;\n",
     )?;

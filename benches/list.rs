@@ -57,8 +57,9 @@ async fn plant(app: &TestApp) -> anyhow::Result<()> {
     for statement in [
         "insert into assets (tenant_id, id, kind, hostname)
          select $1, gen_random_uuid(), 'host', 'host-' || n from generate_series(1, 200) n",
-        "insert into package_versions (platform, name, version, judged_name, judged_version)
-         select 'Debian:12', 'pkg-' || n, '1.0', 'pkg-' || n, '1.0' || left($1::text, 0) from generate_series(1, 500) n",
+        "insert into package_versions (identity, platform, name, version, judged_name, judged_version)
+         select sha256(convert_to('pkg-' || n || left($1::text, 0), 'UTF8')), 'Debian:12', 'pkg-' || n, '1.0', 'pkg-' || n, '1.0'
+           from generate_series(1, 500) n",
         "insert into findings (tenant_id, id, asset_id, ecosystem, package_name, vulnerability, package_version_id, installed_version,
                                confidence, vendor_state, severity, composite_score, evidence)
          select $1, gen_random_uuid(), a.id, p.platform, p.name, 'CVE-2024-' || (10000 + p.id), p.id, p.version, 'confirmed', 'affected',
@@ -67,6 +68,7 @@ async fn plant(app: &TestApp) -> anyhow::Result<()> {
     ] {
         sqlx::query(statement).bind(tenant.0).execute(app.db.pool()).await?;
     }
-    sqlx::query("analyze").execute(app.db.pool()).await.or_else(|_| anyhow::Ok(Default::default()))?;
+    let mut owner = store::db::connect_once(&app.db.owner_url).await?;
+    sqlx::query("analyze").execute(&mut owner).await?;
     Ok(())
 }

@@ -18,7 +18,8 @@ pub fn init(config: &Config) -> anyhow::Result<()> {
         )
     })?;
     // What the server remarks on a migration that was applied before is of no use to anybody.
-    let filter = filter.add_directive("sqlx::postgres::notice=warn".parse().expect("a fixed directive parses"));
+    let filter =
+        filter.add_directive("sqlx::postgres::notice=warn".parse().expect("a fixed directive parses"));
     let json = match config.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,

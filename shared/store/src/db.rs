@@ -151,8 +151,9 @@ fn pool(url: &SecretString, role: &'static str, max_connections: u32) -> Result<
     let options = PgConnectOptions::from_str(url.expose_secret())
         .map_err(Error::Database)?
         .application_name("plimsoll")
-        // A request must not wait for ever behind somebody's forgotten transaction.
-        .options([("idle_in_transaction_session_timeout", "60s"), ("timezone", "UTC")]);
+        // A request must not wait for ever behind somebody's forgotten transaction; and compiling our statements takes Postgres
+        // longer than running them.
+        .options([("idle_in_transaction_session_timeout", "60s"), ("timezone", "UTC"), ("jit", "off")]);
     let set_role = match role {
         "plimsoll_app" => "set role plimsoll_app",
         _ => "set role plimsoll_system",
