@@ -4,6 +4,7 @@ mod architecture;
 mod bad_input;
 mod faults;
 mod isolation;
+mod operations;
 mod queue_delivery;
 mod queue_states;
 mod settings;

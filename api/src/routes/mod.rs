@@ -21,6 +21,7 @@ mod system;
 mod vuln_matches;
 mod vuln_sources;
 mod webhooks;
+mod workers;
 
 pub(crate) use webhooks::EVENTS;
 
@@ -38,6 +39,7 @@ pub(crate) fn quick() -> OpenApiRouter<AppState> {
         .merge(vuln_matches::router())
         .merge(vuln_sources::router())
         .merge(webhooks::router())
+        .merge(workers::router())
 }
 
 /// What may take as long as a slow line needs for a large body.

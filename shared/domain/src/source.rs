@@ -39,12 +39,6 @@ impl FeedKind {
             Self::Nvd => "nvd",
         }
     }
-
-    /// How much its verdict on a package weighs against other sources': a distribution knows its own builds best.
-    #[must_use]
-    pub fn speaks_for_distribution(self) -> bool {
-        matches!(self, Self::DebianTracker | Self::AlpineSecdb)
-    }
 }
 
 impl fmt::Display for FeedKind {

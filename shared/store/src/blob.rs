@@ -124,13 +124,16 @@ async fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn store() -> BlobStore {
-        BlobStore::new(std::env::temp_dir().join(format!("plimsoll-blob-{}", uuid::Uuid::new_v4())))
+    /// A store that goes away with the folder it is in.
+    fn store() -> (tempfile::TempDir, BlobStore) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = BlobStore::new(folder.path());
+        (folder, store)
     }
 
     #[tokio::test]
     async fn what_was_put_comes_back() {
-        let store = store();
+        let (_folder, store) = store();
         let stored = store.put("tenant/report", "pdf", b"%PDF").await.expect("stored");
         assert_eq!(store.get(&stored.key, &stored.sha256).await.expect("read"), b"%PDF");
         let again = store.put("tenant/report", "pdf", b"%PDF").await.expect("stored twice");
@@ -139,7 +142,7 @@ mod tests {
 
     #[tokio::test]
     async fn altered_bytes_never_leave() {
-        let store = store();
+        let (_folder, store) = store();
         let stored = store.put("t", "csv", b"a,b").await.expect("stored");
         std::fs::write(store.root.join(&stored.key), b"a,c").expect("altered");
         assert!(matches!(store.get(&stored.key, &stored.sha256).await, Err(Error::Corrupt { .. })));
@@ -148,7 +151,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_cannot_leave_the_store() {
         for key in ["../x", "/etc/passwd", "a/../../x", ""] {
-            assert!(matches!(store().get(key, &[]).await, Err(Error::Blob { .. })), "{key}");
+            assert!(matches!(store().1.get(key, &[]).await, Err(Error::Blob { .. })), "{key}");
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod sources;
 pub mod sql;
 pub mod users;
 pub mod webhooks;
+pub mod workers;
 
 mod copy;
 mod paging;
