@@ -9,7 +9,7 @@ setup: ## install what this machine lacks; says nothing when nothing is missing
 	scripts/setup
 
 demo: ## build, start everything on this machine, do the main job once, serve until Ctrl-C (ARGS=--exit: then stop)
-	scripts/setup && cargo build --release --package plimsoll && target/release/plimsoll demo $(ARGS)
+	scripts/setup && cargo build --release --package plimsoll && $${CARGO_TARGET_DIR:-target}/release/plimsoll demo $(ARGS)
 
 test: ## the whole suite; the servers that it needs are started by the tests themselves
 	scripts/setup && cargo test --workspace $(ARGS)

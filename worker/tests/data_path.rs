@@ -1,6 +1,5 @@
-//! From feeds and inventories to findings, on a real Postgres: the one that `TEST_DATABASE_URL` names.
-//!
-//! Without it the tests are skipped, and say so. Jobs run here in this process, in the order in which they were enqueued.
+//! From feeds and inventories to findings, on a real Postgres. Jobs run here in this process, in the order in which they were
+//! enqueued.
 
 mod site;
 
@@ -13,16 +12,6 @@ use domain::{
 use serde_json::{Value, json};
 use site::Site;
 use store::inventory::Format;
-
-/// A site of its own for one test; none, and the reason is printed, where there is no Postgres for it.
-macro_rules! site_or_skip {
-    () => {
-        match Site::new().await {
-            Some(site) => site,
-            None => return eprintln!("skipped: TEST_DATABASE_URL is not set"),
-        }
-    };
-}
 
 /// The tracker's word on one problem of one package in Debian 12.
 fn debian(package: &str, cve: &str, release: Value) -> Value {
@@ -63,7 +52,7 @@ fn kev(cves: &[&str]) -> Value {
 
 #[tokio::test]
 async fn a_vulnerable_package_becomes_a_finding_with_its_evidence() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let tracker = site.source("debian-tracker", FeedKind::DebianTracker, "debian.json").await;
     site.write("debian.json", &debian("openssl", "CVE-2026-0001", fixed_in("3.0.17-1~deb12u2")));
     site.crawl(tracker).await.expect("merged");
@@ -91,7 +80,7 @@ async fn a_vulnerable_package_becomes_a_finding_with_its_evidence() {
 
 #[tokio::test]
 async fn an_upgrade_resolves_a_downgrade_reopens_and_removal_resolves_again() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     site.know_of_openssl("3.0.17-1~deb12u2").await;
     site.report(&host(&[("openssl", "3.0.15-1~deb12u1"), ("bash", "5.2.15-2")])).await;
 
@@ -114,7 +103,7 @@ async fn an_upgrade_resolves_a_downgrade_reopens_and_removal_resolves_again() {
 
 #[tokio::test]
 async fn an_upgrade_that_is_still_affected_keeps_the_finding_and_what_people_decided() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     site.know_of_openssl("3.0.17-1~deb12u2").await;
     site.report(&host(&[("openssl", "3.0.15-1~deb12u1")])).await;
     let before = site.findings().await.remove(0);
@@ -130,7 +119,7 @@ async fn an_upgrade_that_is_still_affected_keeps_the_finding_and_what_people_dec
 
 #[tokio::test]
 async fn of_two_installed_versions_the_worse_one_counts() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     site.know_of_openssl("3.0.17-1~deb12u2").await;
     site.report(&host(&[
         ("openssl", "3.0.17-1~deb12u2"),
@@ -145,7 +134,7 @@ async fn of_two_installed_versions_the_worse_one_counts() {
 
 #[tokio::test]
 async fn an_advisory_that_is_taken_back_resolves_its_findings() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let tracker = site.know_of_openssl("3.0.17-1~deb12u2").await;
     site.report(&host(&[("openssl", "3.0.15-1~deb12u1")])).await;
     site.write("debian.json", &debian("openssl", "CVE-2026-0001", fixed_in("0")));
@@ -156,7 +145,7 @@ async fn an_advisory_that_is_taken_back_resolves_its_findings() {
 
 #[tokio::test]
 async fn a_version_that_is_not_understood_is_undecided_and_not_clean() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     site.know_of_openssl("3.0.17-1~deb12u2").await;
     site.report(&host(&[("openssl", "::")])).await;
     let findings = site.findings().await;
@@ -166,7 +155,7 @@ async fn a_version_that_is_not_understood_is_undecided_and_not_clean() {
 
 #[tokio::test]
 async fn a_second_correlation_writes_no_findings() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     site.know_of_openssl("3.0.17-1~deb12u2").await;
     site.report(&host(&[("openssl", "3.0.15-1~deb12u1")])).await;
     let before = site.rows_as_stored("findings, finding_events").await;
@@ -177,7 +166,7 @@ async fn a_second_correlation_writes_no_findings() {
 
 #[tokio::test]
 async fn the_same_inventory_again_writes_no_packages() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let report = host(&[("openssl", "3.0.15-1~deb12u1"), ("bash", "5.2.15-2")]);
     site.report(&report).await;
     let before = site.rows_as_stored("package_versions, asset_packages").await;
@@ -189,7 +178,7 @@ async fn the_same_inventory_again_writes_no_packages() {
 
 #[tokio::test]
 async fn an_older_inventory_that_is_read_later_changes_nothing() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let old = site.submit(&host(&[("bash", "5.2.15-1")])).await;
     site.report(&host(&[("bash", "5.2.15-2")])).await;
     site.ingest(old).await.expect("done");
@@ -203,7 +192,7 @@ async fn an_older_inventory_that_is_read_later_changes_nothing() {
 
 #[tokio::test]
 async fn an_inventory_of_nonsense_is_let_go_and_says_why() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let submission = site.submit(&json!({ "hostname": "web-01" })).await;
     let why = site.ingest(submission).await.expect_err("refused");
     assert!(why.contains("missing field"), "{why}");
@@ -215,7 +204,7 @@ async fn an_inventory_of_nonsense_is_let_go_and_says_why() {
 
 #[tokio::test]
 async fn a_package_with_hostile_words_is_stored_as_it_is() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let long = "ü".repeat(500);
     let names =
         ["=cmd|' /C calc'!A0", "a\\tb\\N\\.", "<b>#set page()</b>", "\u{202e}gnp", "{\"x\",\\}", &long];
@@ -230,7 +219,7 @@ async fn a_package_with_hostile_words_is_stored_as_it_is() {
 
 #[tokio::test]
 async fn a_feed_that_did_not_change_writes_nothing_and_compares_nothing() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let tracker = site.know_of_openssl("3.0.17-1~deb12u2").await;
     site.report(&host(&[("openssl", "3.0.15-1~deb12u1")])).await;
     let tables = "advisories, affected_ranges, rejected_records, findings, finding_events";
@@ -254,7 +243,7 @@ async fn a_feed_that_did_not_change_writes_nothing_and_compares_nothing() {
 
 #[tokio::test]
 async fn a_feed_that_shrank_is_quarantined_until_somebody_accepts_it() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let source = site.source("cisa-kev", FeedKind::CisaKev, "kev.json").await;
     let cves: Vec<String> = (1000..1010).map(|number| format!("CVE-2026-{number}")).collect();
     let cves: Vec<&str> = cves.iter().map(String::as_str).collect();
@@ -275,7 +264,7 @@ async fn a_feed_that_shrank_is_quarantined_until_somebody_accepts_it() {
 
 #[tokio::test]
 async fn a_release_that_vanishes_from_a_feed_is_quarantined_too() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let source = site.source("debian-tracker", FeedKind::DebianTracker, "debian.json").await;
     let releases = json!({ "bookworm": fixed_in("2"), "trixie": fixed_in("3") });
     let mut feed = json!({ "openssl": { "CVE-2026-0001": { "releases": releases } } });
@@ -289,7 +278,7 @@ async fn a_release_that_vanishes_from_a_feed_is_quarantined_too() {
 
 #[tokio::test]
 async fn a_feed_that_is_cut_off_leaves_everything_as_it_was_and_says_where() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let tracker = site.know_of_openssl("3.0.17-1~deb12u2").await;
     let before = site.rows_as_stored("advisories, affected_ranges").await;
     let whole = debian("openssl", "CVE-2026-0001", fixed_in("9")).to_string();
@@ -304,7 +293,7 @@ async fn a_feed_that_is_cut_off_leaves_everything_as_it_was_and_says_where() {
 
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_kept_aside_and_the_others_are_merged() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let source = site.source("debian-tracker", FeedKind::DebianTracker, "debian.json").await;
     let releases = json!({ "bookworm": fixed_in("2") });
     let feed = json!({
@@ -320,7 +309,7 @@ async fn a_record_that_cannot_be_read_is_kept_aside_and_the_others_are_merged() 
 
 #[tokio::test]
 async fn knowing_that_it_is_exploited_raises_a_finding() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     site.know_of_openssl("3.0.17-1~deb12u2").await;
     site.report(&host(&[("openssl", "3.0.15-1~deb12u1")])).await;
     let before = site.findings().await.remove(0);
@@ -336,7 +325,7 @@ async fn knowing_that_it_is_exploited_raises_a_finding() {
 
 #[tokio::test]
 async fn a_cve_that_the_nvd_rejected_is_no_finding_and_its_score_counts_until_then() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     site.know_of_openssl("3.0.17-1~deb12u2").await;
     site.report(&host(&[("openssl", "3.0.15-1~deb12u1")])).await;
     let nvd = site.source("nvd", FeedKind::Nvd, "nvd.json").await;
@@ -369,7 +358,7 @@ async fn a_cve_that_the_nvd_rejected_is_no_finding_and_its_score_counts_until_th
 
 #[tokio::test]
 async fn a_library_in_an_sbom_is_found_under_whichever_spelling_of_its_name() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let osv = site.source("osv", FeedKind::Osv, "osv").await;
     fs::create_dir(site.path("osv")).expect("a folder");
     let record = |id: &str, aliases: Value| {
@@ -404,7 +393,7 @@ async fn a_library_in_an_sbom_is_found_under_whichever_spelling_of_its_name() {
 
 #[tokio::test]
 async fn a_run_that_was_cut_short_is_closed_by_the_next_attempt() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let tracker = site.know_of_openssl("3.0.17-1~deb12u2").await;
     site.run("update scan_runs set status = 'running', completed_at = null").await;
     site.crawl(tracker).await.expect("visited");
@@ -416,7 +405,7 @@ async fn a_run_that_was_cut_short_is_closed_by_the_next_attempt() {
 /// The demo's way: the snapshot's feeds and this host's packages.
 #[tokio::test]
 async fn the_snapshot_finds_on_this_host_exactly_what_dpkg_would() {
-    let site = site_or_skip!();
+    let site = Site::new().await;
     let snapshot = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/snapshot");
     let report = inventory::host::read(Path::new("/")).ok();
     let Some(report) = report.filter(|report| report.os.distro == "debian") else {

@@ -11,6 +11,7 @@ use domain::{
     id::{JobId, SourceId, SubmissionId, TenantId},
     source::FeedKind,
 };
+use harness::TestDb;
 use queue::{
     Job, Registry,
     claim::JobRef,
@@ -19,9 +20,8 @@ use queue::{
     runner::Runner,
 };
 use runtime::{config::Config, egress::Url};
-use secrecy::SecretString;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, FromRow, PgPool};
 use store::{SystemDb, inventory::Format, sources};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ pub(crate) struct Site {
     pub(crate) tenant: TenantId,
     runner: Runner<Context>,
     folder: TempDir,
-    _database: Database,
+    _database: TestDb,
 }
 
 #[derive(Debug, FromRow)]
@@ -65,24 +65,10 @@ pub(crate) struct Run {
     pub(crate) error: Option<String>,
 }
 
-/// A database that is dropped with the test.
-struct Database {
-    server: String,
-    name: String,
-}
-
 impl Site {
-    /// None: there is no Postgres for tests.
-    pub(crate) async fn new() -> Option<Self> {
-        #[expect(clippy::disallowed_methods, reason = "tests have no settings but this one")]
-        let server = std::env::var("TEST_DATABASE_URL").ok()?;
-        let database = Database { name: format!("data_path_{}", Uuid::new_v4().simple()), server };
-        let mut admin = PgConnection::connect(&database.server).await.expect("the test server answers");
-        let create = format!("create database {}", database.name);
-        sqlx::query(AssertSqlSafe(create)).execute(&mut admin).await.expect("created");
-        let url = SecretString::from(database.url());
-        store::migrate::run(&url).await.expect("migrated");
-        let db = SystemDb::connect(&url, 6).expect("an address");
+    pub(crate) async fn new() -> Self {
+        let database = TestDb::new().await;
+        let db = database.system.clone();
 
         let folder = tempfile::tempdir().expect("a temporary folder");
         let home = folder.path().to_str().expect("utf-8").to_owned();
@@ -104,13 +90,8 @@ impl Site {
             Duration::from_secs(60),
             CancellationToken::new(),
         );
-        let tenant = TenantId::new();
-        sqlx::query("insert into tenants (id, slug, display_name) values ($1, 'acme', 'Acme')")
-            .bind(tenant.0)
-            .execute(db.pool())
-            .await
-            .expect("a tenant");
-        Some(Self { db, tenant, runner, folder, _database: database })
+        let tenant = database.tenant("acme").await;
+        Self { db, tenant, runner, folder, _database: database }
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {
@@ -303,31 +284,5 @@ impl Site {
                 .await
                 .expect("the job");
         if state == "completed" { Ok(()) } else { Err(error.unwrap_or(state)) }
-    }
-}
-
-impl Database {
-    fn url(&self) -> String {
-        let mut url = Url::parse(&self.server).expect("TEST_DATABASE_URL is an address");
-        url.set_path(&self.name);
-        url.into()
-    }
-}
-
-impl Drop for Database {
-    /// On a thread with a runtime of its own: a test's is of no use while it ends.
-    fn drop(&mut self) {
-        let (server, drop) =
-            (self.server.clone(), format!("drop database if exists {} with (force)", self.name));
-        let dropping = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                if let Ok(mut admin) = PgConnection::connect(&server).await {
-                    let _ = sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await;
-                }
-            });
-        });
-        let _ = dropping.join();
     }
 }
