@@ -10,8 +10,10 @@
 pub mod claim;
 pub mod enqueue;
 pub mod error;
+pub mod fleet;
 pub mod job;
 pub mod jobs;
+pub mod queues;
 pub mod relay;
 pub mod rescue;
 pub mod runner;
