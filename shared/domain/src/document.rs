@@ -9,16 +9,34 @@
 //! written there. The JSON format is these types as serde writes them, so a renamed field is a new
 //! [`SCHEMA_VERSION`]. Start at [`Document`]; [`Format`] lists the outputs.
 
-mod blocks;
+mod assessment;
+mod branding;
+mod chart;
+mod cover;
 mod format;
+mod image;
+mod marking;
+mod options;
+mod table;
+mod text;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use serde_json::Number;
+use sha2::{Digest, Sha256};
 
 pub use self::{
-    blocks::*,
+    assessment::*,
+    branding::{Branding, Colour, Colours, UnknownColour},
+    chart::*,
+    cover::*,
     format::{Format, UnknownFormat},
+    image::{Image, ImageError, ImageFormat},
+    marking::{Cui, Marking},
+    options::{Presentation, ReportOptions, SectionWish},
+    table::*,
+    text::*,
 };
 
 /// Version of the JSON shape of [`Document`]. Raised when a field is renamed, removed or changes its meaning;
@@ -26,7 +44,7 @@ pub use self::{
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// One report: what it says, in reading order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Document {
     /// [`SCHEMA_VERSION`] at the time of writing.
     pub schema_version: u32,
@@ -35,83 +53,32 @@ pub struct Document {
     /// Language of the texts as a two-letter ISO 639-1 code; screen readers need it (PDF/UA-1, clause 7.2).
     pub language: String,
     pub cover: Cover,
+    #[serde(default)]
+    pub presentation: Presentation,
+    /// What was left out on request, each in a sentence; shown before everything else.
+    #[serde(default)]
+    pub omissions: Vec<String>,
     /// The few numbers a hurried reader takes away. Four to eight read well.
     #[serde(default)]
     pub key_figures: Vec<KeyFigure>,
     pub sections: Vec<Section>,
+    /// Lettered A, B, C … behind the sections.
+    #[serde(default)]
+    pub appendices: Vec<Section>,
+    /// What the report was made from.
+    #[serde(default)]
+    pub inputs: Vec<FrozenInput>,
     /// [`Table::id`] of the table that stands for the whole report where a format holds only one (CSV).
     /// Without it the first table is taken.
     #[serde(default)]
     pub primary_table: Option<String>,
-}
-
-/// Who, what, when: the first page and the document's metadata.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Cover {
-    pub title: String,
-    pub subtitle: Option<String>,
-    /// The organization that the report is about.
-    pub organization: String,
-    /// The time that the report covers; none for a report on one moment.
-    pub period: Option<Period>,
-    /// Marking repeated at the top and bottom of every page, for example `CONFIDENTIAL`.
-    pub classification: Option<String>,
-    pub prepared_for: Option<String>,
-    pub prepared_by: Option<String>,
-    /// The report's id as people quote it. Also the PDF's permanent identifier, so it must be unique.
-    pub document_number: String,
-    /// Edition of this document, for example `1.0` or `Draft 2`.
-    pub version: Option<String>,
-    /// When the data was frozen. Every format takes its timestamp from here, never from the clock.
-    pub generated_at: DateTime<Utc>,
-}
-
-/// A span of days, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Period {
-    pub from: NaiveDate,
-    pub until: NaiveDate,
-}
-
-/// One number worth a tile of its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KeyFigure {
-    pub label: String,
-    pub value: Quantity,
-    /// Follows the value: `%`, `days`.
-    pub unit: Option<String>,
-    pub trend: Option<Trend>,
-    pub tone: Tone,
-}
-
-/// A figure, or the word that stands in for one that could not be measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Quantity {
-    Number(Number),
-    Text(String),
-}
-
-/// Movement of a key figure since the previous report.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Trend {
-    pub direction: Direction,
-    /// The change in words, for example `12 fewer than in September`.
-    pub change: String,
-    /// Whether the movement is welcome: fewer findings are good, less coverage is not.
-    pub tone: Tone,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    Up,
-    Down,
-    Level,
+    /// Set on a report that is going to be signed; becomes its last page.
+    #[serde(default)]
+    pub seal: Option<Seal>,
 }
 
 /// How a value or note should strike the reader. Formats never show it by colour alone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tone {
     #[default]
@@ -122,9 +89,9 @@ pub enum Tone {
 }
 
 /// A heading with what stands under it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Section {
-    /// Stable anchor, for example `top-findings`.
+    /// Stable anchor, for example `top-findings`. Unique in the document if it is referred to.
     pub id: String,
     pub heading: String,
     #[serde(default)]
@@ -135,8 +102,21 @@ pub struct Section {
     pub sections: Vec<Self>,
 }
 
+impl Section {
+    /// An upright section without content.
+    pub fn new(id: impl Into<String>, heading: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            heading: heading.into(),
+            orientation: Orientation::Portrait,
+            blocks: Vec::new(),
+            sections: Vec::new(),
+        }
+    }
+}
+
 /// How the pages of a section lie. Only top-level sections are turned; it helps tables of eight columns and more.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Orientation {
     #[default]
@@ -145,16 +125,23 @@ pub enum Orientation {
 }
 
 /// One piece of a section. The list that grows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Block {
     Paragraph(Paragraph),
     List(List),
     Note(Note),
+    Code(CodeBlock),
+    Picture(Picture),
     Table(Table),
     /// Two charts that follow one another may be set side by side.
     Chart(Chart),
+    Diagram(Diagram),
     FindingCard(FindingCard),
+    Control(Control),
+    Timeline(Timeline),
+    SignOff(SignOff),
+    Attestation(Attestation),
     KeyValues(KeyValues),
     DataFreshness(DataFreshness),
     Method(Method),
@@ -167,19 +154,59 @@ impl Block {
     }
 }
 
-/// A table or chart whose parts do not fit one another.
+/// A table, chart or diagram whose parts do not fit one another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     #[error("table `{table}` has {columns} columns, but row {row} has {cells} cells")]
     RaggedRow { table: String, row: usize, cells: usize, columns: usize },
     #[error("table `{table}` has no columns")]
     NoColumns { table: String },
-    #[error("chart `{chart}` has {series} series, but column `{column}` has {values} values")]
-    RaggedChart { chart: String, column: String, values: usize, series: usize },
+    #[error("chart `{chart}` needs {expected} values for `{part}`, which has {values}")]
+    RaggedChart { chart: String, part: String, values: usize, expected: usize },
+    #[error("diagram `{diagram}` names `{id}`, which is neither among its nodes nor its groups")]
+    UnknownNode { diagram: String, id: String },
 }
 
 impl Document {
-    /// Every block, in reading order.
+    /// A document with a first page and nothing else, in English.
+    pub fn new(
+        report_type: impl Into<String>,
+        title: impl Into<String>,
+        organization: impl Into<String>,
+        document_number: impl Into<String>,
+        generated_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            report_type: report_type.into(),
+            language: "en".to_owned(),
+            cover: Cover {
+                title: title.into(),
+                subtitle: None,
+                organization: organization.into(),
+                logo: None,
+                period: None,
+                classification: None,
+                prepared_for: None,
+                prepared_by: None,
+                document_number: document_number.into(),
+                version: None,
+                generated_at,
+                verify_url: None,
+                facts: Vec::new(),
+            },
+            presentation: Presentation::default(),
+            omissions: Vec::new(),
+            key_figures: Vec::new(),
+            sections: Vec::new(),
+            appendices: Vec::new(),
+            inputs: Vec::new(),
+            primary_table: None,
+            seal: None,
+        }
+    }
+
+    /// Every block of sections and appendices, in reading order.
     #[must_use]
     pub fn blocks(&self) -> Vec<&Block> {
         fn gather<'a>(sections: &'a [Section], into: &mut Vec<&'a Block>) {
@@ -190,29 +217,61 @@ impl Document {
         }
         let mut blocks = Vec::new();
         gather(&self.sections, &mut blocks);
+        gather(&self.appendices, &mut blocks);
         blocks
+    }
+
+    /// Every table, in reading order.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.blocks().into_iter().filter_map(|block| match block {
+            Block::Table(table) => Some(table),
+            _ => None,
+        })
     }
 
     /// The table that stands for the report in formats that hold one, as `primary_table` names it.
     #[must_use]
     pub fn main_table(&self) -> Option<&Table> {
-        let mut tables = self.blocks().into_iter().filter_map(|block| match block {
-            Block::Table(table) => Some(table),
-            _ => None,
-        });
         match &self.primary_table {
-            Some(id) => tables.find(|table| &table.id == id),
-            None => tables.next(),
+            Some(id) => self.tables().find(|table| &table.id == id),
+            None => self.tables().next(),
         }
     }
 
-    /// Refuse tables and charts with missing or surplus values: dropping them silently would falsify the report.
+    /// The diagram or chart that stands for the report in formats that hold one: the first diagram, else the first chart.
+    #[must_use]
+    pub fn main_figure(&self) -> Option<&Block> {
+        let blocks = self.blocks();
+        let first = |wanted: fn(&Block) -> bool| blocks.iter().copied().find(|block| wanted(block));
+        first(|block| matches!(block, Block::Diagram(_)))
+            .or_else(|| first(|block| matches!(block, Block::Chart(_))))
+    }
+
+    /// Refuse tables, charts and diagrams with missing or surplus parts: dropping them silently would falsify the report.
+    ///
+    /// # Errors
+    /// Names the first part that does not fit.
     pub fn check(&self) -> Result<(), DocumentError> {
         self.blocks().into_iter().try_for_each(|block| match block {
             Block::Table(table) => table.check(),
             Block::Chart(chart) => chart.check(),
+            Block::Diagram(diagram) => diagram.check(),
             _ => Ok(()),
         })
+    }
+
+    /// The report hash: SHA-256 of the document as JSON without spaces, in the order of its fields, `seal` being `null`.
+    /// Anybody who has the JSON file can compute it.
+    ///
+    /// # Panics
+    /// Never: every document can be written as JSON.
+    #[must_use]
+    pub fn content_sha256(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        let unsealed = self.seal.as_ref().map(|_| Self { seal: None, ..self.clone() });
+        serde_json::to_writer(&mut hasher, unsealed.as_ref().unwrap_or(self))
+            .expect("a document has neither foreign map keys nor failing fields");
+        hasher.finalize().into()
     }
 }
 
@@ -223,50 +282,30 @@ mod tests {
 
     fn document(block: Block) -> Document {
         Document {
-            schema_version: SCHEMA_VERSION,
-            report_type: "technical".into(),
-            language: "en".into(),
-            cover: Cover {
-                title: "T".into(),
-                subtitle: None,
-                organization: "O".into(),
-                period: None,
-                classification: None,
-                prepared_for: None,
-                prepared_by: None,
-                document_number: "R-1".into(),
-                version: None,
-                generated_at: DateTime::UNIX_EPOCH,
-            },
-            key_figures: vec![],
             sections: vec![Section {
-                id: "outer".into(),
-                heading: "Outer".into(),
-                orientation: Orientation::Portrait,
-                blocks: vec![],
-                sections: vec![Section {
-                    id: "inner".into(),
-                    heading: "Inner".into(),
-                    orientation: Orientation::Portrait,
-                    blocks: vec![block],
-                    sections: vec![],
-                }],
+                sections: vec![Section { blocks: vec![block], ..Section::new("inner", "Inner") }],
+                ..Section::new("outer", "Outer")
             }],
-            primary_table: None,
+            ..Document::new("technical", "T", "O", "R-1", DateTime::UNIX_EPOCH)
         }
     }
 
     fn table(row: Vec<Cell>) -> Table {
-        Table {
-            id: "findings".into(),
-            caption: None,
-            columns: vec![
-                Column::new("Package", ColumnKind::Identifier),
-                Column::new("Score", ColumnKind::Number { decimals: 1 }),
-            ],
-            rows: vec![row],
-            truncated: None,
-        }
+        let columns = vec![
+            Column::new("Package", ColumnKind::Identifier),
+            Column::new("Score", ColumnKind::Number { decimals: 1 }),
+        ];
+        Table::new("findings", columns, vec![row])
+    }
+
+    fn chart(plot: Plot) -> Block {
+        Block::Chart(Chart {
+            id: String::new(),
+            title: "Trend".into(),
+            alt: "Trend".into(),
+            unit: "findings".into(),
+            plot,
+        })
     }
 
     #[test]
@@ -284,20 +323,47 @@ mod tests {
     }
 
     #[test]
-    fn a_stacked_bar_with_a_surplus_value_is_refused() {
-        let chart = Block::Chart(Chart {
-            title: "Trend".into(),
-            alt: "Trend".into(),
-            unit: "findings".into(),
-            plot: Plot::StackedBars {
-                series: vec![Series { name: "Critical".into(), severity: Some(Severity::Critical) }],
-                columns: vec![StackedColumn { label: "Sep".into(), values: vec![1, 2] }],
-            },
-        });
-        assert!(matches!(
-            document(chart).check(),
-            Err(DocumentError::RaggedChart { values: 2, series: 1, .. })
-        ));
+    fn charts_with_surplus_or_missing_values_are_refused() {
+        let stacked = Plot::StackedBars {
+            series: vec![Series { name: "Critical".into(), severity: Some(Severity::Critical) }],
+            columns: vec![StackedColumn { label: "Sep".into(), values: vec![1, 2] }],
+        };
+        let lines = Plot::Lines {
+            points: vec!["Sep".into(), "Oct".into()],
+            lines: vec![Line { name: "Score".into(), severity: None, values: vec![None] }],
+            target: None,
+        };
+        let heat = Plot::HeatMap {
+            columns: vec!["Low".into()],
+            rows: vec![HeatRow { label: "Likely".into(), cells: vec![] }],
+        };
+        for plot in [stacked, lines, heat] {
+            assert!(matches!(document(chart(plot)).check(), Err(DocumentError::RaggedChart { .. })));
+        }
+    }
+
+    #[test]
+    fn a_diagram_with_an_arrow_to_nowhere_is_refused() {
+        let node = |id: &str| Node {
+            id: id.into(),
+            label: id.into(),
+            detail: None,
+            shape: Shape::Box,
+            tone: Tone::Neutral,
+            group: None,
+        };
+        let edge = Edge { from: "web".into(), to: "db".into(), label: None, dashed: false };
+        let diagram = Diagram {
+            id: String::new(),
+            title: "Network".into(),
+            alt: "Network".into(),
+            direction: Flow::Down,
+            groups: vec![],
+            nodes: vec![node("web")],
+            edges: vec![edge],
+        };
+        let error = document(Block::Diagram(diagram)).check().unwrap_err();
+        assert_eq!(error, DocumentError::UnknownNode { diagram: "Network".into(), id: "db".into() });
     }
 
     #[test]
@@ -315,5 +381,26 @@ mod tests {
     #[test]
     fn a_score_that_is_not_a_number_becomes_an_empty_cell() {
         assert_eq!(Cell::number(f64::NAN), Cell::Empty);
+    }
+
+    #[test]
+    fn the_report_hash_covers_everything_but_the_seal() {
+        let plain = document(Block::text("a"));
+        let hash = plain.content_sha256();
+        let sealed = Document {
+            seal: Some(Seal {
+                signer: "ciso@example.org".into(),
+                organization: None,
+                signed_at: DateTime::UNIX_EPOCH,
+                reason: None,
+                certificate: None,
+                timestamp: None,
+                content_sha256: String::new(),
+                verify_url: "https://example.org/verify".into(),
+            }),
+            ..plain.clone()
+        };
+        assert_eq!(sealed.content_sha256(), hash);
+        assert_ne!(document(Block::text("b")).content_sha256(), hash);
     }
 }

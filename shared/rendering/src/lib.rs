@@ -64,6 +64,12 @@ pub enum RenderError {
     Csv(#[from] csv::Error),
 }
 
+/// `Appendix A: Glossary`. The twenty-seventh is `AA`.
+pub(crate) fn appendix_heading(index: usize, heading: &str) -> String {
+    let letter = char::from(b'A' + u8::try_from(index % 26).unwrap_or(0));
+    format!("Appendix {}: {heading}", letter.to_string().repeat(index / 26 + 1))
+}
+
 /// Render a document in one format. Takes CPU time in proportion to the document (PDF: about 0.1 s a page in
 /// a debug build): keep it off the threads that serve requests.
 pub fn render(document: &Document, format: Format, options: &Options) -> Result<Rendered, RenderError> {
@@ -73,7 +79,7 @@ pub fn render(document: &Document, format: Format, options: &Options) -> Result<
         Format::Csv => table_csv::render(document, options),
         Format::Json => Ok(Rendered::new(format, serde_json::to_vec_pretty(document)?)),
         Format::Markdown => Ok(Rendered::new(format, markdown::render(document).into_bytes())),
-        Format::Html | Format::Docx | Format::Xlsx => {
+        Format::Html | Format::Docx | Format::Xlsx | Format::Svg | Format::Png => {
             Err(RenderError::UnsupportedFormat { report: document.report_type.clone(), format })
         }
     }

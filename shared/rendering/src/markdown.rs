@@ -3,30 +3,51 @@
 //! Text is escaped so that it reads as text wherever Markdown is shown (ASVS 1.2, output encoding): no markup, no
 //! HTML, links only by [`is_safe_link`].
 
+mod assessment;
+
 use std::fmt::Write;
 
 use domain::document::{
-    Block, Cell, Chart, ColumnKind, Cover, DataFreshness, Document, Fact, FindingCard, Fix, Inline,
-    KeyFigure, Link, List, Method, Note, Plot, Quantity, Section, Table,
+    Block, Cell, Chart, CodeBlock, ColumnKind, Cover, DataFreshness, Diagram, Document, Fact, FrozenInput,
+    Inline, KeyFigure, Link, ListItem, Marking, Method, Note, Number, Picture, Plot, Quantity, Seal, Section,
+    Table,
 };
 
-use crate::{prepare::is_safe_link, sanitise::is_hidden};
+use crate::{appendix_heading, prepare::is_safe_link, sanitise::is_hidden};
 
 pub(crate) fn render(document: &Document) -> String {
     let mut out = front_matter(&document.cover);
+    let banner = document.cover.classification.as_deref().and_then(Marking::parse);
+    let banner = banner.map(|marking| format!("**{}**", escape(&marking.banner())));
+    paragraph_of(&mut out, banner.as_deref().unwrap_or_default());
     let _ = write!(out, "# {}\n\n", escape(&document.cover.title));
     if let Some(subtitle) = &document.cover.subtitle {
         let _ = write!(out, "{}\n\n", escape(subtitle));
+    }
+    for omission in &document.omissions {
+        let _ = write!(out, "> {}\n\n", escape(omission));
     }
     if !document.key_figures.is_empty() {
         let rows = document.key_figures.iter().map(key_figure);
         table(&mut out, &["Key figure", "Value", "Trend"].map(str::to_owned), &[false; 3], rows);
     }
     document.sections.iter().for_each(|section| write_section(&mut out, section, 2));
+    for (index, appendix) in document.appendices.iter().enumerate() {
+        let heading = appendix_heading(index, &appendix.heading);
+        write_section_as(&mut out, appendix, &heading, 2);
+    }
+    write_inputs(&mut out, &document.inputs);
+    if let Some(seal) = &document.seal {
+        write_seal(&mut out, seal);
+    }
+    paragraph_of(&mut out, banner.as_deref().unwrap_or_default());
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
 }
+
+/// More would become a block of code in some readers.
+const MAX_INDENTATION: usize = 5;
 
 /// YAML, whose double-quoted strings are those of JSON.
 fn front_matter(cover: &Cover) -> String {
@@ -38,6 +59,7 @@ fn front_matter(cover: &Cover) -> String {
         ("version", cover.version.as_ref()),
         ("prepared_for", cover.prepared_for.as_ref()),
         ("prepared_by", cover.prepared_by.as_ref()),
+        ("verify_url", cover.verify_url.as_ref()),
     ];
     let mut out = "---\n".to_owned();
     for (name, value) in texts {
@@ -63,7 +85,11 @@ fn key_figure(figure: &KeyFigure) -> Vec<String> {
 }
 
 fn write_section(out: &mut String, section: &Section, level: usize) {
-    heading(out, level, &section.heading);
+    write_section_as(out, section, &section.heading, level);
+}
+
+fn write_section_as(out: &mut String, section: &Section, title: &str, level: usize) {
+    heading(out, level, title);
     section.blocks.iter().for_each(|block| write_block(out, block, level + 1));
     section.sections.iter().for_each(|inner| write_section(out, inner, level + 1));
 }
@@ -75,16 +101,27 @@ fn heading(out: &mut String, level: usize, text: &str) {
 fn write_block(out: &mut String, block: &Block, level: usize) {
     match block {
         Block::Paragraph(paragraph) => paragraph_of(out, &inlines(&paragraph.content)),
-        Block::List(List { ordered, items }) => {
-            list(out, if *ordered { "1." } else { "-" }, items.iter().map(|item| inlines(item)));
-        }
+        Block::List(list) => write_items(out, &list.items, list.ordered, 0),
         Block::Note(Note { tone: _, title, content }) => {
             let title = title.as_ref().map(|title| format!("**{}**<br>", escape(title))).unwrap_or_default();
             let _ = write!(out, "> {title}{}\n\n", inlines(content));
         }
+        Block::Code(CodeBlock { caption, text }) => {
+            caption_of(out, caption.as_deref());
+            fenced(out, text);
+        }
+        Block::Picture(Picture { image, caption }) => {
+            caption_of(out, caption.as_deref());
+            let _ = write!(out, "*Picture: {}*\n\n", escape(&image.alt));
+        }
         Block::Table(table) => write_table(out, table),
         Block::Chart(chart) => write_chart(out, chart),
-        Block::FindingCard(card) => write_card(out, card, level),
+        Block::Diagram(diagram) => write_diagram(out, diagram),
+        Block::FindingCard(card) => assessment::write_card(out, card, level),
+        Block::Control(control) => assessment::write_control(out, control, level),
+        Block::Timeline(timeline) => assessment::write_timeline(out, timeline),
+        Block::SignOff(sign_off) => assessment::write_sign_off(out, sign_off),
+        Block::Attestation(attestation) => assessment::write_attestation(out, attestation, level),
         Block::KeyValues(values) => facts(out, &values.entries),
         Block::DataFreshness(freshness) => write_freshness(out, freshness),
         Block::Method(Method { summary, steps, limitations }) => {
@@ -115,6 +152,35 @@ fn list(out: &mut String, marker: &str, items: impl ExactSizeIterator<Item = Str
     out.push('\n');
 }
 
+/// Points below points are indented by what any marker needs.
+fn write_items(out: &mut String, items: &[ListItem], ordered: bool, depth: usize) {
+    fn write(out: &mut String, items: &[ListItem], ordered: bool, depth: usize) {
+        let marker = if ordered { "1." } else { "-" };
+        for ListItem { content, items } in items {
+            let _ = writeln!(out, "{}{marker} {}", "   ".repeat(depth), inlines(content));
+            write(out, items, ordered, (depth + 1).min(MAX_INDENTATION));
+        }
+    }
+    if !items.is_empty() {
+        write(out, items, ordered, depth);
+        out.push('\n');
+    }
+}
+
+/// Text between fences, which nothing in it can end.
+fn fenced(out: &mut String, text: &str) {
+    let text = reveal(&text.replace("\r\n", "\n"));
+    let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat((longest + 1).max(3));
+    let _ = write!(out, "{fence}text\n{}\n{fence}\n\n", text.trim_end_matches('\n'));
+}
+
+fn caption_of(out: &mut String, caption: Option<&str>) {
+    if let Some(caption) = caption {
+        let _ = write!(out, "**{}**\n\n", escape(caption));
+    }
+}
+
 fn facts(out: &mut String, facts: &[Fact]) {
     list(out, "-", facts.iter().map(|fact| format!("**{}:** {}", escape(&fact.label), inlines(&fact.value))));
 }
@@ -131,9 +197,8 @@ fn table(out: &mut String, titles: &[String], numeric: &[bool], rows: impl Itera
 }
 
 fn write_table(out: &mut String, block: &Table) {
-    if let Some(caption) = &block.caption {
-        let _ = write!(out, "**{}**\n\n", escape(caption));
-    }
+    caption_of(out, block.caption.as_deref());
+    facts(out, block.sheet.as_ref().map_or(&[], |sheet| &sheet.preamble));
     let titles: Vec<String> = block.columns.iter().map(|column| escape(&column.title)).collect();
     let numeric: Vec<bool> =
         block.columns.iter().map(|column| matches!(column.kind, ColumnKind::Number { .. })).collect();
@@ -151,7 +216,7 @@ fn write_table(out: &mut String, block: &Table) {
 
 fn cell(cell: &Cell) -> String {
     match cell {
-        Cell::Empty => "–".to_owned(),
+        Cell::Empty => dash(),
         Cell::Text(text) | Cell::Identifier(text) => escape(text),
         Cell::Number(number) => number.to_string(),
         Cell::Date(date) => date.to_string(),
@@ -184,51 +249,121 @@ fn write_chart(out: &mut String, chart: &Chart) {
             });
             table(out, &titles, &numeric, rows);
         }
+        Plot::Lines { points, lines, target } => {
+            let titles: Vec<String> =
+                std::iter::once(unit).chain(lines.iter().map(|line| escape(&line.name))).collect();
+            let numeric: Vec<bool> = (0..titles.len()).map(|index| index > 0).collect();
+            let rows = points.iter().enumerate().map(|(index, point)| {
+                let values =
+                    lines.iter().map(|line| measured(line.values.get(index).and_then(Option::as_ref)));
+                std::iter::once(escape(point)).chain(values).collect()
+            });
+            table(out, &titles, &numeric, rows);
+            if let Some(target) = target {
+                paragraph_of(out, &format!("{}: {}", escape(&target.label), target.value));
+            }
+        }
+        Plot::Gauges { gauges } => {
+            let rows = gauges.iter().map(|gauge| {
+                let note = gauge.note.as_deref().map(escape).unwrap_or_default();
+                vec![escape(&gauge.label), measured(gauge.value.as_ref()), gauge.maximum.to_string(), note]
+            });
+            let titles = ["Measure".to_owned(), unit, "Of".to_owned(), "Note".to_owned()];
+            table(out, &titles, &[false, true, true, false], rows);
+        }
+        Plot::HeatMap { columns, rows } => {
+            let titles: Vec<String> =
+                std::iter::once(unit).chain(columns.iter().map(|title| escape(title))).collect();
+            let numeric: Vec<bool> = (0..titles.len()).map(|index| index > 0).collect();
+            let rows = rows.iter().map(|row| {
+                let cells =
+                    row.cells.iter().map(|cell| cell.value.map_or_else(dash, |value| value.to_string()));
+                std::iter::once(escape(&row.label)).chain(cells).collect()
+            });
+            table(out, &titles, &numeric, rows);
+        }
+        Plot::Sparklines { lines } => {
+            let rows = lines.iter().map(|line| {
+                let values: Vec<String> = line.values.iter().map(|value| measured(value.as_ref())).collect();
+                vec![escape(&line.label), values.join(", ")]
+            });
+            table(out, &[String::new(), unit], &[false, false], rows);
+        }
     }
 }
 
-fn write_card(out: &mut String, card: &FindingCard, level: usize) {
-    heading(out, level, &card.title);
-    let mut lines = vec![format!("**Severity:** {}", card.severity)];
-    lines.push(format!("**Vulnerability:** {}", escape(&card.vulnerability_id)));
-    lines.extend(card.marks.iter().map(|mark| format!("**{}**", escape(&mark.label))));
-    lines.extend(card.score.as_ref().map(|score| format!("**Score:** {score} of 10")));
-    lines.extend(card.package.as_ref().map(|package| format!("**Package:** {}", escape(package))));
-    lines.extend(card.installed.as_ref().map(|version| format!("**Installed:** {}", escape(version))));
-    lines.push(match &card.fix {
-        Fix::Version(version) => format!("**Fixed in:** {}", escape(version)),
-        Fix::NotAvailable => "**Fixed in:** no fix yet".to_owned(),
-        Fix::Unknown => "**Fixed in:** unknown".to_owned(),
+fn dash() -> String {
+    "–".to_owned()
+}
+
+fn measured(value: Option<&Number>) -> String {
+    value.map_or_else(dash, Number::to_string)
+}
+
+/// A diagram as the list of its arrows, and of what has none.
+fn write_diagram(out: &mut String, diagram: &Diagram) {
+    let _ = write!(out, "**{}**\n\n{}\n\n", escape(&diagram.title), escape(&diagram.alt));
+    let name = |id: &str| {
+        let node = diagram.nodes.iter().find(|node| node.id == id);
+        escape(node.map_or(id, |node| node.label.as_str()))
+    };
+    let nodes = diagram.nodes.iter().map(|node| {
+        let group = node.group.as_ref().and_then(|id| diagram.groups.iter().find(|group| &group.id == id));
+        vec![
+            escape(&node.label),
+            node.detail.as_deref().map(escape).unwrap_or_default(),
+            group.map(|group| escape(&group.label)).unwrap_or_default(),
+        ]
     });
-    list(out, "-", lines.into_iter());
-    facts(out, &card.facts);
-    paragraph_of(out, &escape(&card.description));
-    let names: Vec<String> = card
-        .affected
-        .iter()
-        .map(|asset| match &asset.detail {
-            Some(detail) => format!("{} ({})", escape(&asset.name), escape(detail)),
-            None => escape(&asset.name),
-        })
-        .collect();
-    let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
-    paragraph_of(out, &format!("**Affected assets ({})**{names}", card.affected_total));
-    list(out, "-", card.evidence.iter().map(|line| code(line)));
-    if let Some(remediation) = &card.remediation {
-        paragraph_of(out, &format!("**Remediation:** {}", escape(remediation)));
+    table(out, &["Element", "Detail", "Within"].map(str::to_owned), &[false; 3], nodes);
+    if !diagram.edges.is_empty() {
+        let edges = diagram.edges.iter().map(|edge| {
+            vec![name(&edge.from), name(&edge.to), edge.label.as_deref().map(escape).unwrap_or_default()]
+        });
+        table(out, &["From", "To", "What"].map(str::to_owned), &[false; 3], edges);
     }
-    list(out, "-", card.references.iter().map(link));
+}
+
+fn write_inputs(out: &mut String, inputs: &[FrozenInput]) {
+    if inputs.is_empty() {
+        return;
+    }
+    heading(out, 2, "Inputs");
+    let rows = inputs.iter().map(|input| {
+        vec![
+            escape(&input.name),
+            input.version.as_deref().map(escape).unwrap_or_default(),
+            input.as_of.map_or_else(dash, |time| time.format("%Y-%m-%d %H:%M UTC").to_string()),
+            input.records.map_or_else(dash, |records| records.to_string()),
+            code(&input.sha256),
+        ]
+    });
+    let titles = ["Input", "Version", "State of", "Records", "SHA-256"].map(str::to_owned);
+    table(out, &titles, &[false, false, false, true, false], rows);
+}
+
+fn write_seal(out: &mut String, seal: &Seal) {
+    heading(out, 2, "Signature");
+    let mut lines = vec![format!("**Signed by:** {}", escape(&seal.signer))];
+    lines.extend(seal.organization.as_ref().map(|name| format!("**For:** {}", escape(name))));
+    lines.push(format!("**Signed at:** {}", seal.signed_at.format("%Y-%m-%d %H:%M:%S UTC")));
+    lines.extend(seal.reason.as_ref().map(|reason| format!("**Reason:** {}", escape(reason))));
+    lines.extend(seal.certificate.as_ref().map(|subject| format!("**Certificate:** {}", escape(subject))));
+    lines.extend(seal.timestamp.as_ref().map(|words| format!("**Timestamp:** {}", escape(words))));
+    lines.push(format!("**Report hash (SHA-256):** {}", code(&seal.content_sha256)));
+    let verify = Link { text: seal.verify_url.clone(), url: seal.verify_url.clone() };
+    lines.push(format!("**Verify at:** {}", link(&verify)));
+    list(out, "-", lines.into_iter());
 }
 
 fn write_freshness(out: &mut String, freshness: &DataFreshness) {
     let titles = ["Source", "Data as of", "Age in hours", "Records", "Status"].map(str::to_owned);
-    let unknown = || "–".to_owned();
     let rows = freshness.feeds.iter().map(|feed| {
         vec![
             escape(&feed.feed),
-            feed.as_of.map_or_else(unknown, |time| time.format("%Y-%m-%d %H:%M UTC").to_string()),
-            feed.age_seconds.map_or_else(unknown, |seconds| (seconds / 3600).to_string()),
-            feed.records.map_or_else(unknown, |records| records.to_string()),
+            feed.as_of.map_or_else(dash, |time| time.format("%Y-%m-%d %H:%M UTC").to_string()),
+            feed.age_seconds.map_or_else(dash, |seconds| (seconds / 3600).to_string()),
+            feed.records.map_or_else(dash, |records| records.to_string()),
             escape(&feed.status.label),
         ]
     });
@@ -244,6 +379,7 @@ fn inlines(content: &[Inline]) -> String {
             Inline::Emphasis(text) => wrap("*", text),
             Inline::Code(text) => code(text),
             Inline::Link(target) => link(target),
+            Inline::Reference(reference) => wrap("*", &reference.text),
         })
         .collect()
 }

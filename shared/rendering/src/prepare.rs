@@ -3,20 +3,23 @@
 //! Each type is taken apart field by field, so that a new field does not compile until somebody has decided what
 //! kind of text it holds. The data formats (JSON, CSV) never see this copy. Start at [`for_page`].
 
+mod assessment;
+mod figures;
+mod tables;
+
+use std::collections::HashSet;
+
 use domain::document::{
-    AffectedAsset, Bar, Block, Cell, Chart, Column, ColumnKind, Cover, DataFreshness, Document, Fact,
-    FeedFreshness, FindingCard, Fix, Inline, KeyFigure, KeyValues, Link, List, Method, Note, Orientation,
-    Paragraph, Plot, Quantity, Section, Series, StackedColumn, Status, Table, Trend, Truncated,
+    Block, CodeBlock, Cover, CoverFact, DataFreshness, Document, Fact, FeedFreshness, FrozenInput, Image,
+    Inline, KeyFigure, KeyValues, Link, List, ListItem, Method, Note, Orientation, Paragraph, Picture,
+    Presentation, Quantity, Reference, Seal, Section, Status, Trend,
 };
 
 use crate::sanitise::{Place, printable};
 
-/// Typst needs about 1 ms and 0.15 MB for a row; beyond this the table belongs into a spreadsheet.
-const MAX_ROWS: usize = 15_000;
-/// A chart must fit on a page, whatever its labels.
-const MAX_BARS: usize = 15;
 /// Headings have six levels in PDF (ISO 32000-1, 14.8.4.3.2); sections below the sixth are set on it.
 const MAX_DEPTH: usize = 6;
+const MAX_LIST_DEPTH: usize = 4;
 
 const fn line(max_characters: usize, line: usize) -> Place {
     Place { multiline: false, max_characters, line }
@@ -32,6 +35,9 @@ const NAME: Place = line(200, 24);
 const SHORT: Place = line(160, 20);
 const PROSE: Place = Place { multiline: true, max_characters: 12_000, line: 60 };
 const EVIDENCE: Place = Place { multiline: true, max_characters: 2_000, line: 60 };
+const CODE: Place = Place { multiline: true, max_characters: 12_000, line: 72 };
+/// Text in a drawing, which measures and shortens for itself.
+const DRAWN: Place = Place { multiline: false, max_characters: 200, line: usize::MAX };
 
 pub(crate) fn for_page(document: &Document) -> Document {
     let mut copy = document.clone();
@@ -40,19 +46,40 @@ pub(crate) fn for_page(document: &Document) -> Document {
         report_type: _,
         language,
         cover,
+        presentation,
+        omissions,
         key_figures,
         sections,
+        appendices,
+        inputs,
         primary_table: _,
+        seal,
     } = &mut copy;
     if !matches!(language.len(), 2 | 3) || !language.bytes().all(|byte| byte.is_ascii_lowercase()) {
         *language = "en".to_owned();
     }
     set_cover(cover);
+    let Presentation { cover_page: _, table_of_contents: _, watermark } = presentation;
+    set_option(watermark, line(40, 40));
+    omissions.iter_mut().for_each(|omission| set(omission, PROSE));
     key_figures.iter_mut().for_each(set_key_figure);
-    lift_deep_sections(sections, 1);
-    let mut rows_left = MAX_ROWS;
-    sections.iter_mut().for_each(|section| set_section(section, &mut rows_left));
+    let mut page = Page { rows_left: tables::MAX_ROWS, ids: HashSet::new(), figures: 0 };
+    for part in [sections, appendices] {
+        lift_deep_sections(part, 1);
+        part.iter_mut().for_each(|section| page.set_anchor(section));
+        part.iter_mut().for_each(|section| page.set_section(section));
+    }
+    inputs.iter_mut().for_each(set_input);
+    seal.iter_mut().for_each(set_seal);
     copy
+}
+
+/// What is counted over the whole document.
+struct Page {
+    rows_left: usize,
+    /// Anchors of all sections so far.
+    ids: HashSet<String>,
+    figures: usize,
 }
 
 fn set(text: &mut String, place: Place) {
@@ -78,6 +105,7 @@ fn set_cover(cover: &mut Cover) {
         title,
         subtitle,
         organization,
+        logo,
         period: _,
         classification,
         prepared_for,
@@ -85,19 +113,61 @@ fn set_cover(cover: &mut Cover) {
         document_number,
         version,
         generated_at: _,
+        verify_url,
+        facts,
     } = cover;
     set_required(title, TITLE, "Untitled report");
     set_option(subtitle, PHRASE);
     set(organization, line(120, 40));
+    logo.iter_mut().for_each(set_image);
     set_option(classification, line(60, 40));
     for fact in [prepared_for, prepared_by, version] {
         set_option(fact, line(120, 30));
     }
     set(document_number, line(80, 30));
+    set_option(verify_url, line(300, 40));
+    facts.truncate(12);
+    for CoverFact { label, value } in facts {
+        set(label, LABEL);
+        set(value, line(120, 30));
+    }
+}
+
+fn set_image(image: &mut Image) {
+    let Image { format: _, data: _, alt } = image;
+    set_required(alt, Place { line: usize::MAX, ..PROSE }, "Picture");
+}
+
+fn set_input(input: &mut FrozenInput) {
+    let FrozenInput { name, version, as_of: _, records: _, sha256 } = input;
+    set(name, NAME);
+    set_option(version, line(60, 16));
+    set(sha256, line(128, 32));
+}
+
+fn set_seal(seal: &mut Seal) {
+    let Seal {
+        signer,
+        organization,
+        signed_at: _,
+        reason,
+        certificate,
+        timestamp,
+        content_sha256,
+        verify_url,
+    } = seal;
+    set(signer, NAME);
+    set_option(organization, NAME);
+    for text in [reason, certificate, timestamp] {
+        set_option(text, PROSE);
+    }
+    set(content_sha256, line(128, 32));
+    set(verify_url, line(500, 40));
 }
 
 fn set_key_figure(figure: &mut KeyFigure) {
-    let KeyFigure { label, value, unit, trend, tone: _ } = figure;
+    let KeyFigure { label, value, unit, trend, tone: _, history } = figure;
+    history.drain(..history.len().saturating_sub(60));
     set(label, LABEL);
     match value {
         Quantity::Number(_) => {}
@@ -124,38 +194,98 @@ fn lift_deep_sections(sections: &mut Vec<Section>, depth: usize) {
     *sections = lifted;
 }
 
-fn set_section(section: &mut Section, rows_left: &mut usize) {
-    let Section { id, heading, orientation, blocks, sections } = section;
-    // Becomes a link target's name: kept to what needs no escaping there.
-    id.retain(|character| character.is_ascii_alphanumeric() || matches!(character, '-' | '_'));
-    id.truncate(64);
-    set_required(heading, HEADING, "Untitled section");
-    blocks.iter_mut().for_each(|block| set_block(block, *orientation, rows_left));
-    for section in sections {
-        section.orientation = *orientation;
-        set_section(section, rows_left);
+impl Page {
+    /// Becomes a link target's name: kept to what needs no escaping there, and made unique.
+    fn set_anchor(&mut self, section: &mut Section) {
+        section.id = anchor(&section.id);
+        if section.id.is_empty() || !self.ids.insert(section.id.clone()) {
+            section.id.clear();
+        }
+        section.sections.iter_mut().for_each(|inner| self.set_anchor(inner));
+    }
+
+    fn set_section(&mut self, section: &mut Section) {
+        let Section { id: _, heading, orientation, blocks, sections } = section;
+        set_required(heading, HEADING, "Untitled section");
+        blocks.iter_mut().for_each(|block| self.set_block(block, *orientation));
+        for section in sections {
+            section.orientation = *orientation;
+            self.set_section(section);
+        }
+    }
+
+    fn set_block(&mut self, block: &mut Block, orientation: Orientation) {
+        match block {
+            Block::Paragraph(Paragraph { content }) => set_inlines(content, PROSE),
+            Block::List(List { ordered: _, items }) => set_items(items, 1),
+            Block::Note(Note { tone: _, title, content }) => {
+                set_option(title, PHRASE);
+                set_inlines(content, PROSE);
+            }
+            Block::Code(CodeBlock { caption, text }) => {
+                set_option(caption, HEADING);
+                set(text, CODE);
+            }
+            Block::Picture(Picture { image, caption }) => {
+                set_image(image);
+                set_option(caption, HEADING);
+            }
+            Block::Table(table) => tables::set_table(table, orientation, &mut self.rows_left),
+            Block::Chart(chart) => {
+                figures::set_chart(chart);
+                self.number(&mut chart.id);
+            }
+            Block::Diagram(diagram) => {
+                figures::set_diagram(diagram);
+                self.number(&mut diagram.id);
+            }
+            Block::FindingCard(card) => assessment::set_card(card),
+            Block::Control(control) => assessment::set_control(control),
+            Block::Timeline(timeline) => assessment::set_timeline(timeline),
+            Block::SignOff(sign_off) => assessment::set_sign_off(sign_off),
+            Block::Attestation(attestation) => assessment::set_attestation(attestation),
+            Block::KeyValues(KeyValues { entries }) => {
+                entries
+                    .iter_mut()
+                    .for_each(|entry| set_fact(entry, Place { max_characters: 2_000, ..PROSE }));
+            }
+            Block::DataFreshness(DataFreshness { feeds }) => feeds.iter_mut().for_each(set_feed),
+            Block::Method(Method { summary, steps, limitations }) => {
+                set_inlines(summary, PROSE);
+                steps.iter_mut().for_each(|step| set_fact(step, PROSE));
+                limitations.iter_mut().for_each(|limitation| set_inlines(limitation, PROSE));
+            }
+        }
+    }
+
+    /// Drawings are handed over by name, so each gets one that nobody else has.
+    fn number(&mut self, id: &mut String) {
+        *id = format!("figure-{}", self.figures);
+        self.figures += 1;
     }
 }
 
-fn set_block(block: &mut Block, orientation: Orientation, rows_left: &mut usize) {
-    match block {
-        Block::Paragraph(Paragraph { content }) => set_inlines(content, PROSE),
-        Block::List(List { ordered: _, items }) => items.iter_mut().for_each(|item| set_inlines(item, PROSE)),
-        Block::Note(Note { tone: _, title, content }) => {
-            set_option(title, PHRASE);
-            set_inlines(content, PROSE);
+/// The part of an id that may stand in a link.
+pub(crate) fn anchor(id: &str) -> String {
+    id.chars()
+        .filter(|character| character.is_ascii_alphanumeric() || matches!(character, '-' | '_'))
+        .take(64)
+        .collect()
+}
+
+/// Points below the fourth level are moved up to it: more indentation leaves no room for words.
+fn set_items(items: &mut Vec<ListItem>, depth: usize) {
+    if depth == MAX_LIST_DEPTH {
+        let mut waiting: Vec<ListItem> = items.drain(..).rev().collect();
+        while let Some(mut item) = waiting.pop() {
+            waiting.extend(item.items.drain(..).rev());
+            items.push(item);
         }
-        Block::Table(table) => set_table(table, orientation, rows_left),
-        Block::Chart(chart) => set_chart(chart),
-        Block::FindingCard(card) => set_card(card),
-        Block::KeyValues(KeyValues { entries }) => {
-            entries.iter_mut().for_each(|entry| set_fact(entry, Place { max_characters: 2_000, ..PROSE }));
-        }
-        Block::DataFreshness(DataFreshness { feeds }) => feeds.iter_mut().for_each(set_feed),
-        Block::Method(Method { summary, steps, limitations }) => {
-            set_inlines(summary, PROSE);
-            steps.iter_mut().for_each(|step| set_fact(step, PROSE));
-            limitations.iter_mut().for_each(|limitation| set_inlines(limitation, PROSE));
+    }
+    for ListItem { content, items } in items {
+        set_inlines(content, PROSE);
+        if depth < MAX_LIST_DEPTH {
+            set_items(items, depth + 1);
         }
     }
 }
@@ -166,6 +296,13 @@ fn set_inlines(content: &mut [Inline], place: Place) {
             Inline::Text(text) | Inline::Strong(text) | Inline::Emphasis(text) => set(text, place),
             Inline::Code(text) => set(text, Place { line: place.line * 3 / 4, ..place }),
             Inline::Link(link) => set_link(link, place),
+            Inline::Reference(Reference { text, section }) => {
+                *section = anchor(section);
+                if text.trim().is_empty() {
+                    text.clone_from(section);
+                }
+                set(text, place);
+            }
         }
     }
 }
@@ -192,141 +329,6 @@ pub(crate) fn is_safe_link(url: &str) -> bool {
     ["http://", "https://", "mailto:"].iter().any(|scheme| lower.starts_with(scheme))
         && url.len() <= 2_000
         && url.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn set_table(table: &mut Table, orientation: Orientation, rows_left: &mut usize) {
-    let Table { id: _, caption, columns, rows, truncated } = table;
-    set_option(caption, HEADING);
-    if rows.len() > *rows_left {
-        *truncated = Some(Truncated {
-            total_rows: truncated.as_ref().map_or(rows.len() as u64, |truncated| truncated.total_rows),
-            rest: "The complete table is in the CSV and JSON files of this report.".to_owned(),
-        });
-        rows.truncate(*rows_left);
-    }
-    *rows_left -= rows.len();
-    if let Some(Truncated { total_rows: _, rest }) = truncated {
-        set(rest, PHRASE);
-    }
-
-    // Characters on a full line of a table, less the padding between its columns.
-    let full_line = match orientation {
-        Orientation::Portrait => 112_usize,
-        Orientation::Landscape => 168,
-    }
-    .saturating_sub(2 * columns.len());
-    let total: usize = columns.iter().map(|column| usize::from(characters(column))).sum();
-    let places: Vec<Place> = columns
-        .iter()
-        .map(|column| (usize::from(characters(column)) * full_line / total).max(3))
-        // Twenty full lines may become forty when they break badly, and a row must fit on a page.
-        .map(|characters| line((20 * characters).clamp(40, 400), characters))
-        .collect();
-    for (column, place) in columns.iter_mut().zip(&places) {
-        let characters = characters(column);
-        let Column { title, kind, width } = column;
-        let title_length = title.chars().count();
-        // Columns of numbers are narrow; their titles need not be broken for that.
-        let title_fits = matches!(kind, ColumnKind::Number { .. }) && title_length <= 14;
-        *width = Some(if title_fits { characters.max(title_length as u16) } else { characters });
-        set(title, Place { max_characters: 60, line: if title_fits { 20 } else { place.line }, ..*place });
-    }
-    for row in rows {
-        row.iter_mut().zip(&places).for_each(|(cell, place)| set_cell(cell, *place));
-    }
-}
-
-/// The column's width hint, or what its kind usually needs.
-fn characters(column: &Column) -> u16 {
-    column
-        .width
-        .unwrap_or(match column.kind {
-            ColumnKind::Text => 30,
-            ColumnKind::Number { .. } => 8,
-            ColumnKind::Date => 12,
-            ColumnKind::Severity | ColumnKind::Status => 12,
-            ColumnKind::Link => 19,
-            ColumnKind::Identifier => 18,
-        })
-        .clamp(4, 200)
-}
-
-fn set_cell(cell: &mut Cell, place: Place) {
-    match cell {
-        Cell::Empty | Cell::Number(_) | Cell::Date(_) | Cell::Severity(_) => {}
-        Cell::Text(text) | Cell::Identifier(text) => set(text, place),
-        Cell::Status(Status { label, tone: _ }) => set(label, place),
-        Cell::Link(link) => set_link(link, place),
-    }
-}
-
-fn set_chart(chart: &mut Chart) {
-    let Chart { title, alt, unit, plot } = chart;
-    set_required(title, PHRASE, "Chart");
-    set_required(alt, Place { line: usize::MAX, ..PROSE }, title);
-    set(unit, line(24, 12));
-    match plot {
-        Plot::SeverityDonut { counts: _ } => {}
-        Plot::Bars { bars } => {
-            if bars.len() > MAX_BARS {
-                *title = format!("{title} (the first {MAX_BARS} of {})", bars.len());
-                bars.truncate(MAX_BARS);
-            }
-            for Bar { label, value: _, severity: _ } in bars {
-                set(label, line(28, 14));
-            }
-        }
-        Plot::StackedBars { series, columns } => {
-            for Series { name, severity: _ } in series {
-                set(name, line(40, 14));
-            }
-            for StackedColumn { label, values: _ } in columns {
-                set(label, line(16, 4));
-            }
-        }
-    }
-}
-
-fn set_card(card: &mut FindingCard) {
-    let FindingCard {
-        title,
-        severity: _,
-        score: _,
-        vulnerability_id,
-        marks,
-        package,
-        installed,
-        fix,
-        description,
-        facts,
-        affected,
-        affected_total: _,
-        evidence,
-        remediation,
-        references,
-    } = card;
-    set_required(title, HEADING, "Untitled finding");
-    set(vulnerability_id, line(120, 30));
-    for Status { label, tone: _ } in marks {
-        set(label, line(40, 20));
-    }
-    set_option(package, SHORT);
-    set_option(installed, SHORT);
-    match fix {
-        Fix::Version(version) => set(version, SHORT),
-        Fix::NotAvailable | Fix::Unknown => {}
-    }
-    set(description, PROSE);
-    facts.iter_mut().for_each(|fact| set_fact(fact, SHORT));
-    for AffectedAsset { name, detail } in affected {
-        set(name, NAME);
-        set_option(detail, NAME);
-    }
-    evidence.iter_mut().for_each(|evidence| set(evidence, EVIDENCE));
-    set_option(remediation, PROSE);
-    references
-        .iter_mut()
-        .for_each(|link| set_link(link, Place { multiline: false, max_characters: 500, line: 60 }));
 }
 
 fn set_fact(fact: &mut Fact, place: Place) {
@@ -425,17 +427,17 @@ mod tests {
             _ => None,
         });
         let mut table = table.unwrap();
-        table.rows = vec![table.rows[0].clone(); MAX_ROWS + 1];
+        table.rows = vec![table.rows[0].clone(); tables::MAX_ROWS + 1];
         table.truncated = None;
         document.sections[0].blocks = vec![Block::Table(table.clone()), Block::Table(table)];
         let page = for_page(&document);
         let [Block::Table(first), Block::Table(second)] = page.sections[0].blocks.as_slice() else {
             unreachable!()
         };
-        assert_eq!((first.rows.len(), second.rows.len()), (MAX_ROWS, 0));
+        assert_eq!((first.rows.len(), second.rows.len()), (tables::MAX_ROWS, 0));
         assert_eq!(
             second.truncated.as_ref().map(|truncated| truncated.total_rows),
-            Some(MAX_ROWS as u64 + 1)
+            Some(tables::MAX_ROWS as u64 + 1)
         );
     }
 
@@ -444,11 +446,8 @@ mod tests {
         let mut section = None;
         for depth in (1..=100).rev() {
             section = Some(Section {
-                id: String::new(),
-                heading: depth.to_string(),
-                orientation: Orientation::Portrait,
-                blocks: vec![],
                 sections: section.into_iter().collect(),
+                ..Section::new("", depth.to_string())
             });
         }
         let mut sections = vec![section.unwrap()];

@@ -8,8 +8,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Severity,
     document::{
-        Block, Cell, Column, ColumnKind, Cover, Document, FindingCard, Fix, Format, Inline, Link, Paragraph,
-        SCHEMA_VERSION, Section, Table,
+        Block, Cell, Column, ColumnKind, Document, FindingCard, Fix, Format, Inline, Link, Paragraph, Section, Table,
     },
 };
 use rendering::{Options, RenderError, Rendered, render};
@@ -74,36 +73,11 @@ fn hostile() -> Vec<String> {
 }
 
 fn document(report_type: &str, sections: Vec<Section>) -> Document {
-    Document {
-        schema_version: SCHEMA_VERSION,
-        report_type: report_type.to_owned(),
-        language: "en".to_owned(),
-        cover: Cover {
-            title: "Corpus".to_owned(),
-            subtitle: None,
-            organization: "Example".to_owned(),
-            period: None,
-            classification: None,
-            prepared_for: None,
-            prepared_by: None,
-            document_number: "R-1".to_owned(),
-            version: None,
-            generated_at: DateTime::<Utc>::UNIX_EPOCH,
-        },
-        key_figures: vec![],
-        sections,
-        primary_table: None,
-    }
+    Document { sections, ..Document::new(report_type, "Corpus", "Example", "R-1", DateTime::<Utc>::UNIX_EPOCH) }
 }
 
 fn section(heading: &str, blocks: Vec<Block>) -> Section {
-    Section {
-        id: heading.to_owned(),
-        heading: heading.to_owned(),
-        orientation: Default::default(),
-        blocks,
-        sections: vec![],
-    }
+    Section { blocks, ..Section::new(heading, heading) }
 }
 
 fn card(text: &str) -> FindingCard {
@@ -140,7 +114,7 @@ fn hostile_document() -> Document {
             .into_iter()
             .map(|text| vec![Cell::identifier(&text), Cell::identifier(text), Cell::number(-1.0)])
             .collect(),
-        truncated: None,
+        ..Table::new("", vec![], vec![])
     };
     let paragraph = |text: &String| {
         Block::Paragraph(Paragraph { content: vec![Inline::Text(text.clone()), Inline::Code(text.clone())] })
@@ -330,7 +304,7 @@ fn a_table_of_two_thousand_rows_repeats_its_header_on_every_page() {
             Column::new("Assets", ColumnKind::Number { decimals: 0 }),
         ],
         rows: (0..2_000).map(row).collect(),
-        truncated: None,
+        ..Table::new("", vec![], vec![])
     };
     let pdf = rendered(
         &document("executive_summary", vec![section("Findings", vec![Block::Table(table)])]),

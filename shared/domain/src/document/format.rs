@@ -15,11 +15,23 @@ pub enum Format {
     Csv,
     Json,
     Markdown,
+    /// The document's main diagram or chart alone ([`Document::main_figure`](super::Document::main_figure)).
+    Svg,
+    Png,
 }
 
 impl Format {
-    pub const ALL: [Self; 7] =
-        [Self::Pdf, Self::Html, Self::Docx, Self::Xlsx, Self::Csv, Self::Json, Self::Markdown];
+    pub const ALL: [Self; 9] = [
+        Self::Pdf,
+        Self::Html,
+        Self::Docx,
+        Self::Xlsx,
+        Self::Csv,
+        Self::Json,
+        Self::Markdown,
+        Self::Svg,
+        Self::Png,
+    ];
 
     /// The word used in APIs and in the database.
     #[must_use]
@@ -32,6 +44,8 @@ impl Format {
             Self::Csv => "csv",
             Self::Json => "json",
             Self::Markdown => "markdown",
+            Self::Svg => "svg",
+            Self::Png => "png",
         }
     }
 
@@ -46,6 +60,8 @@ impl Format {
             Self::Csv => "text/csv; charset=utf-8",
             Self::Json => "application/json",
             Self::Markdown => "text/markdown; charset=utf-8",
+            Self::Svg => "image/svg+xml",
+            Self::Png => "image/png",
         }
     }
 
@@ -67,7 +83,7 @@ impl fmt::Display for Format {
 
 /// A word that is not a format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("format `{0}` is not one of pdf, html, docx, xlsx, csv, json, markdown")]
+#[error("format `{0}` is not one of pdf, html, docx, xlsx, csv, json, markdown, svg, png")]
 pub struct UnknownFormat(pub String);
 
 impl FromStr for Format {
@@ -105,7 +121,7 @@ mod tests {
         assert_eq!("md".parse(), Ok(Format::Markdown));
         assert_eq!(
             "word".parse::<Format>().unwrap_err().to_string(),
-            "format `word` is not one of pdf, html, docx, xlsx, csv, json, markdown"
+            "format `word` is not one of pdf, html, docx, xlsx, csv, json, markdown, svg, png"
         );
     }
 }

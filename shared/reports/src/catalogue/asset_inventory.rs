@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 use domain::document::{
     Bar, Block, Cell, Chart, Column, ColumnKind, Document, Format, KeyFigure, Number, Orientation, Plot,
-    Quantity, SCHEMA_VERSION, Section, Status, Table, Tone, Truncated,
+    Quantity, Section, Status, Table, Tone, Truncated,
 };
 use sqlx::FromRow;
 use store::{Result, TenantTx, reports::Report};
@@ -74,9 +74,6 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
     ))];
     overview.extend(systems_chart(&systems));
     Ok(Document {
-        schema_version: SCHEMA_VERSION,
-        report_type: ID.into(),
-        language: "en".into(),
         cover: posture.cover(report, "What there is and what runs on it"),
         key_figures: vec![
             figure("Assets", total, Tone::Neutral),
@@ -92,6 +89,7 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
             },
         ],
         primary_table: Some("assets".into()),
+        ..Document::new(ID, "", "", "", posture.at)
     })
 }
 
@@ -117,6 +115,7 @@ async fn assets(tx: &mut TenantTx) -> Result<Vec<AssetLine>> {
 fn systems_chart(systems: &[(String, i64)]) -> Option<Block> {
     let (first, count) = systems.first()?;
     Some(Block::Chart(Chart {
+        id: String::new(),
         title: "Assets by system".into(),
         alt: format!("{first} leads with {count} assets."),
         unit: "assets".into(),
@@ -158,27 +157,26 @@ fn table(assets: &[AssetLine], total: i64, now: DateTime<Utc>) -> Block {
             ]
         })
         .collect();
+    let columns = vec![
+        Column::new("Asset", ColumnKind::Identifier).width(20),
+        Column::new("Kind", ColumnKind::Text).width(8),
+        Column::new("System", ColumnKind::Text).width(22),
+        Column::new("Kernel", ColumnKind::Identifier).width(16),
+        Column::new("Arch", ColumnKind::Identifier).width(7),
+        Column::new("Zone", ColumnKind::Text).width(9),
+        Column::new("Tags", ColumnKind::Text).width(12),
+        Column::new("Packages", ColumnKind::Number { decimals: 0 }).width(8),
+        Column::new("First seen", ColumnKind::Date).width(11),
+        Column::new("Last seen", ColumnKind::Date).width(11),
+        Column::new("State", ColumnKind::Status).width(9),
+    ];
     Block::Table(Table {
-        id: "assets".into(),
-        caption: None,
-        columns: vec![
-            Column::new("Asset", ColumnKind::Identifier).width(20),
-            Column::new("Kind", ColumnKind::Text).width(8),
-            Column::new("System", ColumnKind::Text).width(22),
-            Column::new("Kernel", ColumnKind::Identifier).width(16),
-            Column::new("Arch", ColumnKind::Identifier).width(7),
-            Column::new("Zone", ColumnKind::Text).width(9),
-            Column::new("Tags", ColumnKind::Text).width(12),
-            Column::new("Packages", ColumnKind::Number { decimals: 0 }).width(8),
-            Column::new("First seen", ColumnKind::Date).width(11),
-            Column::new("Last seen", ColumnKind::Date).width(11),
-            Column::new("State", ColumnKind::Status).width(9),
-        ],
+        key_columns: 1,
         truncated: (total.unsigned_abs() > rows.len() as u64).then(|| Truncated {
             total_rows: total.unsigned_abs(),
             rest: "The list of assets in the API holds all of them.".into(),
         }),
-        rows,
+        ..Table::new("assets", columns, rows)
     })
 }
 
@@ -189,5 +187,6 @@ fn figure(label: &str, value: i64, tone: Tone) -> KeyFigure {
         unit: None,
         trend: None,
         tone,
+        history: Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Executive summary: where we stand, what to mend first, and how sure we are. For people who decide.
 
-use domain::document::{Block, Document, Format, Orientation, SCHEMA_VERSION, Section};
+use domain::document::{Block, Document, Format, Section};
 use store::{Result, TenantTx, reports::Report};
 
 use crate::{ReportType, posture::Posture};
@@ -23,9 +23,6 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
     let mut overview = vec![Block::text(summary(&posture)), posture.severity_chart()];
     overview.extend(posture.package_chart());
     Ok(Document {
-        schema_version: SCHEMA_VERSION,
-        report_type: ID.into(),
-        language: "en".into(),
         cover: posture.cover(report, "Vulnerability posture and what to mend first"),
         key_figures: posture.key_figures(),
         sections: vec![
@@ -39,6 +36,7 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
             section("method", "Method and data", vec![posture.method(), posture.freshness()]),
         ],
         primary_table: Some("top".into()),
+        ..Document::new(ID, "", "", "", posture.at)
     })
 }
 
@@ -66,11 +64,5 @@ fn summary(posture: &Posture) -> String {
 }
 
 pub(super) fn section(id: &str, heading: &str, blocks: Vec<Block>) -> Section {
-    Section {
-        id: id.into(),
-        heading: heading.into(),
-        orientation: Orientation::Portrait,
-        blocks,
-        sections: Vec::new(),
-    }
+    Section { blocks, ..Section::new(id, heading) }
 }

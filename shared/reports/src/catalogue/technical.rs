@@ -1,6 +1,6 @@
 //! Technical report: every open finding with what proves it and what mends it. For people who do the work.
 
-use domain::document::{Block, Document, Format, Orientation, SCHEMA_VERSION, Section};
+use domain::document::{Block, Document, Format, Orientation, Section};
 use store::{Result, TenantTx, reports::Report};
 
 use super::executive_summary::section;
@@ -34,9 +34,6 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
         ..section(id, heading, blocks)
     };
     Ok(Document {
-        schema_version: SCHEMA_VERSION,
-        report_type: ID.into(),
-        language: "en".into(),
         cover: posture.cover(report, "Findings, evidence and remedies"),
         key_figures: posture.key_figures(),
         sections: vec![
@@ -47,5 +44,6 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
             section("method", "Method and data", vec![posture.method(), posture.freshness()]),
         ],
         primary_table: Some("findings".into()),
+        ..Document::new(ID, "", "", "", posture.at)
     })
 }

@@ -3,8 +3,8 @@
 use domain::{
     Severity,
     document::{
-        Bar, Block, Chart, Cover, DataFreshness, Fact, FeedFreshness, Inline, KeyFigure, Method, Note,
-        Number, Plot, Quantity, SeverityCount, Status, Tone,
+        Bar, Block, Chart, Cover, DataFreshness, Document, Fact, FeedFreshness, Inline, KeyFigure, Method,
+        Note, Number, Plot, Quantity, SeverityCount, Status, Tone,
     },
 };
 use store::reports::Report;
@@ -16,17 +16,14 @@ impl Posture {
     pub(crate) fn cover(&self, report: &Report, subtitle: &str) -> Cover {
         let option =
             |name: &str| report.options.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+        let number = format!("report_{}", report.id.simple());
+        let organization = option("company_name").unwrap_or_else(|| self.organization.clone());
         Cover {
-            title: report.title.clone(),
             subtitle: Some(subtitle.to_owned()),
-            organization: option("company_name").unwrap_or_else(|| self.organization.clone()),
-            period: None,
             classification: option("classification"),
             prepared_for: option("prepared_for"),
             prepared_by: option("prepared_by").or_else(|| Some("Plimsoll".to_owned())),
-            document_number: format!("report_{}", report.id.simple()),
-            version: None,
-            generated_at: self.at,
+            ..Document::new("", &report.title, organization, number, self.at).cover
         }
     }
 
@@ -38,6 +35,7 @@ impl Posture {
             unit: None,
             trend: None,
             tone,
+            history: Vec::new(),
         };
         let bad_if_any = |count: i64| if count > 0 { Tone::Bad } else { Tone::Good };
         let worst: i64 = self
@@ -77,6 +75,7 @@ impl Posture {
         let words: Vec<_> =
             self.by_severity.iter().map(|(severity, count)| format!("{count} {severity}")).collect();
         Block::Chart(Chart {
+            id: String::new(),
             title: "Open findings by severity".into(),
             alt: format!("Of {} open findings: {}.", self.totals.open, words.join(", ")),
             unit: "findings".into(),
@@ -105,6 +104,7 @@ impl Posture {
         packages.truncate(8);
         let first = packages.first()?;
         Some(Block::Chart(Chart {
+            id: String::new(),
             title: "Packages with the most findings".into(),
             alt: format!("{} leads with {} open findings.", first.0, first.1.0),
             unit: "findings".into(),

@@ -43,14 +43,12 @@ impl Posture {
             .collect();
         let total = self.totals.vulnerabilities.unsigned_abs();
         Block::Table(Table {
-            id: id.to_owned(),
-            caption: None,
-            columns,
-            rows,
+            key_columns: 1,
             truncated: (self.problems.len() > most).then(|| Truncated {
                 total_rows: total.max(self.problems.len() as u64),
                 rest: "The technical report and its CSV hold all of them.".into(),
             }),
+            ..Table::new(id, columns, rows)
         })
     }
 
@@ -95,14 +93,12 @@ impl Posture {
             .collect();
         let open = self.totals.open.unsigned_abs();
         Block::Table(Table {
-            id: "findings".into(),
-            caption: None,
-            columns,
+            key_columns: 1,
             truncated: (open > rows.len() as u64).then(|| Truncated {
                 total_rows: open,
                 rest: "The list of vulnerability matches in the API holds all of them.".into(),
             }),
-            rows,
+            ..Table::new("findings", columns, rows)
         })
     }
 
@@ -147,14 +143,12 @@ impl Posture {
             })
             .collect();
         Block::Table(Table {
-            id: "assets".into(),
-            caption: None,
-            columns,
-            rows,
+            key_columns: 1,
             truncated: (self.assets.len() > most).then(|| Truncated {
                 total_rows: self.assets.len() as u64,
                 rest: "The technical report holds all of them.".into(),
             }),
+            ..Table::new("assets", columns, rows)
         })
     }
 }
