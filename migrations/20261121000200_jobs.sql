@@ -3,6 +3,7 @@
 -- One row a job, millions over time; the indexes that the hot paths use are partial, so that finished rows
 -- cost them nothing. State machine (anything else is refused by the trigger below):
 --
+--   waiting ─┐ (for other jobs)
 --   scheduled ─┐                     ┌─> completed
 --   available ─┴> dispatched ─> running ─┼─> retryable ─> dispatched …
 --        ^            │          │   ├─> cancelled
@@ -24,7 +25,7 @@ create table jobs (
     priority        smallint not null default 5 check (priority between 0 and 9),
     payload         jsonb not null,
     state           text not null default 'available'
-                    check (state in ('scheduled', 'available', 'dispatched', 'running', 'retryable',
+                    check (state in ('waiting', 'scheduled', 'available', 'dispatched', 'running', 'retryable',
                                      'completed', 'cancelled', 'dead')),
     run_at          timestamptz not null default now(),
     attempt         integer not null default 0 check (attempt >= 0),
@@ -45,7 +46,8 @@ create table jobs (
     progress        smallint not null default 0 check (progress between 0 and 100),
     progress_note   text,
     result          jsonb,
-    dead_reason     text check (dead_reason in ('exhausted', 'poison', 'invalid_payload', 'timeout', 'discarded')),
+    dead_reason     text check (dead_reason in ('exhausted', 'poison', 'invalid_payload', 'timeout', 'discarded',
+                                                 'dependency')),
     last_error      text,
     requested_by    uuid,
     trace_context   text,
@@ -66,8 +68,7 @@ create index jobs_parked_idx on jobs (concurrency_key, priority, run_at, id) whe
 -- What somebody holds, by queue, and by when the hold runs out.
 create index jobs_held_idx on jobs (queue, lane, state) where state in ('dispatched', 'running');
 create index jobs_leases_idx on jobs (leased_until) where state in ('dispatched', 'running');
-create unique index jobs_unique_key on jobs (kind, unique_key)
-    where unique_key is not null and state in ('scheduled', 'available', 'dispatched', 'running', 'retryable');
+create unique index jobs_unique_key on jobs (kind, unique_key) where unique_key is not null and finished_at is null;
 create index jobs_concurrency_idx on jobs (concurrency_key)
     where concurrency_key is not null and state in ('dispatched', 'running');
 create index jobs_tenant_idx on jobs (tenant_id, created_at desc, id desc);
@@ -88,13 +89,14 @@ grant select, insert, update, delete on jobs to plimsoll_system;
 create function jobs_check_transition() returns trigger language plpgsql as $$
 begin
     if old.state <> new.state and not (old.state || '>' || new.state) = any (array[
+        'waiting>available', 'waiting>scheduled', 'waiting>cancelled', 'waiting>dead',
         'scheduled>dispatched', 'scheduled>available', 'scheduled>cancelled',
         'available>dispatched', 'available>cancelled',
         'retryable>dispatched', 'retryable>available', 'retryable>cancelled',
         'dispatched>running', 'dispatched>available', 'dispatched>cancelled', 'dispatched>dead',
         'running>completed', 'running>retryable', 'running>scheduled', 'running>available',
         'running>cancelled', 'running>dead',
-        'dead>available', 'cancelled>available']) then
+        'dead>available', 'dead>waiting', 'cancelled>available', 'cancelled>waiting']) then
         raise exception 'job % cannot go from % to %', old.id, old.state, new.state using errcode = 'check_violation';
     end if;
     return new;
@@ -139,7 +141,7 @@ create table job_attempts (
     started_at  timestamptz not null default now(),
     ended_at    timestamptz,
     outcome     text check (outcome in ('completed', 'retry', 'snoozed', 'discarded', 'cancelled', 'interrupted',
-                                        'timeout', 'crashed', 'dead')),
+                                        'left_to_newer', 'timeout', 'crashed', 'dead')),
     error_class text,
     error       text,
     primary key (job_id, fence)
@@ -256,21 +258,6 @@ revoke create on schema public from plimsoll_system;
 revoke execute on function job_queue_load(), job_share_set(uuid, integer, integer), job_share_list() from public;
 grant execute on function job_queue_load(), job_share_set(uuid, integer, integer), job_share_list()
     to plimsoll_app, plimsoll_system;
-
--- Recurring work of the installation. Few rows. `next_run_at` moves in the transaction that enqueues.
-create table recurring_jobs (
-    name             text primary key,
-    kind             text not null,
-    payload          jsonb not null,
-    interval_seconds integer not null check (interval_seconds >= 60),
-    enabled          boolean not null default true,
-    next_run_at      timestamptz not null default now(),
-    last_run_at      timestamptz
-);
-grant select on recurring_jobs to plimsoll_app;
-grant select, insert, update, delete on recurring_jobs to plimsoll_system;
-insert into recurring_jobs (name, kind, payload, interval_seconds, next_run_at)
-values ('purge_expired', 'purge_expired', '{}', 86400, now() + interval '1 hour');
 
 -- Idempotency-Key of requests that make a job: the same key and body give the same answer for a day.
 create table idempotency_keys (

@@ -13,7 +13,8 @@ use crate::{
 pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// The wire name. Rows outlive deployments: never rename it.
     const KIND: &'static str;
-    /// Version of the payload's shape. A worker leaves payloads newer than its own to a newer worker.
+    /// Version of the payload's shape. A worker leaves payloads newer than its own to a newer worker, and reads older
+    /// ones by way of [`Job::upcast`].
     const VERSION: i32 = 1;
     const QUEUE: Queue;
     /// 0 is served first, 9 last.
@@ -21,8 +22,10 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     const RETRY: RetryPolicy;
     /// From start to end of one attempt.
     const TIMEOUT: Duration;
+    /// Whose schedules may make such jobs.
+    const RECURS: Recurs = Recurs::Never;
 
-    /// While a job with the same key is unfinished, enqueueing again gives that job.
+    /// Enqueueing again for the same key gives the job that is there already; for how long says the key.
     fn unique_key(&self) -> Option<UniqueKey> {
         None
     }
@@ -31,6 +34,27 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     fn concurrency_key(&self) -> Option<String> {
         None
     }
+
+    /// Makes a payload of version `from` one of version `from + 1`; called once for each version up to [`Job::VERSION`]. As it
+    /// stands it changes nothing, which is right where serde fills in what is new.
+    ///
+    /// # Errors
+    /// Why this payload cannot be one of the newer version.
+    fn upcast(payload: serde_json::Value, from: i32) -> Result<serde_json::Value, String> {
+        let _ = from;
+        Ok(payload)
+    }
+}
+
+/// Whose schedules may make jobs of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recurs {
+    /// Nobody's: something else that happens makes them.
+    Never,
+    /// The installation's.
+    ForInstallation,
+    /// A tenant's; the payload names it as `tenant_id`.
+    ForTenant,
 }
 
 /// What kinds of jobs compete for.
@@ -107,14 +131,38 @@ impl RetryPolicy {
     }
 }
 
-/// Names what a job is about, so that it is not done twice at once.
+/// Names what a job is about, so that it is not done more often than it needs to be. Keys of different kinds and of different tenants have
+/// nothing to do with one another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UniqueKey(pub(crate) String);
+pub struct UniqueKey {
+    pub(crate) subject: String,
+    pub(crate) during: During,
+}
+
+/// How long a job stands for the others with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum During {
+    Unfinished,
+    Waiting,
+    Period(Duration),
+}
 
 impl UniqueKey {
-    /// The key of `subject`, unique among unfinished jobs of the kind.
+    /// One unfinished job of the kind for `subject`: what is asked for while it runs is taken to be what it does.
     pub fn while_unfinished(subject: impl fmt::Display) -> Self {
-        Self(subject.to_string())
+        Self { subject: subject.to_string(), during: During::Unfinished }
+    }
+
+    /// One job of the kind for `subject` that has not begun: what is asked for while one runs is done once more after it. For work
+    /// that must see everything up to the last request, such as a comparison after each of many changes.
+    pub fn while_waiting(subject: impl fmt::Display) -> Self {
+        Self { subject: subject.to_string(), during: During::Waiting }
+    }
+
+    /// One job of the kind for `subject` in any `period`, counted from when it was asked for. One that was cancelled or is dead
+    /// does not count.
+    pub fn once_in(period: Duration, subject: impl fmt::Display) -> Self {
+        Self { subject: subject.to_string(), during: During::Period(period) }
     }
 }
 
@@ -147,10 +195,27 @@ pub trait Handler<C>: Job {
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Done, JobError>> + Send + 'a>>;
 type Start<C> = Box<
-    dyn for<'a> Fn(serde_json::Value, &'a C, &'a Attempt) -> Result<Running<'a>, serde_json::Error>
+    dyn for<'a> Fn(serde_json::Value, i32, &'a C, &'a Attempt) -> Result<Running<'a>, PayloadError>
         + Send
         + Sync,
 >;
+
+/// Why a payload cannot be worked with. Trying again cannot help.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    #[error(transparent)]
+    Shape(#[from] serde_json::Error),
+    #[error("version {from} cannot be read as version {}: {why}", from + 1)]
+    Upcast { from: i32, why: String },
+}
+
+/// Reads a payload that version `written_by` of the kind wrote.
+fn decode<J: Job>(mut payload: serde_json::Value, written_by: i32) -> Result<J, PayloadError> {
+    for from in written_by..J::VERSION {
+        payload = J::upcast(payload, from).map_err(|why| PayloadError::Upcast { from, why })?;
+    }
+    Ok(serde_json::from_value(payload)?)
+}
 
 /// One kind as the runner sees it: its policy, and how to start it.
 pub struct Entry<C> {
@@ -161,17 +226,18 @@ pub struct Entry<C> {
 }
 
 impl<C> Entry<C> {
-    /// Decodes the payload and begins the work.
+    /// Decodes the payload, which version `written_by` of the kind wrote, and begins the work.
     ///
     /// # Errors
     /// When the payload is not one of this kind.
     pub fn start<'a>(
         &self,
         payload: serde_json::Value,
+        written_by: i32,
         context: &'a C,
         attempt: &'a Attempt,
-    ) -> Result<Running<'a>, serde_json::Error> {
-        (self.start)(payload, context, attempt)
+    ) -> Result<Running<'a>, PayloadError> {
+        (self.start)(payload, written_by, context, attempt)
     }
 }
 
@@ -187,8 +253,8 @@ impl<C> Default for Registry<C> {
 impl<C: Send + Sync + 'static> Registry<C> {
     /// Adds kind `J`.
     pub fn add<J: Handler<C>>(&mut self) {
-        let start: Start<C> = Box::new(|payload, context, attempt| {
-            let job: J = serde_json::from_value(payload)?;
+        let start: Start<C> = Box::new(|payload, written_by, context, attempt| {
+            let job: J = decode(payload, written_by)?;
             Ok(Box::pin(job.run(context, attempt)))
         });
         let entry = Entry { kind: J::KIND, version: J::VERSION, retry: J::RETRY, start };
@@ -201,6 +267,11 @@ impl<C: Send + Sync + 'static> Registry<C> {
     pub fn find(&self, kind: &str) -> Option<Arc<Entry<C>>> {
         self.0.get(kind).cloned()
     }
+
+    /// Every kind with the newest version of its payload that this build reads.
+    pub fn versions(&self) -> impl Iterator<Item = (&'static str, i32)> {
+        self.0.values().map(|entry| (entry.kind, entry.version))
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +279,42 @@ mod tests {
     use super::*;
 
     const POLICY: RetryPolicy = RetryPolicy::exponential(5, secs(10), mins(10));
+
+    /// Version 1 had `size` in kilobytes, version 2 has `bytes`, version 3 has a `unit` that serde fills in.
+    #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+    struct Measure {
+        bytes: u64,
+        #[serde(default)]
+        unit: String,
+    }
+
+    impl Job for Measure {
+        const KIND: &'static str = "measure";
+        const VERSION: i32 = 3;
+        const QUEUE: Queue = Queue::Maintenance;
+        const RETRY: RetryPolicy = POLICY;
+        const TIMEOUT: Duration = secs(1);
+
+        fn upcast(payload: serde_json::Value, from: i32) -> Result<serde_json::Value, String> {
+            match from {
+                1 => {
+                    let size = payload["size"].as_u64().ok_or("it has no size")?;
+                    Ok(serde_json::json!({ "bytes": size * 1000 }))
+                }
+                _ => Ok(payload),
+            }
+        }
+    }
+
+    #[test]
+    fn a_payload_of_an_older_version_is_read_as_one_of_this() {
+        let now = Measure { bytes: 7000, unit: String::new() };
+        assert_eq!(decode::<Measure>(serde_json::json!({ "size": 7 }), 1).expect("version 1"), now);
+        assert_eq!(decode::<Measure>(serde_json::json!({ "bytes": 7000 }), 2).expect("version 2"), now);
+        let refused = decode::<Measure>(serde_json::json!({}), 1).expect_err("there is no size");
+        assert_eq!(refused.to_string(), "version 1 cannot be read as version 2: it has no size");
+        assert!(decode::<Measure>(serde_json::json!({ "size": 7 }), 3).is_err(), "it is not what it says");
+    }
 
     #[test]
     fn pauses_double_up_to_the_cap() {

@@ -116,6 +116,17 @@ impl TenantTx {
         self.tenant
     }
 
+    /// From here on jobs of every tenant can be seen, cancelled and retried in it. For administrators of the installation.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn see_installation(&mut self) -> Result<()> {
+        sqlx::query("select set_config('app.installation', 'on', true)")
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
     /// Makes everything done in it permanent.
     ///
     /// # Errors
@@ -188,6 +199,15 @@ pub async fn excessive_rights(connection: &mut PgConnection) -> Result<Vec<Strin
         found.push(format!("the login `{login}` may bypass row-level security"));
     }
     Ok(found)
+}
+
+/// Lets a connection of its own see every tenant's rows, as [`SystemDb`]'s do.
+///
+/// # Errors
+/// When its login may not.
+pub async fn act_as_system(connection: &mut PgConnection) -> Result<()> {
+    connection.execute("set role plimsoll_system").await?;
+    Ok(())
 }
 
 /// A connection of its own, outside the pools: for migrations and for `doctor`.

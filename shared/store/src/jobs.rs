@@ -1,23 +1,36 @@
-//! Jobs as those who wait for them see them. Making, claiming and finishing them is the queue's business.
+//! Jobs as those who wait for them see them, and operators. Making, claiming and finishing them is the queue's business.
+//!
+//! Here are the list and the single row; [`detail`] tells what became of one job and why it is not running, [`operate`]
+//! cancels and retries.
 
-use chrono::{DateTime, Utc};
+pub mod detail;
+pub mod operate;
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, TimeZone, Utc};
 use domain::{
-    id::JobId,
-    page::{Page, PageRequest},
+    id::{JobId, TenantId},
+    page::PageRequest,
 };
-use sqlx::{FromRow, PgPool, QueryBuilder};
+use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use crate::{db::TenantTx, error::Result, paging};
+use crate::{db::TenantTx, error::Result};
+
+/// Jobs that are looked at for one page, where a filter is not answered by an index.
+const LOOKED_AT: i64 = 10_000;
 
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct Job {
     pub id: Uuid,
-    /// True for work of the installation itself, such as crawling a public feed.
-    pub is_shared: bool,
+    /// None: work of the installation itself, such as crawling a public feed.
+    pub tenant_id: Option<Uuid>,
     pub kind: String,
     pub queue: String,
+    /// 0 is served first, 9 last.
+    pub priority: i16,
     /// The word of the state machine: `available`, `running`, `dead` …
     pub state: String,
     /// 0 to 100.
@@ -26,8 +39,11 @@ pub struct Job {
     /// Attempts begun.
     pub attempt: i32,
     pub max_attempts: i32,
+    /// Workers that vanished while they had it.
+    pub crashes: i32,
     /// Not before this moment.
     pub run_at: DateTime<Utc>,
+    pub payload: serde_json::Value,
     pub result: Option<serde_json::Value>,
     pub dead_reason: Option<String>,
     pub last_error: Option<String>,
@@ -40,86 +56,261 @@ pub struct Job {
 
 macro_rules! columns {
     () => {
-        "id, tenant_id is null as is_shared, kind, queue, state, progress, progress_note, attempt, max_attempts, run_at,
-         result, dead_reason, last_error, cancel_requested, requested_by, created_at, started_at, finished_at"
+        "id, tenant_id, kind, queue, priority, state, progress, progress_note, attempt, max_attempts, crashes, run_at,
+         payload, result, dead_reason, last_error, cancel_requested, requested_by, created_at, started_at, finished_at"
     };
 }
 
-/// Which jobs are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    pub kind: Option<String>,
-    /// Any of these states; none named: all.
-    pub states: Vec<&'static str>,
+/// Whose jobs are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// The transaction's tenant's, and the installation's.
+    #[default]
+    Visible,
+    /// One tenant's; `None`: the installation's.
+    Of(Option<TenantId>),
+    /// Everybody's. Only in a transaction that sees the installation.
+    All,
 }
 
-/// One job of this tenant or of the installation.
+/// Which jobs are wanted. What is not named does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub whose: Whose,
+    pub kind: Option<String>,
+    pub queue: Option<String>,
+    /// Any of these states; none named: all.
+    pub states: Vec<&'static str>,
+    pub dead_reason: Option<String>,
+    /// Made at this moment or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Made before this moment.
+    pub until: Option<DateTime<Utc>>,
+    /// Somewhere in the id, the kind, the payload or the last error, whatever the case.
+    pub text: Option<String>,
+}
+
+impl Filter {
+    /// True when some index leads to what is wanted, so that nothing has to be looked at in vain.
+    fn is_indexed(&self) -> bool {
+        self.kind.is_none() && self.queue.is_none() && self.text.is_none() && self.dead_reason.is_none()
+    }
+}
+
+/// Where a list goes on: after this job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    created_at: DateTime<Utc>,
+    id: Uuid,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:x}.{}", self.created_at.timestamp_micros(), self.id.simple())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let parsed = text.split_once('.').and_then(|(micros, id)| {
+            let created_at = Utc.timestamp_micros(i64::from_str_radix(micros, 16).ok()?).single()?;
+            Some(Self { created_at, id: id.parse().ok()? })
+        });
+        parsed.ok_or_else(|| "it is not a `next_cursor` of this list".to_owned())
+    }
+}
+
+/// A piece of the list.
+#[derive(Debug)]
+pub struct Slice {
+    pub items: Vec<Job>,
+    /// Where to go on; `None`: there are no more. There may be more although this piece is short, where much had to be looked at.
+    pub next: Option<Cursor>,
+}
+
+/// How many jobs there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Total {
+    pub jobs: i64,
+    /// False: there are at least so many; no more than the newest ten thousand were looked at.
+    pub is_exact: bool,
+}
+
+/// One job that this transaction may see.
 ///
 /// # Errors
-/// [`crate::Error::NotFound`] when there is none that this tenant may see.
+/// [`crate::Error::NotFound`] when there is none.
 pub async fn find(tx: &mut TenantTx, id: JobId) -> Result<Job> {
     let tenant = tx.tenant();
     let job = sqlx::query_as(concat!(
         "select ",
         columns!(),
-        " from jobs where id = $2 and (tenant_id = $1 or tenant_id is null)"
+        " from jobs where id = $1 and (tenant_id is null or tenant_id = $2 or app_sees_installation())"
     ))
-    .bind(tenant.0)
     .bind(id.0)
+    .bind(tenant.0)
     .fetch_one(&mut **tx)
     .await?;
     Ok(job)
 }
 
-/// A page of the tenant's and the installation's jobs, the newest first.
+/// Jobs, the newest first, from `after` on. Costs the same however many there are.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Result<Page<Job>> {
-    let tenant = tx.tenant();
-    // Two ordered halves, so that each is read from its end of the index and no further than the page reaches.
-    let reach = page.offset() + page.limit();
-    let mut query = QueryBuilder::new("select * from ((select ");
-    query.push(columns!()).push(" from jobs where tenant_id = ").push_bind(tenant.0);
-    narrow(&mut query, filter);
-    query.push(" order by jobs.tenant_id, created_at desc, id desc limit ").push_bind(reach);
-    query.push(") union all (select ").push(columns!()).push(" from jobs where tenant_id is null");
-    narrow(&mut query, filter);
-    query.push(" order by jobs.tenant_id, created_at desc, id desc limit ").push_bind(reach);
-    query.push(")) as job order by created_at desc, id desc limit ").push_bind(page.limit());
+pub async fn list(
+    tx: &mut TenantTx,
+    filter: &Filter,
+    page: PageRequest,
+    after: Option<Cursor>,
+) -> Result<Slice> {
+    let reach = page.offset() + page.limit() + 1;
+    let looked_at = if filter.is_indexed() { reach } else { LOOKED_AT.max(reach) };
+    let mut query = looking(tx, filter, after, looked_at);
+    query.push(" order by ").push(order(filter)).push(" limit ").push_bind(page.limit() + 1);
     query.push(" offset ").push_bind(page.offset());
-    let items: Vec<Job> = query.build_query_as().fetch_all(&mut **tx).await?;
-    let total = match paging::total_of_last_page(page, items.len()) {
-        Some(total) => total,
-        None => {
-            let mut count =
-                QueryBuilder::new("select count(*) from jobs where (tenant_id is null or tenant_id = ");
-            count.push_bind(tenant.0).push(")");
-            narrow(&mut count, filter);
-            count.build_query_scalar().fetch_one(&mut **tx).await?
-        }
+    let mut items: Vec<Job> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let place = |job: &Job| Cursor { created_at: job.created_at, id: job.id };
+    if items.len() > usize::try_from(page.limit()).unwrap_or(usize::MAX) {
+        items.pop();
+        let next = items.last().map(place);
+        return Ok(Slice { items, next });
+    }
+    if filter.is_indexed() {
+        return Ok(Slice { items, next: None });
+    }
+    // Where the looking ended, if it ended before the jobs did.
+    let everything = Filter { kind: None, queue: None, text: None, dead_reason: None, ..filter.clone() };
+    let mut query = looking(tx, &everything, after, looked_at);
+    query.push(" order by ").push(order(filter)).push(" limit 1 offset ").push_bind(looked_at - 1);
+    let last: Option<Job> = query.build_query_as().fetch_optional(&mut **tx).await?;
+    Ok(Slice { items, next: last.as_ref().map(place) })
+}
+
+/// How many jobs there are among the newest ten thousand.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn count(tx: &mut TenantTx, filter: &Filter) -> Result<Total> {
+    let mut query = QueryBuilder::new("select count(*) from (");
+    let everything = Filter { kind: None, queue: None, text: None, dead_reason: None, ..filter.clone() };
+    look(&mut query, tx, &everything, None, LOOKED_AT + 1);
+    query.push(") as looked_at");
+    let looked_at: i64 = query.build_query_scalar().fetch_one(&mut **tx).await?;
+    let mut query = QueryBuilder::new("select count(*) from (");
+    look(&mut query, tx, filter, None, LOOKED_AT);
+    query.push(") as matching");
+    let jobs = query.build_query_scalar().fetch_one(&mut **tx).await?;
+    Ok(Total { jobs, is_exact: looked_at <= LOOKED_AT })
+}
+
+fn looking(tx: &TenantTx, filter: &Filter, after: Option<Cursor>, looked_at: i64) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new(concat!("select ", columns!(), " from ("));
+    look(&mut query, tx, filter, after, looked_at);
+    query.push(") as job");
+    query
+}
+
+/// Everybody's jobs are read by their ids, which rise with time.
+fn order(filter: &Filter) -> &'static str {
+    if filter.whose == Whose::All { "id desc" } else { "created_at desc, id desc" }
+}
+
+/// Those that match among the newest `looked_at` after `after`. Read from the ends of an index for each owner, and no further.
+fn look(
+    query: &mut QueryBuilder<Postgres>,
+    tx: &TenantTx,
+    filter: &Filter,
+    after: Option<Cursor>,
+    looked_at: i64,
+) {
+    let owners: &[Option<Uuid>] = match filter.whose {
+        Whose::Visible => &[Some(tx.tenant().0), None],
+        Whose::Of(tenant) => &[tenant.map(|tenant| tenant.0)],
+        Whose::All => &[],
     };
-    Ok(Page::new(items, total, page))
+    query.push("select * from (select * from (");
+    for (index, owner) in owners.iter().enumerate() {
+        if index > 0 {
+            query.push(" union all ");
+        }
+        query.push("(select * from jobs where tenant_id ");
+        match owner {
+            Some(tenant) => query.push("= ").push_bind(*tenant),
+            None => query.push("is null"),
+        };
+        bound(query, filter);
+        if let Some(after) = after {
+            query.push(" and (created_at, id) < (").push_bind(after.created_at);
+            query.push(", ").push_bind(after.id).push(")");
+        }
+        query.push(" order by tenant_id, created_at desc, id desc limit ").push_bind(looked_at).push(")");
+    }
+    if owners.is_empty() {
+        query.push("(select * from jobs where true");
+        bound(query, filter);
+        if let Some(after) = after {
+            query.push(" and id < ").push_bind(after.id);
+        }
+        query.push(" order by id desc limit ").push_bind(looked_at).push(")");
+    }
+    query.push(") as owned order by ").push(order(filter)).push(" limit ").push_bind(looked_at);
+    query.push(") as newest where true");
+    narrow(query, filter);
 }
 
-fn narrow(query: &mut QueryBuilder<sqlx::Postgres>, filter: &Filter) {
-    if let Some(kind) = filter.kind.clone() {
-        query.push(" and kind = ").push_bind(kind);
-    }
+/// What an index can answer. The states are written out, so that the partial indexes are found.
+fn bound(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
     if !filter.states.is_empty() {
-        query.push(" and state = any (").push_bind(filter.states.clone()).push(")");
+        query.push(" and state in ('").push(filter.states.join("', '")).push("')");
+    }
+    if let Some(from) = filter.from {
+        query.push(" and created_at >= ").push_bind(from);
+    }
+    if let Some(until) = filter.until {
+        query.push(" and created_at < ").push_bind(until);
     }
 }
 
-/// How many things happen by themselves: recurring jobs, and sources that are crawled.
+/// What has to be looked at.
+fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    for (column, wanted) in
+        [("kind", &filter.kind), ("queue", &filter.queue), ("dead_reason", &filter.dead_reason)]
+    {
+        if let Some(wanted) = wanted {
+            query.push(" and ").push(column).push(" = ").push_bind(wanted.clone());
+        }
+    }
+    if let Some(text) = &filter.text {
+        query.push(" and position(lower(").push_bind(text.trim().to_owned());
+        query.push(") in lower(concat_ws(' ', id, kind, payload, last_error))) > 0");
+    }
+}
+
+/// How many things happen by themselves for the whole installation: crawls, housekeeping.
 ///
 /// # Errors
 /// When the database cannot be reached.
 pub async fn count_schedules(pool: &PgPool) -> Result<i64> {
-    let count = sqlx::query_scalar(
-        "select (select count(*) from recurring_jobs where enabled) + (select count(*) from sources where enabled)",
-    )
-    .fetch_one(pool)
-    .await?;
+    let count = sqlx::query_scalar("select count(*) from schedules where tenant_id is null and enabled")
+        .fetch_one(pool)
+        .await?;
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_being_written_down() {
+        let cursor =
+            Cursor { created_at: "2026-11-22T02:03:04.567891Z".parse().unwrap(), id: Uuid::now_v7() };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for text in ["", "1", "x.y", "12.", "-1.-1"] {
+            assert!(text.parse::<Cursor>().is_err(), "{text}");
+        }
+    }
 }

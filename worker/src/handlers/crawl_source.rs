@@ -1,12 +1,12 @@
 //! Fetch one source, read it, merge it: all of it or nothing.
 
-use std::{ops::ControlFlow, path::Path};
+use std::{ops::ControlFlow, path::Path, time::Duration};
 
 use domain::{id::ScanRunId, source::FeedKind};
 use feeds::{Content, FetchError, Fetched, Limits, ParseError, Parsed, Validators};
 use queue::{
     Attempt, Done, Handler, JobError,
-    enqueue::{Origin, enqueue},
+    enqueue::{After, OnFailure, Origin, enqueue_after, under_way},
     error::DiscardIfMissing,
     jobs::{Correlate, CrawlSource},
 };
@@ -26,6 +26,8 @@ use crate::context::Context;
 
 /// Rows are handed over in pieces of this size, so that memory stays small whatever the size of the feed.
 const BATCH_BYTES: usize = 1 << 20;
+/// How long the comparison with what one crawl brought waits for the others.
+const PATIENCE_WITH_OTHER_CRAWLS: Duration = Duration::from_secs(120);
 /// Rejected records told in full; the others are counted.
 const REJECTED_KEPT: usize = 100;
 
@@ -180,6 +182,7 @@ impl Crawl<'_> {
                 return Err(Failure { status: Status::Quarantined, ..Failure::permanent(lost.to_string()) });
             }
         };
+        runtime::failpoint!("feed-merged");
         let facts = ContentFacts {
             etag: content.etag.clone(),
             last_modified: content.last_modified.clone(),
@@ -204,11 +207,11 @@ impl Crawl<'_> {
             ..Finish::success(counts)
         };
         scan_runs::finish(&mut tx, self.run, &end).await?;
+        let result = json!({ "source": source.slug, "status": end.status.as_str(), "records": counts });
+        let done = self.attempt.complete(&mut tx, result).await?;
         if counts.is_change() {
             correlate_everybody(&mut tx).await?;
         }
-        let result = json!({ "source": source.slug, "status": end.status.as_str(), "records": counts });
-        let done = self.attempt.complete(&mut tx, result).await?;
         tx.commit().await.map_err(store::Error::from)?;
         info!(source = source.slug, ?counts, "merged");
         Ok(done)
@@ -242,10 +245,18 @@ fn known(source: &Source) -> Validators {
     }
 }
 
-/// What is known has changed: whoever has packages is compared with it again.
+/// What is known has changed: whoever has packages is compared with it again, once, when the other crawls that are under way have
+/// ended as well.
 async fn correlate_everybody(connection: &mut PgConnection) -> store::Result<()> {
+    let crawls = under_way::<CrawlSource>(connection).await?;
+    let after = After {
+        jobs: &crawls,
+        on_failure: OnFailure::RunAfterFirstAttempt,
+        at_most: Some(PATIENCE_WITH_OTHER_CRAWLS),
+    };
     for tenant_id in knowledge::tenants_with_assets(connection).await? {
-        enqueue(connection, Origin::tenant(tenant_id), &Correlate { tenant_id, asset_id: None }).await?;
+        let correlate = Correlate { tenant_id, asset_id: None };
+        enqueue_after(connection, Origin::tenant(tenant_id), &correlate, after).await?;
     }
     Ok(())
 }

@@ -17,6 +17,20 @@ pub struct ReportGenerated<'a> {
     pub organization_id: &'a str,
 }
 
+/// The last job of a batch has ended.
+#[derive(Debug, Clone, Serialize)]
+pub struct BatchFinished<'a> {
+    pub batch_id: &'a str,
+    pub name: &'a str,
+    /// `completed` when every job was, otherwise `failed`.
+    pub status: &'a str,
+    pub jobs: i64,
+    pub completed: i64,
+    pub failed: i64,
+    pub cancelled: i64,
+    pub organization_id: &'a str,
+}
+
 #[derive(Serialize)]
 struct Event<T> {
     event: &'static str,
@@ -28,6 +42,12 @@ struct Event<T> {
 #[must_use]
 pub fn report_generated(at: DateTime<Utc>, report: &ReportGenerated<'_>) -> Bytes {
     body("report.generated", at, report)
+}
+
+/// The body of a `batch.finished` event.
+#[must_use]
+pub fn batch_finished(at: DateTime<Utc>, batch: &BatchFinished<'_>) -> Bytes {
+    body("batch.finished", at, batch)
 }
 
 fn body(event: &'static str, at: DateTime<Utc>, data: impl Serialize) -> Bytes {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::id::{AssetId, TenantId};
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Job, Queue, RetryPolicy, UniqueKey, mins, secs};
+use crate::job::{Job, Queue, Recurs, RetryPolicy, UniqueKey, mins, secs};
 
 /// Enqueued after an ingestion (one asset), after a crawl that changed something and by `POST /api/system/force-correlate` (all assets).
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,14 +20,17 @@ impl Job for Correlate {
     const QUEUE: Queue = Queue::Analysis;
     const RETRY: RetryPolicy = RetryPolicy::exponential(5, secs(5), mins(5));
     const TIMEOUT: Duration = mins(30);
+    const RECURS: Recurs = Recurs::ForTenant;
 
     fn concurrency_key(&self) -> Option<String> {
         Some(format!("correlate:{}", self.tenant_id))
     }
 
-    // Not unique: what arrives while one runs must be compared again. Waiting duplicates are cheap, since an
-    // unchanged comparison writes nothing.
+    // What arrives while one runs must be compared again; what arrives before it has begun is compared with it.
     fn unique_key(&self) -> Option<UniqueKey> {
-        None
+        Some(match self.asset_id {
+            Some(asset) => UniqueKey::while_waiting(asset),
+            None => UniqueKey::while_waiting("all"),
+        })
     }
 }
