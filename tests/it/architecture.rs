@@ -12,11 +12,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("inventory", &["domain", "runtime"]),
     ("feeds", &["domain", "runtime"]),
     ("rendering", &["domain"]),
+    ("signing", &["domain"]),
     ("delivery", &["domain", "runtime"]),
     ("store", &["domain", "runtime"]),
     ("queue", &["domain", "runtime", "store"]),
     ("reports", &["domain", "runtime", "store"]),
-    ("api", &["domain", "runtime", "store", "queue", "reports"]),
+    ("api", &["domain", "runtime", "signing", "store", "queue", "reports"]),
     ("scheduler", &["domain", "runtime", "store", "queue"]),
 ];
 

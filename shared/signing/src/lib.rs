@@ -1,0 +1,59 @@
+//! Sign finished files, and judge signed ones: PDF by PAdES baseline B-T or B-LT (ETSI EN 319 142-1), packs by Ed25519.
+//!
+//! The same code verifies for the command line and for the API, so that both always agree. Takes bytes and gives
+//! bytes: rendering comes before, storing after, and the one thing that has to be fetched, a timestamp (RFC 3161),
+//! is a question that the caller carries to the authority and an answer that it brings back. Only [`keyring`]
+//! touches files: the folder with the private keys.
+//!
+//! To sign a PDF: [`pdf::Seal::new`], send [`pdf::Seal::timestamp_query`], [`pdf::Seal::finish`]. To sign a pack:
+//! [`pack::seal`]. To judge either: [`verify::verify`].
+
+mod asn1;
+pub mod authority;
+mod chain;
+mod cms;
+pub mod identity;
+pub mod keyring;
+pub mod pack;
+pub mod pdf;
+pub mod statement;
+pub mod timestamp;
+pub mod verify;
+
+pub use chain::{Anchors, ChainError};
+pub use identity::Identity;
+pub use statement::Statement;
+pub use verify::{Refusal, Verdict, verify};
+
+/// Why a file could not be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    #[error("the PDF is not laid out as expected: {0}")]
+    Layout(#[from] pdf::LayoutError),
+    #[error("the key cannot be used: {0}")]
+    Key(String),
+    #[error("the certificate cannot be used: {0}")]
+    Certificate(String),
+    #[error("the key folder `{path}` cannot be used")]
+    Folder { path: std::path::PathBuf, source: std::io::Error },
+    #[error("the timestamp authority's answer is refused: {0}")]
+    Timestamp(#[from] timestamp::TimestampError),
+    #[error(
+        "the signature takes {needed} bytes and {reserved} are reserved: use a shorter certificate chain"
+    )]
+    NoRoom { needed: usize, reserved: usize },
+    #[error("cannot be encoded")]
+    Encode(#[from] der::Error),
+    #[error("a pack cannot hold `{name}`: {why}")]
+    Pack { name: String, why: &'static str },
+}
+
+/// Takes the SHA-256 of `parts` as if they stood in one piece.
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    use sha2::Digest;
+    let mut hash = sha2::Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finalize().into()
+}

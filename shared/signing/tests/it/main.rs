@@ -1,0 +1,10 @@
+//! Signing and verifying: what is signed is accepted, and whatever is done to it afterwards is not.
+
+mod attacks;
+mod authority;
+mod fuzz;
+mod independent;
+mod keys;
+mod packs;
+mod support;
+mod timestamps;
