@@ -69,8 +69,10 @@ create table mails (
     status     text not null default 'pending' check (status in ('pending', 'sent', 'partly_sent', 'failed')),
     created_at timestamptz not null default now(),
     sent_at    timestamptz,
-    constraint mails_report_fkey foreign key (tenant_id, report_id) references reports (tenant_id, id) on delete set null (report_id)
+    constraint mails_report_fkey foreign key (tenant_id, report_id) references reports (tenant_id, id)
 );
+create index mails_report_idx on mails (tenant_id, report_id);
+create trigger forget_report before delete on reports for each row execute function forget_in('mails', 'report_id');
 call protect_tenant_rows('mails');
 grant select, insert, update on mails to plimsoll_app;
 
@@ -105,6 +107,3 @@ create table webhook_deliveries (
 create index webhook_deliveries_created_idx on webhook_deliveries (created_at);
 call protect_tenant_rows('webhook_deliveries');
 grant select, insert, update on webhook_deliveries to plimsoll_app;
-
-insert into recurring_jobs (name, kind, payload, interval_seconds, next_run_at)
-values ('verify_artifacts', 'verify_artifacts', '{}', 86400, now() + interval '2 hours');

@@ -1,8 +1,9 @@
-//! What happens by itself: relaying due jobs, rescuing abandoned ones, enqueueing recurring ones.
+//! What happens by itself: relaying due jobs, rescuing abandoned ones, firing schedules.
 //!
 //! Leaderless: run one or three, each does what is due and skips what another is at. Start at [`run`].
 
-mod recurring;
+mod audit;
+mod schedules;
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,8 +37,9 @@ pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result
     };
     // Often enough that a lease which ran out is noticed soon after, seldom enough to cost nothing.
     let rescue_every = (config.job_lease / 6).clamp(Duration::from_millis(250), Duration::from_secs(5));
+    let audit_key = audit::key(&config.audit_key_file)?;
     info!("scheduler ready");
-    tokio::join!(relay.run(&stop), rescue::run(db.pool(), rescue_every, &stop), recurring::run(&db, &stop));
+    tokio::join!(relay.run(&stop), rescue::run(db.pool(), rescue_every, &stop), schedules::run(&db, &stop), audit::run(&db, &audit_key, &stop));
     info!("scheduler stopped");
     Ok(())
 }

@@ -51,6 +51,10 @@ ids! {
     TenantId,
     /// A person who signs in.
     UserId,
+    /// One sign-in of a person, until it ends.
+    SessionId,
+    /// A key that a program shows.
+    ApiKeyId,
     /// One accepted piece of background work.
     JobId,
     /// A host, image, repository or device whose packages we know.
@@ -67,6 +71,8 @@ ids! {
     SourceId,
     /// One execution of a crawl, an inventory ingestion or a correlation, with its counts.
     ScanRunId,
+    /// Something that comes round by itself.
+    ScheduleId,
     /// A registered webhook address.
     WebhookId,
     /// One event on its way to one webhook address.

@@ -7,21 +7,31 @@
 //!
 //! To add a kind of job, declare it in [`jobs`]; the compiler then asks for its handler.
 
+pub mod batches;
+mod cancel;
+mod gather;
 pub mod claim;
+mod dispatch;
 pub mod enqueue;
 pub mod error;
+pub mod explain;
 pub mod fleet;
+mod gate;
 pub mod job;
 pub mod jobs;
+mod keeper;
+mod measure;
+mod pool;
 pub mod queues;
 pub mod relay;
 pub mod rescue;
 pub mod runner;
+pub mod schedule;
 pub mod transport;
 mod wake;
 pub mod worker;
 
-pub use enqueue::{Enqueued, enqueue, enqueue_at};
+pub use enqueue::{After, Enqueued, OnFailure, enqueue, enqueue_after, enqueue_at, enqueue_many};
 pub use error::{JobError, OrDiscard};
 pub use job::{Handler, Job, Queue, Registry, RetryPolicy, UniqueKey};
 pub use runner::{Attempt, Done};

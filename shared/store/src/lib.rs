@@ -4,8 +4,10 @@
 //! knowledge or over all tenants take a plain connection of the [`SystemDb`]. Rules live elsewhere: in `domain` and the engines.
 //! Start at [`db`].
 
+pub mod api_keys;
 pub mod artifacts;
 pub mod assets;
+pub mod audit;
 pub mod auth;
 pub mod blob;
 pub mod correlate;
@@ -19,9 +21,12 @@ pub mod inventory;
 pub mod jobs;
 pub mod knowledge;
 pub mod migrate;
+pub mod organizations;
 pub mod purge;
 pub mod reports;
 pub mod scan_runs;
+pub mod schedules;
+pub mod sessions;
 pub mod sources;
 pub mod sql;
 pub mod users;

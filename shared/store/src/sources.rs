@@ -203,7 +203,8 @@ macro_rules! select {
         concat!(
             "select id, slug, name, category, feed, url, crawl_interval_minutes, enabled, priority_weight, notes,
                     accept_shrink, etag, last_modified, content_digest, merged_by, content_label, content_as_of,
-                    record_count, next_crawl_at, last_crawled_at, last_success_at, last_crawl_status, last_error
+                    record_count, last_crawled_at, last_success_at, last_crawl_status, last_error,
+                    (select next_run_at from schedules where source_id = sources.id) as next_crawl_at
                from sources",
             $conditions
         )
@@ -278,9 +279,7 @@ pub async fn update(connection: &mut PgConnection, id: SourceId, update: &Update
                 crawl_interval_minutes = coalesce($3, crawl_interval_minutes),
                 priority_weight = coalesce($4, priority_weight),
                 notes = coalesce($5, notes),
-                accept_shrink = coalesce($6, accept_shrink),
-                next_crawl_at = case when $3 is null then next_crawl_at
-                    else least(next_crawl_at, now() + make_interval(mins => $3)) end
+                accept_shrink = coalesce($6, accept_shrink)
           where id = $1",
     )
     .bind(id.0)
@@ -339,7 +338,7 @@ pub async fn use_snapshot(connection: &mut PgConnection, folder: &Url) -> Result
     sqlx::query(
         "update sources
             set enabled = true, url = snapshot.url, etag = null, last_modified = null, content_digest = null,
-                record_count = 0, accept_shrink = true, next_crawl_at = now()
+                record_count = 0, accept_shrink = true
            from unnest($1::text[], $2::text[]) as snapshot (slug, url)
           where sources.slug = snapshot.slug and sources.url <> snapshot.url",
     )

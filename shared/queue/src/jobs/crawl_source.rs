@@ -5,9 +5,9 @@ use std::time::Duration;
 use domain::id::SourceId;
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Job, Queue, RetryPolicy, UniqueKey, hours, mins, secs};
+use crate::job::{Job, Queue, Recurs, RetryPolicy, UniqueKey, hours, mins, secs};
 
-/// Enqueued when the source's interval has passed, and by `POST /api/scan-runs/trigger/{source_slug}`.
+/// Enqueued by the schedule that each source has, and by `POST /api/scan-runs/trigger/{source_slug}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CrawlSource {
     pub source_id: SourceId,
@@ -18,6 +18,7 @@ impl Job for CrawlSource {
     const QUEUE: Queue = Queue::Ingest;
     const RETRY: RetryPolicy = RetryPolicy::exponential(5, secs(30), hours(1));
     const TIMEOUT: Duration = mins(30);
+    const RECURS: Recurs = Recurs::ForInstallation;
 
     fn unique_key(&self) -> Option<UniqueKey> {
         Some(UniqueKey::while_unfinished(self.source_id))

@@ -6,6 +6,7 @@
 mod correlate;
 mod crawl_source;
 mod deliver_webhook;
+mod finish_batch;
 mod ingest_inventory;
 mod purge_expired;
 mod render_report;
@@ -15,25 +16,74 @@ mod verify_artifacts;
 pub use correlate::Correlate;
 pub use crawl_source::CrawlSource;
 pub use deliver_webhook::DeliverWebhook;
+pub use finish_batch::FinishBatch;
 pub use ingest_inventory::IngestInventory;
 pub use purge_expired::PurgeExpired;
 pub use render_report::RenderReport;
 pub use send_mail::SendMail;
 pub use verify_artifacts::VerifyArtifacts;
 
-use crate::job::{Handler, Job, Queue, Registry};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::{
+    enqueue::{Enqueued, Origin, enqueue},
+    job::{Handler, Job, Queue, Recurs, Registry},
+};
 
 /// One kind in the catalogue, for lists, metrics and documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
     pub name: &'static str,
+    /// Version of the payload's shape.
+    pub version: i32,
     pub queue: Queue,
+    pub recurs: Recurs,
+}
+
+/// Why a job cannot be made from the name of its kind and a payload.
+#[derive(Debug, thiserror::Error)]
+pub enum NamedError {
+    #[error("there is no job kind `{0}`")]
+    UnknownKind(String),
+    #[error("is not a payload of `{kind}`: {why}")]
+    Payload { kind: &'static str, why: String },
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 macro_rules! catalogue {
     ($($job:ident),* $(,)?) => {
         /// Every kind of job.
-        pub const ALL: &[Kind] = &[$(Kind { name: $job::KIND, queue: $job::QUEUE }),*];
+        pub const ALL: &[Kind] =
+            &[$(Kind { name: $job::KIND, version: $job::VERSION, queue: $job::QUEUE, recurs: $job::RECURS }),*];
+
+        /// Checks that `payload` is one of `kind`, and returns it with every member that it may have.
+        ///
+        /// # Errors
+        /// [`NamedError`] with what is wrong.
+        pub fn read_payload(kind: &str, payload: &Value) -> Result<Value, NamedError> {
+            match kind {
+                $($job::KIND => decode::<$job>(payload).map(|(_, complete)| complete),)*
+                _ => Err(NamedError::UnknownKind(kind.to_owned())),
+            }
+        }
+
+        /// As [`enqueue`], for a kind that is known by its name only.
+        ///
+        /// # Errors
+        /// [`NamedError`] with what is wrong.
+        pub async fn enqueue_named(
+            connection: &mut PgConnection,
+            origin: Origin,
+            kind: &str,
+            payload: &Value,
+        ) -> Result<Enqueued, NamedError> {
+            match kind {
+                $($job::KIND => Ok(enqueue(connection, origin, &decode::<$job>(payload)?.0).await?),)*
+                _ => Err(NamedError::UnknownKind(kind.to_owned())),
+            }
+        }
 
         /// Every kind with its handler over `C`.
         #[must_use]
@@ -48,11 +98,43 @@ macro_rules! catalogue {
     };
 }
 
-catalogue! { CrawlSource, IngestInventory, Correlate, RenderReport, SendMail, DeliverWebhook, PurgeExpired, VerifyArtifacts }
+catalogue! { CrawlSource, IngestInventory, Correlate, RenderReport, SendMail, DeliverWebhook, FinishBatch, PurgeExpired, VerifyArtifacts }
+
+fn decode<J: Job>(payload: &Value) -> Result<(J, Value), NamedError> {
+    let wrong = |why: String| NamedError::Payload { kind: J::KIND, why };
+    let job: J = serde_json::from_value(payload.clone()).map_err(|error| wrong(error.to_string()))?;
+    let complete = serde_json::to_value(&job).map_err(|error| wrong(error.to_string()))?;
+    let unknown = payload.as_object().into_iter().flatten().find(|(name, _)| complete.get(name).is_none());
+    match unknown {
+        Some((name, _)) => Err(wrong(format!("it has no member `{name}`"))),
+        None => Ok((job, complete)),
+    }
+}
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_payload_is_read_by_the_name_of_its_kind() {
+        let tenant_id = "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a";
+        assert_eq!(
+            read_payload("correlate", &json!({ "tenant_id": tenant_id })).expect("a payload"),
+            json!({ "tenant_id": tenant_id, "asset_id": null })
+        );
+        for (kind, payload, told) in [
+            ("crawl", json!({}), "there is no job kind `crawl`"),
+            ("correlate", json!({}), "is not a payload of `correlate`: missing field `tenant_id`"),
+            ("crawl_source", json!({ "source_id": "nvd" }), "is not a payload of `crawl_source`"),
+            ("purge_expired", json!({ "days": 7 }), "it has no member `days`"),
+            ("purge_expired", json!([]), "is not a payload of `purge_expired`"),
+        ] {
+            let said = read_payload(kind, &payload).expect_err(kind).to_string();
+            assert!(said.contains(told), "{said}");
+        }
+    }
 
     #[test]
     fn every_kind_has_a_name_of_its_own() {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Job, Queue, RetryPolicy, UniqueKey, mins};
+use crate::job::{Job, Queue, Recurs, RetryPolicy, UniqueKey, mins};
 
-/// Enqueued once a day.
+/// Enqueued by a schedule, once a day.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VerifyArtifacts {}
 
@@ -16,6 +16,7 @@ impl Job for VerifyArtifacts {
     const PRIORITY: i16 = 9;
     const RETRY: RetryPolicy = RetryPolicy::exponential(3, mins(5), mins(60));
     const TIMEOUT: Duration = mins(60);
+    const RECURS: Recurs = Recurs::ForInstallation;
 
     fn unique_key(&self) -> Option<UniqueKey> {
         Some(UniqueKey::while_unfinished("installation"))

@@ -50,9 +50,9 @@ impl Field {
     /// Whether `value` is meant; `first` is where counting begins.
     fn has(&self, value: u32, first: u32) -> bool {
         self.0.iter().any(|item| match *item {
-            Item::All { step } => (value - first) % step == 0,
+            Item::All { step } => (value - first).is_multiple_of(step),
             Item::One(one) => value == one,
-            Item::Range { from, to, step } => (from..=to).contains(&value) && (value - from) % step == 0,
+            Item::Range { from, to, step } => (from..=to).contains(&value) && (value - from).is_multiple_of(step),
         })
     }
 
