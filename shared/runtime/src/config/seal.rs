@@ -1,0 +1,77 @@
+//! The settings about signed reports: whose key signs, and who says when.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::Reader;
+
+/// What signs reports.
+#[derive(Debug, Clone)]
+pub struct SealSettings {
+    /// Folder of the keys that are made by the first signed report.
+    pub key_dir: PathBuf,
+    /// A key to sign PDFs with instead.
+    pub brought: Option<BroughtKey>,
+    pub timestamps: Option<TimestampAuthority>,
+}
+
+/// A private key with its certificates, all PEM.
+#[derive(Debug, Clone)]
+pub struct BroughtKey {
+    pub key: SecretString,
+    /// The key's own first.
+    pub certificates: String,
+}
+
+/// Who says when a report was signed (RFC 3161).
+#[derive(Debug, Clone)]
+pub struct TimestampAuthority {
+    pub url: Url,
+    /// Certificates that its timestamps are trusted from, PEM.
+    pub roots: String,
+    /// Without a timestamp no report is signed.
+    pub required: bool,
+}
+
+impl SealSettings {
+    pub(super) fn read(reader: &mut Reader, home: &Path) -> Self {
+        let (key, certificates) = (reader.secret("SEAL_KEY"), reader.optional("SEAL_CERTIFICATE"));
+        let brought = match (key, certificates) {
+            (Some(key), Some(certificates)) => Some(BroughtKey { key, certificates }),
+            (None, None) => None,
+            _ => {
+                reader.problems.push(
+                    "SEAL_KEY and SEAL_CERTIFICATE belong together: set both, or neither to have keys made"
+                        .into(),
+                );
+                None
+            }
+        };
+        let (url, roots) = (reader.optional("TSA_URL"), reader.optional("TSA_ROOTS"));
+        let required = reader.required("TSA_REQUIRED");
+        let timestamps = match (url, roots) {
+            (Some(url), Some(roots)) => Some(TimestampAuthority { url, roots, required }),
+            (None, _) if required => {
+                reader
+                    .problems
+                    .push("TSA_REQUIRED=true needs an authority: set TSA_URL, or TSA_REQUIRED=false".into());
+                None
+            }
+            (None, _) => None,
+            (Some(_), None) => {
+                reader.problems.push(
+                    "TSA_URL is set and TSA_ROOTS is not: name the file with the authority's root certificate in TSA_ROOTS_FILE"
+                        .into(),
+                );
+                None
+            }
+        };
+        Self {
+            key_dir: reader.optional("SEAL_KEY_DIR").unwrap_or_else(|| home.join("seal")),
+            brought,
+            timestamps,
+        }
+    }
+}

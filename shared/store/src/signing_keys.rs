@@ -1,0 +1,163 @@
+//! Signed files: the certificates to trust them from, and the ledger of what was issued. Private keys are not here.
+
+use chrono::{DateTime, Utc};
+use domain::id::ReportId;
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::{db::TenantTx, error::Result};
+
+/// What a certificate is trusted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Seal,
+    Timestamp,
+}
+
+impl Purpose {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Seal => "seal",
+            Self::Timestamp => "timestamp",
+        }
+    }
+}
+
+/// Certificates (DER) that signatures and timestamps are trusted from.
+#[derive(Debug, Clone, Default)]
+pub struct TrustAnchors {
+    pub seals: Vec<Vec<u8>>,
+    pub timestamps: Vec<Vec<u8>>,
+}
+
+/// Trusts `certificates` (DER) for `purpose` from now on. Those that are trusted already stay as they are.
+///
+/// # Errors
+/// When the database refuses, as it does to requests: only workers may.
+pub async fn trust(pool: &PgPool, purpose: Purpose, certificates: &[Vec<u8>]) -> Result<()> {
+    for certificate in certificates {
+        sqlx::query(
+            "insert into trust_anchors (sha256, purpose, certificate) values ($1, $2, $3) on conflict do nothing",
+        )
+        .bind(Sha256::digest(certificate).as_slice())
+        .bind(purpose.as_str())
+        .bind(certificate)
+        .execute(pool)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Everything that is trusted.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn anchors(pool: &PgPool) -> Result<TrustAnchors> {
+    let rows: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("select purpose, certificate from trust_anchors order by first_used_at desc, sha256")
+            .fetch_all(pool)
+            .await?;
+    let of = |purpose: Purpose| {
+        rows.iter()
+            .filter(|(stored, _)| stored == purpose.as_str())
+            .map(|(_, certificate)| certificate.clone())
+            .collect()
+    };
+    Ok(TrustAnchors { seals: of(Purpose::Seal), timestamps: of(Purpose::Timestamp) })
+}
+
+/// A file that was signed.
+#[derive(Debug, Clone)]
+pub struct IssuedFile {
+    pub sha256: [u8; 32],
+    pub report: ReportId,
+    pub signed_by: String,
+    pub signed_at: DateTime<Utc>,
+    pub timestamp_authority: Option<String>,
+    pub certificate_sha256: [u8; 32],
+}
+
+/// Writes `file` into the ledger. Writing it twice is the same as once.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn record_issued(tx: &mut TenantTx, file: &IssuedFile) -> Result<()> {
+    let tenant = tx.tenant();
+    sqlx::query(
+        "insert into issued_files (tenant_id, sha256, report_id, signed_by, signed_at, timestamp_authority, certificate_sha256)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         on conflict do nothing",
+    )
+    .bind(tenant.0)
+    .bind(file.sha256.as_slice())
+    .bind(file.report.0)
+    .bind(&file.signed_by)
+    .bind(file.signed_at)
+    .bind(&file.timestamp_authority)
+    .bind(file.certificate_sha256.as_slice())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The latest signed file of a report.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn issued_for(tx: &mut TenantTx, report: ReportId) -> Result<Option<IssuedFile>> {
+    let tenant = tx.tenant();
+    let row: Option<(Vec<u8>, String, DateTime<Utc>, Option<String>, Vec<u8>)> = sqlx::query_as(
+        "select sha256, signed_by, signed_at, timestamp_authority, certificate_sha256
+           from issued_files
+          where tenant_id = $1 and report_id = $2
+          order by issued_at desc
+          limit 1",
+    )
+    .bind(tenant.0)
+    .bind(report.0)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|(sha256, signed_by, signed_at, timestamp_authority, certificate)| IssuedFile {
+        sha256: digest(&sha256),
+        report,
+        signed_by,
+        signed_at,
+        timestamp_authority,
+        certificate_sha256: digest(&certificate),
+    }))
+}
+
+/// The table's constraints give every digest 32 bytes.
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    bytes.try_into().unwrap_or_default()
+}
+
+/// What the ledger says to a file that somebody shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ledger {
+    /// These bytes were issued.
+    Issued,
+    /// The report was issued, in other bytes.
+    OtherBytes,
+    /// No such report was issued here.
+    Unknown,
+}
+
+/// Asks for the file with the digest `sha256` that claims to be the report `report`, of whichever tenant.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn look_up(pool: &PgPool, sha256: &[u8; 32], report: Uuid) -> Result<Ledger> {
+    let (is_file, is_report): (bool, bool) =
+        sqlx::query_as("select is_file, is_report from issued_file($1, $2)")
+            .bind(sha256.as_slice())
+            .bind(report)
+            .fetch_one(pool)
+            .await?;
+    Ok(match (is_file, is_report) {
+        (true, _) => Ledger::Issued,
+        (false, true) => Ledger::OtherBytes,
+        (false, false) => Ledger::Unknown,
+    })
+}

@@ -1,0 +1,246 @@
+//! Sign finished reports: the key from its folder or brought, the time from an authority.
+//!
+//! The signature page is part of what is signed, so what it says has to be settled before there is a signature: a
+//! [`Plan`] is made first, which asks the timestamp authority whether it answers. [`Sealer::seal`] then keeps to it.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use chrono::{DateTime, SubsecRound, Utc};
+use domain::{
+    document::{Document, Seal as SignaturePage},
+    id::ReportId,
+};
+use queue::{JobError, OrDiscard};
+use runtime::{
+    config::{Config, SealSettings, TimestampAuthority},
+    egress::{Client, HeaderValue, Policy, Request, header},
+};
+use secrecy::ExposeSecret;
+use signing::{
+    Anchors, Identity, Statement,
+    keyring::Keyring,
+    pdf::Seal,
+    timestamp::{QUERY_TYPE, Query, Token},
+    verify,
+};
+use store::{
+    SystemDb,
+    signing_keys::{self, IssuedFile, Purpose},
+};
+
+/// How long the authority may take, and how long its answer may be.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
+const LONGEST_REPLY: u64 = 64 << 10;
+
+/// Signs on behalf of the installation.
+#[derive(Debug, Clone)]
+pub struct Sealer {
+    keyring: Keyring,
+    /// Whose name new keys bear.
+    organization: String,
+    settings: SealSettings,
+    /// Trusted for timestamps.
+    timestamp_roots: Arc<Vec<Vec<u8>>>,
+    client: Client,
+    verify_url: String,
+}
+
+/// What will be signed, by whom, and whether with a timestamp.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    identity: Identity,
+    statement: Statement,
+    /// Name of the authority that has answered.
+    authority: Option<String>,
+    verify_url: String,
+}
+
+impl Sealer {
+    /// As `config` says. Touches no file: keys are made when the first report is signed.
+    ///
+    /// # Errors
+    /// When a certificate in the settings cannot be read; the message names the setting.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let policy = Policy {
+            allow_private: true,
+            max_redirects: 0,
+            idle_timeout: PATIENCE,
+            total_timeout: PATIENCE,
+            max_bytes: LONGEST_REPLY,
+            ..Policy::administrator()
+        };
+        let settings = config.seal.clone();
+        let timestamp_roots = match &settings.timestamps {
+            Some(authority) => Anchors::read_pem(&authority.roots).context("TSA_ROOTS cannot be used")?,
+            None => Vec::new(),
+        };
+        let sealer = Self {
+            keyring: Keyring::new(&settings.key_dir),
+            organization: config.organization_name.clone(),
+            settings,
+            timestamp_roots: Arc::new(timestamp_roots),
+            client: Client::new(policy)?,
+            verify_url: format!("{}/api/v1/reports/verify", config.public_url()),
+        };
+        sealer.brought().context("SEAL_KEY and SEAL_CERTIFICATE cannot be used")?;
+        Ok(sealer)
+    }
+
+    /// Where anybody can have a file checked.
+    #[must_use]
+    pub fn verify_url(&self) -> &str {
+        &self.verify_url
+    }
+
+    fn brought(&self) -> Result<Option<Identity>, signing::SignError> {
+        let Some(brought) = &self.settings.brought else { return Ok(None) };
+        Identity::from_pem(brought.key.expose_secret(), &brought.certificates).map(Some)
+    }
+
+    /// Settles what the signature of `document` will say. Its content is final, but for the signature page.
+    pub(crate) async fn plan(
+        &self,
+        report: &store::reports::Report,
+        signed_by: String,
+        document: &Document,
+    ) -> Result<Plan, JobError> {
+        // A PDF's dates have seconds.
+        let now = Utc::now().trunc_subsecs(0);
+        let identity = self.identity(now).await?;
+        let content_sha256 = document.content_sha256();
+        let authority = self.ask_whether_it_answers(&content_sha256, now).await?;
+        let statement = Statement {
+            report_type: report.report_type.clone(),
+            title: report.title.clone(),
+            tenant: document.cover.organization.clone(),
+            framework: report.framework.clone(),
+            content_sha256: hex(&content_sha256),
+            signed_by,
+            timestamped: authority.is_some(),
+            ..Statement::new(report.id.to_string(), document.cover.generated_at, now)
+        };
+        Ok(Plan { identity, statement, authority, verify_url: self.verify_url.clone() })
+    }
+
+    async fn identity(&self, now: DateTime<Utc>) -> Result<Identity, JobError> {
+        let sealer = self.clone();
+        let identity = tokio::task::spawn_blocking(move || match sealer.brought()? {
+            Some(identity) => Ok(identity),
+            None => sealer.keyring.current(&sealer.organization, now)?.seal(now),
+        });
+        // Somebody may mend the folder, or the disk may have room again.
+        identity.await?.map_err(|error: signing::SignError| JobError::Retry(error.into()))
+    }
+
+    /// The name of the timestamp authority, if there is one within reach.
+    async fn ask_whether_it_answers(
+        &self,
+        content: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, JobError> {
+        let Some(authority) = &self.settings.timestamps else { return Ok(None) };
+        let asked = async { self.ask(authority, Query::new(content)?, now).await };
+        match asked.await {
+            Ok(token) => Ok(Some(token.stamp.authority)),
+            Err(error) if authority.required => {
+                Err(error.context("no timestamp, and TSA_REQUIRED asks for one").into())
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "no timestamp: the report says that it has none"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        authority: &TimestampAuthority,
+        query: Query,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Token> {
+        let request = Request::post(authority.url.as_str(), query.der().to_vec())
+            .header(header::CONTENT_TYPE, HeaderValue::from_static(QUERY_TYPE));
+        let answer = self.client.send(request).await.context("the timestamp authority cannot be asked")?;
+        anyhow::ensure!(answer.status.is_success(), "the timestamp authority answered {}", answer.status);
+        let reply = answer.bytes().await.context("the timestamp authority's answer broke off")?;
+        query
+            .accept(&reply, &self.timestamp_roots, now)
+            .context("the timestamp authority's answer is refused")
+    }
+
+    /// Signs `pdf` as planned. What comes out has passed the verifier, and its certificates are trusted from now on.
+    pub(crate) async fn seal(
+        &self,
+        db: &SystemDb,
+        pdf: Vec<u8>,
+        plan: Plan,
+    ) -> Result<(Vec<u8>, IssuedFile), JobError> {
+        let fingerprint = plan.identity.fingerprint();
+        let Plan { identity, statement, .. } = plan;
+        let own = identity.chain()[0].clone();
+        let said = statement.clone();
+        let seal = tokio::task::spawn_blocking(move || Seal::new(&pdf, &identity, &statement)).await?;
+        let seal = seal.or_discard("the PDF cannot be signed")?;
+        let token = match &self.settings.timestamps {
+            Some(authority) if said.timestamped => {
+                Some(self.ask(authority, seal.timestamp_query()?, Utc::now()).await?)
+            }
+            _ => None,
+        };
+        let sealer = self.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            let bytes = seal.finish(token.as_ref())?;
+            let anchors = sealer.anchors(own)?;
+            let verdict = verify(&bytes, &anchors, Utc::now());
+            Ok::<_, signing::SignError>((bytes, anchors, verdict))
+        });
+        let (bytes, anchors, verdict) = checked.await?.or_discard("the PDF cannot be signed")?;
+        let proof = verdict.finding.or_discard("the signed file does not verify")?;
+        signing_keys::trust(db.pool(), Purpose::Seal, &anchors.seals).await?;
+        signing_keys::trust(db.pool(), Purpose::Timestamp, &anchors.timestamps).await?;
+        let report = said.report_id.parse().or_discard("the report's id")?;
+        let file = IssuedFile {
+            sha256: verdict.sha256,
+            report: ReportId(report),
+            signed_at: proof.signed_at(),
+            signed_by: said.signed_by,
+            timestamp_authority: proof.timestamp.map(|stamp| stamp.authority),
+            certificate_sha256: fingerprint,
+        };
+        Ok((bytes, file))
+    }
+
+    /// A key that was brought is trusted by itself: whoever issued its certificate has issued others, to others.
+    fn anchors(&self, own: Vec<u8>) -> Result<Anchors, signing::SignError> {
+        let seals = if self.settings.brought.is_some() { vec![own] } else { self.keyring.roots()? };
+        Ok(Anchors { seals, timestamps: self.timestamp_roots.to_vec() })
+    }
+}
+
+impl Plan {
+    /// What stands on the signature page.
+    pub(crate) fn page(&self) -> SignaturePage {
+        SignaturePage {
+            signer: self.statement.signed_by.clone(),
+            organization: Some(self.statement.tenant.clone()),
+            signed_at: self.statement.signed_at,
+            reason: Some("Seals the report as it was issued: any change to the file afterwards shows.".into()),
+            certificate: Some(format!("{}, SHA-256 {}", self.identity.name(), hex(&self.identity.fingerprint()))),
+            timestamp: Some(match &self.authority {
+                Some(authority) => format!("The time of the signature is attested by {authority} (RFC 3161)."),
+                None => "None: no timestamp authority was reached, and the time is that of the server that signed."
+                    .into(),
+            }),
+            content_sha256: self.statement.content_sha256.clone(),
+            verify_url: self.verify_url.clone(),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
