@@ -32,8 +32,9 @@ impl Port {
     }
 }
 
-/// Run all three until `stop`, or until one of them ends, which stops the others.
+/// Run all three, and one port for probes, until `stop`, or until one of them ends, which stops the others.
 pub(crate) async fn run(port: Port, config: Arc<Config>, stop: &CancellationToken) -> anyhow::Result<()> {
+    let _admin = runtime::admin::start(&config, stop)?;
     let (api, worker, scheduler) = tokio::join!(
         part("API", stop, api::serve_on(port.0, config.clone(), stop.clone())),
         part("worker", stop, worker::run(config.clone(), stop.clone())),

@@ -3,6 +3,7 @@
 //! Leaderless: run one or three, each does what is due and skips what another is at. Start at [`run`].
 
 mod audit;
+mod figures;
 mod schedules;
 
 use std::{sync::Arc, time::Duration};
@@ -39,7 +40,14 @@ pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result
     let rescue_every = (config.job_lease / 6).clamp(Duration::from_millis(250), Duration::from_secs(5));
     let audit_key = audit::key(&config.audit_key_file)?;
     info!("scheduler ready");
-    tokio::join!(relay.run(&stop), rescue::run(db.pool(), rescue_every, &stop), schedules::run(&db, &stop), audit::run(&db, &audit_key, &stop));
+    tokio::join!(relay.run(&stop), rescue::run(db.pool(), rescue_every, &stop), schedules::run(&db, &stop), audit::run(&db, &audit_key, &stop), figures::run(&db, &stop), log_level(&db, &stop));
     info!("scheduler stopped");
     Ok(())
+}
+
+async fn log_level(db: &SystemDb, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        never = store::log_level::follow(db.pool()) => match never {},
+    }
 }

@@ -1,13 +1,7 @@
 //! `plimsoll-worker`: a worker alone, for installations of several machines.
 
-use std::sync::Arc;
+use std::process::ExitCode;
 
-use runtime::{config::Config, shutdown, telemetry};
-
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let config = Arc::new(Config::from_env()?);
-    telemetry::init(&config)?;
-    let stop = shutdown::on_signals()?;
-    worker::run(config, stop).await
+fn main() -> ExitCode {
+    runtime::program::main("plimsoll-worker", worker::run)
 }

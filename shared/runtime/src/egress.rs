@@ -24,8 +24,11 @@ use reqwest::{
     redirect,
 };
 use tokio::time::Instant;
+use tracing::{Instrument, field::Empty};
 use url::Host;
 pub use url::Url;
+
+use crate::trace::{self, Part};
 
 use self::address::{Reach, reach};
 
@@ -205,7 +208,40 @@ impl Client {
     }
 
     /// Sends `request` and returns the answer's head, whatever its status; its body is read piece by piece.
-    pub async fn send(&self, request: Request) -> Result<Response, EgressError> {
+    ///
+    /// Where the work is traced it is a span of its own, and the other side learns of it by `traceparent`.
+    pub async fn send(&self, mut request: Request) -> Result<Response, EgressError> {
+        // What is part of no trace begins none: the traces themselves leave by this way.
+        if trace::current().is_none() {
+            return self.carry(request).await;
+        }
+        let span = tracing::info_span!("http", trace_id = Empty, otel.name = Empty, otel.kind = Empty);
+        let host = Url::parse(&request.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        Part {
+            kind: "client",
+            name: request.method.as_str(),
+            from: None,
+            attributes: &[
+                ("http.request.method", request.method.as_str()),
+                ("server.address", host.as_deref().unwrap_or_default()),
+            ],
+        }
+        .describe(&span);
+        async {
+            if let Some(Ok(value)) = trace::current().map(HeaderValue::try_from) {
+                request.headers.insert(trace::TRACEPARENT, value);
+            }
+            let answer = self.carry(request).await;
+            if let Ok(answer) = &answer {
+                trace::answered(&tracing::Span::current(), answer.status.as_u16());
+            }
+            answer
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn carry(&self, request: Request) -> Result<Response, EgressError> {
         let Request { method, url, mut headers, body } = request;
         let deadline = Instant::now() + self.policy.total_timeout;
         let mut url = self.policy.check(&url)?;

@@ -1,39 +1,184 @@
-//! Log lines: text on a terminal, one JSON object a line elsewhere.
+//! Log lines: text on a terminal, one JSON object a line elsewhere; how much is said can be changed while running.
+//!
+//! A line carries what its spans know: `request_id`, `job_id`, `trace_id`. Secrets are in no line, at no level: they are
+//! `SecretString`s, and of other people's crates nothing below `info` is written unless `LOG_LEVEL` names them.
 
-use std::io::IsTerminal;
+mod json;
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use std::{
+    io::IsTerminal,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
-use crate::config::{Config, LogFormat};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{FilterExt, LevelFilter, filter_fn},
+    fmt,
+    layer::SubscriberExt,
+    reload,
+    util::SubscriberInitExt,
+};
 
-/// Starts logging to standard error. A second call in the same process does nothing.
+use crate::{
+    config::{Config, LogFormat},
+    trace,
+};
+
+/// The crates whose lines and spans are ours.
+const OURS: &[&str] = &[
+    "api",
+    "correlation",
+    "delivery",
+    "feeds",
+    "inventory",
+    "plimsoll",
+    "queue",
+    "rendering",
+    "reports",
+    "runtime",
+    "scheduler",
+    "store",
+    "worker",
+];
+
+/// What can be changed while running, and what it was at first.
+struct Dial {
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// `LOG_LEVEL`, as it was given.
+    setting: String,
+    /// What was chosen since; none: the setting.
+    chosen: Mutex<Option<Level>>,
+}
+
+static DIAL: OnceLock<Dial> = OnceLock::new();
+
+/// How much is said, as it can be chosen while running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+impl Level {
+    /// All of them, quietest first.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Warn, Self::Info, Self::Debug];
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+
+    /// The level of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.as_str() == word)
+    }
+
+    /// The one that `LOG_LEVEL` amounts to, leaving out what it says of single crates.
+    #[must_use]
+    pub fn of_setting(directives: &str) -> Self {
+        let general = directives.split(',').map(str::trim).find(|directive| !directive.contains('='));
+        match general.map(str::to_lowercase).as_deref() {
+            Some("trace") => Self::Debug,
+            Some(word) => Self::from_word(word).unwrap_or(Self::Info),
+            // What is not named is silent but for errors.
+            None => Self::Error,
+        }
+    }
+
+    /// `debug` means ours: what libraries have to say about every statement and every byte helps nobody.
+    fn directives(self) -> String {
+        match self {
+            Self::Debug => OURS.iter().fold("info".to_owned(), |all, name| format!("{all},{name}=debug")),
+            quieter => quieter.as_str().to_owned(),
+        }
+    }
+}
+
+/// Starts logging to standard error, and traces if they are wanted. A second call in the same process does nothing.
 ///
 /// # Errors
-/// When `LOG_LEVEL` is not a valid filter; the message names it and the remedy.
+/// When `LOG_LEVEL` is not a valid filter, or where traces go cannot be used; the message names the setting and the remedy.
 pub fn init(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log_level).map_err(|error| {
-        anyhow::anyhow!(
-            "LOG_LEVEL={} cannot be used ({error}): give error, warn, info, debug or trace",
-            config.log_level
-        )
-    })?;
-    // What the server remarks on a migration that was applied before is of no use to anybody.
-    let filter =
-        filter.add_directive("sqlx::postgres::notice=warn".parse().expect("a fixed directive parses"));
+    let (filter, handle) = reload::Layer::new(filter(&config.log_level)?);
     let json = match config.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let registry = tracing_subscriber::registry().with(filter);
-    let started = if json {
-        let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
-        registry.with(lines).try_init()
+    let lines = if json {
+        let lines = fmt::layer().fmt_fields(fmt::format::JsonFields::new()).event_format(json::Lines);
+        lines.with_writer(std::io::stderr).boxed()
     } else {
-        registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init()
+        fmt::layer().with_writer(std::io::stderr).boxed()
     };
-    if started.is_err() {
-        tracing::debug!("logging was already started");
+    let mut layers = vec![lines.with_filter(filter).boxed()];
+    if let Some(traces) = trace::layer(config)? {
+        let ours =
+            filter_fn(|metadata| OURS.contains(&metadata.target().split("::").next().unwrap_or_default()));
+        layers.push(traces.with_filter(LevelFilter::INFO.and(ours)).boxed());
     }
+    if tracing_subscriber::registry().with(layers).try_init().is_err() {
+        tracing::debug!("logging was already started");
+        return Ok(());
+    }
+    let dial = Dial { filter: handle, setting: config.log_level.clone(), chosen: Mutex::new(None) };
+    // Nobody can have set it: the registry above is the first.
+    let _ = DIAL.set(dial);
     Ok(())
+}
+
+/// Says as much as `level` from now on; `None`: as much as `LOG_LEVEL` says. Returns whether that is a change.
+pub fn choose(level: Option<Level>) -> bool {
+    let Some(dial) = DIAL.get() else { return false };
+    let mut chosen = dial.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+    if *chosen == level {
+        return false;
+    }
+    let directives = level.map_or_else(|| dial.setting.clone(), Level::directives);
+    // The setting was read at the start, and ours are sound; an error says that logging has ended.
+    let changed = filter(&directives).is_ok_and(|filter| dial.filter.reload(filter).is_ok());
+    if changed {
+        *chosen = level;
+    }
+    changed
+}
+
+fn filter(directives: &str) -> anyhow::Result<EnvFilter> {
+    let filter = EnvFilter::try_new(directives).map_err(|error| {
+        anyhow::anyhow!(
+            "LOG_LEVEL={directives} cannot be used ({error}): give error, warn, info, debug or trace"
+        )
+    })?;
+    // What the server remarks on a migration that was applied before is of no use to anybody.
+    Ok(filter.add_directive("sqlx::postgres::notice=warn".parse().expect("a fixed directive parses")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_that_can_be_chosen_is_a_filter() {
+        for level in Level::ALL {
+            assert_eq!(Level::from_word(level.as_str()), Some(level));
+            filter(&level.directives()).expect("it can be used");
+        }
+        assert_eq!(Level::from_word("verbose"), None);
+        assert_eq!(Level::of_setting("queue=debug, warn"), Level::Warn);
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_refused_with_the_remedy() {
+        let error = filter("loud=verbose").expect_err("it is no level").to_string();
+        assert!(error.contains("LOG_LEVEL=loud=verbose") && error.contains("give error, warn"), "{error}");
+    }
 }

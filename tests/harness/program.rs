@@ -1,0 +1,101 @@
+//! The programs as processes, for tests that ask them, stop them and kill them.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use runtime::admin::{self, ProbeError};
+use secrecy::ExposeSecret;
+
+use crate::TestDb;
+
+/// A program with an admin port of its own. Killed when it goes out of sight.
+#[derive(Debug)]
+pub struct Program {
+    path: &'static str,
+    name: &'static str,
+    pub admin: SocketAddr,
+    /// Where the API listens, if it is the API.
+    pub api: SocketAddr,
+    child: Child,
+}
+
+impl Program {
+    /// Starts `name` (`api`, `worker`, `scheduler`) on `db`; `path` is `env!("CARGO_BIN_EXE_program-under-test")`. With `settings` over the usual ones.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(
+        path: &'static str,
+        name: &'static str,
+        db: &TestDb,
+        folder: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let (admin, api) = (free_address(), free_address());
+        let child = Command::new(path)
+            .arg(name)
+            .env("DATABASE_URL", db.worker_url.expose_secret())
+            .env("API_DATABASE_URL", db.api_url.expose_secret())
+            .env("PLIMSOLL_HOME", folder)
+            .env("API_LISTEN", api.to_string())
+            .env("ADMIN_LISTEN", admin.to_string())
+            .env("LOG_LEVEL", "warn")
+            .envs(settings.iter().copied())
+            .spawn()
+            .expect("the program starts");
+        Self { path, name, admin, api, child }
+    }
+
+    /// What its admin port says to `/readyz` or `/livez`.
+    ///
+    /// # Errors
+    /// When it does not answer, or not with 200.
+    pub fn probe(&self, path: &str) -> Result<String, ProbeError> {
+        admin::probe(self.admin, path)
+    }
+
+    /// Its own health check, as a container runs it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn check_health(&self) -> Output {
+        let mut command = Command::new(self.path);
+        command.args([self.name, "--probe"]).env("ADMIN_LISTEN", self.admin.to_string()).stdin(Stdio::null());
+        command.output().expect("the health check runs")
+    }
+
+    /// Sends the signal `name` (`TERM`, `KILL` …).
+    ///
+    /// # Panics
+    /// When there is nobody to send it to.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success(), "the process has gone already");
+    }
+
+    /// The exit code, once it has ended; `Some(None)` when a signal ended it.
+    ///
+    /// # Panics
+    /// When it is not ours any more.
+    pub fn ended(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().expect("our own child").map(|status| status.code())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may be gone already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
+}
