@@ -2,7 +2,11 @@
 //! of the system reads, and texts with a rule.
 
 use domain::{Severity, finding::FindingStatus};
-use store::users::Role;
+use queue::{job::Recurs, schedule::Shift};
+use store::{
+    schedules::{CatchUp, Outcome, Overlap},
+    users::{AuthProvider, Role},
+};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
@@ -35,10 +39,28 @@ words! {
     FindingStatusWord = FindingStatus::ALL.map(FindingStatus::as_str).to_vec();
     /// What a person may do, from least to most.
     RoleWord = Role::ALL.map(Role::as_str).to_vec();
+    /// Where a person proves who they are.
+    AuthProviderWord = AuthProvider::ALL.map(AuthProvider::as_str).to_vec();
+    /// How the console looks.
+    ThemeWord = vec!["system", "light", "dark"];
     /// Where an asset stands in the network.
     RiskZoneWord = store::assets::RISK_ZONES.to_vec();
     /// What kind of background work a job is.
     JobKindWord = queue::jobs::ALL.iter().map(|kind| kind.name).collect();
+    /// What can be scheduled. `correlate` is for the organization; the others are for the whole installation.
+    ScheduleKindWord = queue::jobs::ALL.iter().filter(|kind| kind.recurs != Recurs::Never).map(|kind| kind.name).collect();
+    /// What is done about times at which no scheduler ran: nothing, the last one, or all of them within the window.
+    CatchUpWord = CatchUp::ALL.iter().map(|policy| policy.as_str()).collect();
+    /// What is done when it comes again before the job of the last time is finished: another job beside it, nothing, or one
+    /// more as soon as it is.
+    OverlapWord = Overlap::ALL.iter().map(|policy| policy.as_str()).collect();
+    /// What became of a time: a job was `enqueued`; the same work was there already (`joined`); it is `waiting` for the job
+    /// before it; it was `skipped` for that; no scheduler ran (`missed`).
+    OutcomeWord = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
+    /// Its wall time was skipped, so that it comes right after; or comes twice, and this is the first.
+    ShiftWord = Shift::ALL.map(Shift::as_str).to_vec();
+    /// What kinds of jobs compete for.
+    QueueWord = queue::Queue::ALL.map(queue::Queue::as_str).to_vec();
     /// What webhooks can be told of.
     EventWord = crate::routes::EVENTS.to_vec();
     /// What kind of report it is.
@@ -63,6 +85,8 @@ macro_rules! texts {
 }
 
 texts! {
+    /// What a key is limited to: an area, and `read` or `write`.
+    ScopeWord = |text| text.enum_values(Some(crate::auth::scopes::all()));
     /// A word that assets are grouped by.
     Tag = |text| text.min_length(Some(1)).max_length(Some(64));
     /// An e-mail address.

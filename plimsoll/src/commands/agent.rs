@@ -1,13 +1,12 @@
 //! `plimsoll agent`: what runs on a machine that is to be watched.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use secrecy::SecretString;
 
-use super::api_client::ApiClient;
-use crate::exit::{Exit, Failure};
+use super::{api_client::ApiClient, server::token};
+use crate::exit::Failure;
 use crate::terminal;
 
 /// Where reports are handed in.
@@ -58,7 +57,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         return write(out, &body);
     }
     let mut server = ApiClient::new(report.url.as_deref().context("--url is missing")?)?;
-    server.sign_in(token(report)?);
+    server.sign_in(token(report.token_file.as_deref(), report.token.as_ref(), "AGENT_TOKEN")?);
     let accepted = server.post_bytes(PATH, body).await?;
     let (packages, hostname) = (found.packages.len(), &found.hostname);
     let job = accepted["job_id"].as_str().unwrap_or("unknown");
@@ -73,24 +72,4 @@ fn write(out: &Path, body: &[u8]) -> Result<(), Failure> {
     }
     std::fs::write(out, body).with_context(|| format!("cannot write {}", out.display()))?;
     Ok(())
-}
-
-fn token(report: &Report) -> Result<SecretString, Failure> {
-    let text = match (&report.token_file, &report.token) {
-        (Some(file), _) if file == Path::new("-") => {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .context("cannot read the token from standard input")?;
-            text
-        }
-        (Some(file), _) => std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the token file {}", file.display()))?,
-        (None, Some(token)) => return Ok(token.clone()),
-        (None, None) => {
-            let sentence = "no access token: give --token-file, or set AGENT_TOKEN";
-            return Err(Failure::new(Exit::Config, anyhow::anyhow!(sentence)));
-        }
-    };
-    Ok(SecretString::from(text.trim().to_owned()))
 }

@@ -55,6 +55,10 @@ impl ApiClient {
         json(self.ask(Method::POST, path, body).await?).await
     }
 
+    pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        json(self.ask(Method::PATCH, path, body.to_string().into_bytes()).await?).await
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Result<Value, Failure> {
         json(self.ask(Method::DELETE, path, Vec::new()).await?).await
     }
@@ -110,5 +114,10 @@ fn complaint(body: &[u8]) -> String {
         Value::Null => String::from_utf8_lossy(body).into_owned(),
         detail => detail.to_string(),
     };
+    // Of invalid input each field with what is wrong with it.
+    let fields = json["errors"].as_array().into_iter().flatten().filter_map(|error| {
+        Some(format!("{}: {}", error["field"].as_str()?, error["message"].as_str()?))
+    });
+    let words = std::iter::once(words).chain(fields).collect::<Vec<_>>().join("; ");
     words.chars().filter(|character| !character.is_control()).take(500).collect()
 }

@@ -210,7 +210,7 @@ pub enum PayloadError {
 }
 
 /// Reads a payload that version `written_by` of the kind wrote.
-fn decode<J: Job>(mut payload: serde_json::Value, written_by: i32) -> Result<J, PayloadError> {
+pub(crate) fn decode<J: Job>(mut payload: serde_json::Value, written_by: i32) -> Result<J, PayloadError> {
     for from in written_by..J::VERSION {
         payload = J::upcast(payload, from).map_err(|why| PayloadError::Upcast { from, why })?;
     }

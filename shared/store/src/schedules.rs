@@ -97,6 +97,8 @@ pub struct Schedule {
     pub tenant_id: Option<Uuid>,
     pub name: String,
     pub kind: String,
+    /// Version of the kind that wrote the payload.
+    pub kind_version: i32,
     pub payload: Value,
     pub cron: Option<String>,
     /// A name of the IANA database.
@@ -151,7 +153,7 @@ impl Schedule {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "select id, tenant_id, name, kind, payload, cron, time_zone, interval_minutes, enabled, disabled_reason, catch_up,
+            "select id, tenant_id, name, kind, kind_version, payload, cron, time_zone, interval_minutes, enabled, disabled_reason, catch_up,
                     catch_up_window_minutes, overlap, is_built_in, source_id, next_run_at, done_until, last_job_id,
                     created_by, created_at
                from schedules ",
@@ -378,8 +380,8 @@ pub async fn database_time(connection: &mut PgConnection) -> Result<DateTime<Utc
     Ok(sqlx::query_scalar("select clock_timestamp()").fetch_one(connection).await?)
 }
 
-/// Schedules that something is to be done about at `now`, locked; those that somebody else is at are left out. Kinds that are not
-/// among `kinds` are left to a newer scheduler.
+/// Schedules that something is to be done about at `now`, locked; those that somebody else is at are left out. What is newer than
+/// `kinds`, each with its version, is left to a newer scheduler.
 ///
 /// Due are those whose time has come, those whose time is not worked out, and those that came in what is now the
 /// far future: the clock had been wrong.
@@ -389,17 +391,21 @@ pub async fn database_time(connection: &mut PgConnection) -> Result<DateTime<Utc
 pub async fn lock_due(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
-    kinds: &[&str],
+    kinds: &[(&str, i32)],
     count: i64,
 ) -> Result<Vec<Schedule>> {
+    let (kinds, versions): (Vec<&str>, Vec<i32>) = kinds.iter().copied().unzip();
     let due = sqlx::query_as(select!(
-        "where enabled and kind = any($2)
+        "where enabled
+           and exists (select from unnest($2::text[], $4::integer[]) as known (kind, version)
+                        where known.kind = schedules.kind and known.version >= schedules.kind_version)
            and (next_run_at is null or next_run_at <= $1 or done_until > $1 + interval '3 hours')
          order by next_run_at nulls first, id limit $3 for update skip locked"
     ))
     .bind(now)
     .bind(kinds)
     .bind(count)
+    .bind(versions)
     .fetch_all(connection)
     .await?;
     Ok(due)
@@ -411,17 +417,21 @@ pub async fn lock_due(
 /// When the database cannot be reached.
 pub async fn lock_released(
     connection: &mut PgConnection,
-    kinds: &[&str],
+    kinds: &[(&str, i32)],
 ) -> Result<Option<(Schedule, DateTime<Utc>)>> {
+    let (kinds, versions): (Vec<&str>, Vec<i32>) = kinds.iter().copied().unzip();
     let released: Option<(Uuid, DateTime<Utc>)> = sqlx::query_as(
         "select schedules.id, firing.nominal_at
            from schedule_firings firing
            join schedules on schedules.id = firing.schedule_id
-          where firing.outcome = 'waiting' and schedules.enabled and schedules.kind = any($1)
+          where firing.outcome = 'waiting' and schedules.enabled
+            and exists (select from unnest($1::text[], $2::integer[]) as known (kind, version)
+                         where known.kind = schedules.kind and known.version >= schedules.kind_version)
             and not exists (select from jobs where jobs.id = schedules.last_job_id and jobs.finished_at is null)
           order by firing.nominal_at limit 1 for update skip locked",
     )
     .bind(kinds)
+    .bind(versions)
     .fetch_optional(&mut *connection)
     .await?;
     let Some((id, nominal_at)) = released else { return Ok(None) };

@@ -28,7 +28,7 @@ use sqlx::PgConnection;
 
 use crate::{
     enqueue::{Enqueued, Origin, enqueue},
-    job::{Handler, Job, Queue, Recurs, Registry},
+    job::{Handler, Job, Queue, Recurs, Registry, decode},
 };
 
 /// One kind in the catalogue, for lists, metrics and documents.
@@ -58,13 +58,14 @@ macro_rules! catalogue {
         pub const ALL: &[Kind] =
             &[$(Kind { name: $job::KIND, version: $job::VERSION, queue: $job::QUEUE, recurs: $job::RECURS }),*];
 
-        /// Checks that `payload` is one of `kind`, and returns it with every member that it may have.
+        /// Checks that `payload` is one that version `written_by` of `kind` wrote, and returns it as this version does, with
+        /// every member that it may have.
         ///
         /// # Errors
         /// [`NamedError`] with what is wrong.
-        pub fn read_payload(kind: &str, payload: &Value) -> Result<Value, NamedError> {
+        pub fn read_payload(kind: &str, written_by: i32, payload: &Value) -> Result<Value, NamedError> {
             match kind {
-                $($job::KIND => decode::<$job>(payload).map(|(_, complete)| complete),)*
+                $($job::KIND => complete::<$job>(payload, written_by),)*
                 _ => Err(NamedError::UnknownKind(kind.to_owned())),
             }
         }
@@ -77,10 +78,11 @@ macro_rules! catalogue {
             connection: &mut PgConnection,
             origin: Origin,
             kind: &str,
+            written_by: i32,
             payload: &Value,
         ) -> Result<Enqueued, NamedError> {
             match kind {
-                $($job::KIND => Ok(enqueue(connection, origin, &decode::<$job>(payload)?.0).await?),)*
+                $($job::KIND => Ok(enqueue(connection, origin, &read::<$job>(payload, written_by)?).await?),)*
                 _ => Err(NamedError::UnknownKind(kind.to_owned())),
             }
         }
@@ -100,14 +102,19 @@ macro_rules! catalogue {
 
 catalogue! { CrawlSource, IngestInventory, Correlate, RenderReport, SendMail, DeliverWebhook, FinishBatch, PurgeExpired, VerifyArtifacts }
 
-fn decode<J: Job>(payload: &Value) -> Result<(J, Value), NamedError> {
+fn read<J: Job>(payload: &Value, written_by: i32) -> Result<J, NamedError> {
+    decode(payload.clone(), written_by)
+        .map_err(|why| NamedError::Payload { kind: J::KIND, why: why.to_string() })
+}
+
+fn complete<J: Job>(payload: &Value, written_by: i32) -> Result<Value, NamedError> {
     let wrong = |why: String| NamedError::Payload { kind: J::KIND, why };
-    let job: J = serde_json::from_value(payload.clone()).map_err(|error| wrong(error.to_string()))?;
+    let job: J = read(payload, written_by)?;
     let complete = serde_json::to_value(&job).map_err(|error| wrong(error.to_string()))?;
-    let unknown = payload.as_object().into_iter().flatten().find(|(name, _)| complete.get(name).is_none());
-    match unknown {
-        Some((name, _)) => Err(wrong(format!("it has no member `{name}`"))),
-        None => Ok((job, complete)),
+    let mut members = payload.as_object().into_iter().flat_map(|members| members.keys());
+    match members.find(|name| written_by == J::VERSION && complete.get(name).is_none()) {
+        Some(name) => Err(wrong(format!("it has no member `{name}`"))),
+        None => Ok(complete),
     }
 }
 
@@ -121,7 +128,7 @@ mod tests {
     fn a_payload_is_read_by_the_name_of_its_kind() {
         let tenant_id = "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a";
         assert_eq!(
-            read_payload("correlate", &json!({ "tenant_id": tenant_id })).expect("a payload"),
+            read_payload("correlate", 1, &json!({ "tenant_id": tenant_id })).expect("a payload"),
             json!({ "tenant_id": tenant_id, "asset_id": null })
         );
         for (kind, payload, told) in [
@@ -131,7 +138,7 @@ mod tests {
             ("purge_expired", json!({ "days": 7 }), "it has no member `days`"),
             ("purge_expired", json!([]), "is not a payload of `purge_expired`"),
         ] {
-            let said = read_payload(kind, &payload).expect_err(kind).to_string();
+            let said = read_payload(kind, 1, &payload).expect_err(kind).to_string();
             assert!(said.contains(told), "{said}");
         }
     }

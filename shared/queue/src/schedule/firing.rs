@@ -50,7 +50,7 @@ enum Step {
 /// # Errors
 /// When the database cannot be reached; what had been committed until then stays.
 pub async fn fire_due(db: &SystemDb, now: DateTime<Utc>) -> store::Result<usize> {
-    let kinds: Vec<&str> = jobs::ALL.iter().map(|kind| kind.name).collect();
+    let kinds: Vec<(&str, i32)> = jobs::ALL.iter().map(|kind| (kind.name, kind.version)).collect();
     let mut made = 0;
     loop {
         let mut tx = db.begin().await?;
@@ -165,7 +165,9 @@ async fn make_job(
 ) -> Result<JobId, NamedError> {
     runtime::failpoint!("fire-recorded");
     let origin = Origin { tenant: schedule.tenant(), user };
-    let job = jobs::enqueue_named(connection, origin, &schedule.kind, &schedule.payload).await?;
+    let job =
+        jobs::enqueue_named(connection, origin, &schedule.kind, schedule.kind_version, &schedule.payload)
+            .await?;
     let outcome = if job.created { Outcome::Enqueued } else { Outcome::Joined };
     schedules::settle(connection, schedule.id(), nominal_at, outcome, job.id).await?;
     info!(schedule.id = %schedule.id, schedule.name, %nominal_at, job.id = %job.id, "a schedule came");

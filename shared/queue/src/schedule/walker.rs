@@ -52,7 +52,9 @@ impl Field {
         self.0.iter().any(|item| match *item {
             Item::All { step } => (value - first).is_multiple_of(step),
             Item::One(one) => value == one,
-            Item::Range { from, to, step } => (from..=to).contains(&value) && (value - from).is_multiple_of(step),
+            Item::Range { from, to, step } => {
+                (from..=to).contains(&value) && (value - from).is_multiple_of(step)
+            }
         })
     }
 

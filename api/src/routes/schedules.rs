@@ -1,0 +1,598 @@
+//! Schedules: what comes round by itself, when, and what became of the last times.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::id::{ScheduleId, TenantId};
+use queue::{
+    job::Recurs,
+    jobs::{Kind, NamedError, read_payload},
+    schedule::{
+        Expression, Occurrence, Shift, Timetable, Zone, catch_up::IN_TIME, database_version, firing,
+        next_runs,
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use store::{
+    TenantTx,
+    schedules::{self, CatchUp, Outcome, Overlap},
+    users::User,
+};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use crate::{
+    error::{ApiError, FieldError, Problems},
+    extract::{Actor, Admin, InstanceAdmin, Json, Listing, PageParams, Path, Policy, ReadOnly, Unfiltered},
+    idempotency::{Begun, IdempotencyKey},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn, WithRole},
+    reply::{Accepted, Created, Deleted, JobAccepted, Page},
+    state::AppState,
+    words::{CatchUpWord, OutcomeWord, OverlapWord, ScheduleKindWord, ShiftWord},
+};
+
+/// Schedules of its own that an organization may have turned on.
+const MOST_ENABLED: i64 = 20;
+/// How many of the next times are shown, and how many of the last.
+const NEXT_RUNS: usize = 5;
+const LAST_FIRINGS: i64 = 20;
+/// Missed times of the last day are made up for unless something else is asked for, and never of more than a week; minutes.
+const DAY: i32 = 24 * 60;
+const WEEK: i32 = 7 * DAY;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "correlation before work", "kind": "correlate", "cron": "30 6 * * MON-FRI",
+                          "time_zone": "Europe/Berlin"}))]
+struct CreateSchedule {
+    /// Not the name of another schedule of the organization.
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    /// What is to be done. Work for the whole installation needs an administrator of the installation.
+    #[schema(value_type = ScheduleKindWord)]
+    kind: String,
+    /// What the kind wants to know. The organization's id is added where it is wanted.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    payload: Map<String, Value>,
+    /// Minute, hour, day of month, month and day of week, as in crontab(5); or `@hourly`, `@daily`, `@weekly`, `@monthly`,
+    /// `@yearly`.
+    #[schema(min_length = 1, max_length = 256, example = "30 6 * * MON-FRI")]
+    cron: String,
+    /// Whose wall clock that is: a name of the IANA database.
+    #[serde(default = "utc")]
+    #[schema(min_length = 1, max_length = 64, default = "UTC", example = "Europe/Berlin")]
+    time_zone: String,
+    #[serde(default = "enabled")]
+    #[schema(default = true)]
+    enabled: bool,
+    /// What is done about times at which no scheduler ran.
+    #[serde(default = "catch_up")]
+    #[schema(value_type = CatchUpWord, default = "last")]
+    catch_up: CatchUp,
+    /// How far back times are made up for.
+    #[serde(default = "window")]
+    #[schema(minimum = 1, maximum = 10080, default = 1440)]
+    catch_up_window_minutes: i32,
+    /// What is done when it comes again before the job of the last time is finished.
+    #[serde(default = "overlap")]
+    #[schema(value_type = OverlapWord, default = "skip")]
+    overlap: Overlap,
+}
+
+fn enabled() -> bool {
+    true
+}
+
+fn catch_up() -> CatchUp {
+    CatchUp::Last
+}
+
+fn window() -> i32 {
+    DAY
+}
+
+fn overlap() -> Overlap {
+    Overlap::Skip
+}
+
+fn utc() -> String {
+    "UTC".into()
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"enabled": false}))]
+struct UpdateSchedule {
+    #[schema(min_length = 1, max_length = 100)]
+    name: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    payload: Option<Map<String, Value>>,
+    #[schema(min_length = 1, max_length = 256)]
+    cron: Option<String>,
+    #[schema(min_length = 1, max_length = 64)]
+    time_zone: Option<String>,
+    /// Times that pass while it is turned off are not made up for.
+    enabled: Option<bool>,
+    #[schema(value_type = Option<CatchUpWord>)]
+    catch_up: Option<CatchUp>,
+    #[schema(minimum = 1, maximum = 10080)]
+    catch_up_window_minutes: Option<i32>,
+    #[schema(value_type = Option<OverlapWord>)]
+    overlap: Option<Overlap>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"cron": "30 2 * * *", "time_zone": "America/New_York"}))]
+struct PreviewSchedule {
+    /// As in a schedule.
+    #[schema(min_length = 1, max_length = 256, example = "30 2 * * *")]
+    cron: String,
+    #[serde(default = "utc")]
+    #[schema(min_length = 1, max_length = 64, default = "UTC", example = "America/New_York")]
+    time_zone: String,
+    /// The times after this one; now, when it is missing.
+    after: Option<DateTime<Utc>>,
+}
+
+/// When an expression comes next.
+#[derive(Debug, Serialize, ToSchema)]
+struct Preview {
+    cron: String,
+    /// As the database writes it.
+    time_zone: String,
+    /// The release of the IANA time zone database that says so.
+    #[schema(example = "2026a")]
+    time_zone_version: &'static str,
+    /// The next five times.
+    next_runs: Vec<Run>,
+}
+
+/// A time at which a schedule comes.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"at": "2026-03-08T07:00:00Z", "local": "2026-03-08T03:00:00-04:00", "shift": "after_gap"}))]
+struct Run {
+    at: DateTime<Utc>,
+    /// The same time on the wall clock of the schedule's zone.
+    #[schema(format = DateTime)]
+    local: String,
+    /// What a change of the clock made of it; null on all other days.
+    #[schema(value_type = Option<ShiftWord>)]
+    shift: Option<&'static str>,
+}
+
+impl Run {
+    fn of(occurrence: Occurrence, zone: &Zone) -> Self {
+        let shift = occurrence.shift.map(Shift::as_str);
+        Self { at: occurrence.at, local: zone.local(occurrence.at), shift }
+    }
+}
+
+/// Something that comes round by itself.
+#[derive(Debug, Serialize, ToSchema)]
+struct Schedule {
+    id: Uuid,
+    name: String,
+    /// What is done.
+    #[schema(value_type = ScheduleKindWord)]
+    kind: String,
+    #[schema(value_type = Object)]
+    payload: Value,
+    /// True for work of the installation, which all organizations share.
+    is_shared: bool,
+    /// It came with the program: it may be changed and turned off, not deleted.
+    is_built_in: bool,
+    /// The source whose interval this is; its settings decide.
+    source_id: Option<Uuid>,
+    /// Null: it comes at an interval.
+    cron: Option<String>,
+    /// Null: it comes by a cron expression.
+    interval_minutes: Option<i32>,
+    #[schema(example = "Europe/Berlin")]
+    time_zone: String,
+    /// The release of the IANA time zone database in this server.
+    #[schema(example = "2026a")]
+    time_zone_version: &'static str,
+    enabled: bool,
+    /// Why the scheduler turned it off.
+    disabled_reason: Option<String>,
+    #[schema(value_type = CatchUpWord)]
+    catch_up: CatchUp,
+    catch_up_window_minutes: i32,
+    #[schema(value_type = OverlapWord)]
+    overlap: Overlap,
+    /// The next five times; none while it is turned off.
+    next_runs: Vec<Run>,
+    last_job_id: Option<Uuid>,
+    created_at: DateTime<Utc>,
+}
+
+impl Schedule {
+    /// The schedule as things stand at `now`.
+    fn at(schedule: schedules::Schedule, now: DateTime<Utc>) -> Self {
+        // One that the scheduler cannot use either has no next time, and says why in `disabled_reason`.
+        let runs = next_runs(&schedule, now, NEXT_RUNS).unwrap_or_default();
+        let zone = schedule.time_zone.parse::<Zone>().ok();
+        Self {
+            next_runs: zone
+                .into_iter()
+                .flat_map(|zone| runs.iter().map(|run| Run::of(*run, &zone)).collect::<Vec<_>>())
+                .collect(),
+            id: schedule.id,
+            name: schedule.name,
+            kind: schedule.kind,
+            payload: schedule.payload,
+            is_shared: schedule.tenant_id.is_none(),
+            is_built_in: schedule.is_built_in,
+            source_id: schedule.source_id,
+            cron: schedule.cron,
+            interval_minutes: schedule.interval_minutes,
+            time_zone: schedule.time_zone,
+            time_zone_version: database_version(),
+            enabled: schedule.enabled,
+            disabled_reason: schedule.disabled_reason,
+            catch_up: schedule.catch_up,
+            catch_up_window_minutes: schedule.catch_up_window_minutes,
+            overlap: schedule.overlap,
+            last_job_id: schedule.last_job_id,
+            created_at: schedule.created_at,
+        }
+    }
+}
+
+/// A schedule, and what became of the last times that it came.
+#[derive(Debug, Serialize, ToSchema)]
+struct ScheduleDetail {
+    #[serde(flatten)]
+    schedule: Schedule,
+    /// The last twenty, the newest first.
+    firings: Vec<Firing>,
+}
+
+/// One time that a schedule came.
+#[derive(Debug, Serialize, ToSchema)]
+struct Firing {
+    /// The time it was for; of a run that somebody asked for, when they did.
+    nominal_at: DateTime<Utc>,
+    fired_at: DateTime<Utc>,
+    #[schema(value_type = OutcomeWord)]
+    outcome: Outcome,
+    /// It was made up for later than a minute after its time.
+    is_late: bool,
+    /// Of a `missed` one: until when none was made up for.
+    missed_until: Option<DateTime<Utc>>,
+    job_id: Option<Uuid>,
+    /// Where the job stands; null when it has been deleted since.
+    #[schema(example = "completed")]
+    job_state: Option<String>,
+    /// Somebody asked for it.
+    is_by_hand: bool,
+}
+
+impl From<schedules::Firing> for Firing {
+    fn from(firing: schedules::Firing) -> Self {
+        Self {
+            nominal_at: firing.nominal_at,
+            fired_at: firing.fired_at,
+            outcome: firing.outcome,
+            is_late: firing.outcome != Outcome::Missed && firing.fired_at - firing.nominal_at > IN_TIME,
+            missed_until: firing.missed_until,
+            job_id: firing.job_id,
+            job_state: firing.job_state,
+            is_by_hand: firing.requested_by.is_some(),
+        }
+    }
+}
+
+/// List schedules
+///
+/// The organization's own by name, then those that all share: crawls, housekeeping.
+#[utoipa::path(get, path = "/api/schedules", tag = "schedules", params(PageParams),
+    responses((status = 200, body = Page<Schedule>), SignedIn, Invalid))]
+async fn list_schedules(
+    mut actor: Actor<ReadOnly>,
+    Listing { page, .. }: Listing<Unfiltered>,
+) -> Result<Page<Schedule>, ApiError> {
+    let mut tx = actor.begin().await?;
+    let now = schedules::database_time(&mut tx).await?;
+    let schedules = schedules::list(&mut tx, page).await?;
+    Ok(Page::of(schedules.map(|schedule| Schedule::at(schedule, now))))
+}
+
+/// Make a schedule
+///
+/// An organization may have twenty of its own turned on.
+#[utoipa::path(post, path = "/api/schedules", tag = "schedules", request_body = CreateSchedule,
+    responses((status = 201, body = Schedule), WithRole, Conflicting, BadBody))]
+async fn create_schedule(
+    mut actor: Actor<Admin>,
+    Json(request): Json<CreateSchedule>,
+) -> Result<Created<Schedule>, ApiError> {
+    let kind = recurring(&request.kind)?;
+    let is_shared = kind.recurs == Recurs::ForInstallation;
+    may_change(is_shared, &actor.user)?;
+    let mut tx = actor.begin().await?;
+    let now = schedules::database_time(&mut tx).await?;
+    let settings = schedules::Settings {
+        name: request.name,
+        payload: Value::Object(request.payload),
+        kind_version: kind.version,
+        cron: Some(request.cron),
+        time_zone: request.time_zone,
+        interval_minutes: None,
+        enabled: request.enabled,
+        catch_up: request.catch_up,
+        catch_up_window_minutes: request.catch_up_window_minutes,
+        overlap: request.overlap,
+        next_run_at: None,
+        time_zone_version: database_version(),
+    };
+    let settings = checked(settings, kind, tx.tenant(), now)?;
+    if settings.enabled && !is_shared {
+        leave_room(&mut tx).await?;
+    }
+    let id = schedules::insert(&mut tx, is_shared, kind.name, &settings, actor.id())
+        .await
+        .map_err(|error| name_taken(error, &settings.name))?;
+    let schedule = schedules::find(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Created(Schedule::at(schedule, now)))
+}
+
+/// Get a schedule
+#[utoipa::path(get, path = "/api/schedules/{schedule_id}", tag = "schedules",
+    params(("schedule_id" = Uuid, Path, description = "The schedule's id.")),
+    responses((status = 200, body = ScheduleDetail), SignedIn, Missing))]
+async fn get_schedule(
+    mut actor: Actor<ReadOnly>,
+    Path(id): Path<ScheduleId>,
+) -> Result<Json<ScheduleDetail>, ApiError> {
+    let mut tx = actor.begin().await?;
+    let now = schedules::database_time(&mut tx).await?;
+    let schedule = schedules::find(&mut tx, id).await?;
+    let firings = schedules::firings(&mut tx, id, LAST_FIRINGS).await?;
+    let firings = firings.into_iter().map(Firing::from).collect();
+    Ok(Json(ScheduleDetail { schedule: Schedule::at(schedule, now), firings }))
+}
+
+/// Change a schedule
+///
+/// What is not named stays as it is. What all organizations share needs an administrator of the installation; a crawl follows
+/// the settings of its source.
+#[utoipa::path(patch, path = "/api/schedules/{schedule_id}", tag = "schedules", request_body = UpdateSchedule,
+    params(("schedule_id" = Uuid, Path, description = "The schedule's id.")),
+    responses((status = 200, body = Schedule), WithRole, Missing, Conflicting, BadBody))]
+async fn update_schedule(
+    mut actor: Actor<Admin>,
+    Path(id): Path<ScheduleId>,
+    Json(request): Json<UpdateSchedule>,
+) -> Result<Json<Schedule>, ApiError> {
+    let mut tx = actor.begin().await?;
+    let before = schedules::lock(&mut tx, id).await?;
+    may_change(before.tenant_id.is_none(), &actor.user)?;
+    if let Some(source) = before.source_id {
+        return Err(ApiError::Conflict(format!(
+            "This crawl follows its source: change enabled or crawl_interval_minutes at /api/config/vuln-sources/{source}"
+        )));
+    }
+    let now = schedules::database_time(&mut tx).await?;
+    let is_retimed = request.cron.is_some() || request.time_zone.is_some() || request.enabled.is_some();
+    let kind = recurring(&before.kind)?;
+    let kind_version = if request.payload.is_some() { kind.version } else { before.kind_version };
+    let settings = schedules::Settings {
+        name: request.name.unwrap_or(before.name),
+        payload: request.payload.map_or(before.payload, Value::Object),
+        kind_version,
+        cron: request.cron.or(before.cron),
+        time_zone: request.time_zone.unwrap_or(before.time_zone),
+        interval_minutes: before.interval_minutes,
+        enabled: request.enabled.unwrap_or(before.enabled),
+        catch_up: request.catch_up.unwrap_or(before.catch_up),
+        catch_up_window_minutes: request.catch_up_window_minutes.unwrap_or(before.catch_up_window_minutes),
+        overlap: request.overlap.unwrap_or(before.overlap),
+        next_run_at: before.next_run_at,
+        time_zone_version: database_version(),
+    };
+    let mut settings = checked(settings, kind, tx.tenant(), now)?;
+    if !is_retimed && before.enabled {
+        settings.next_run_at = before.next_run_at;
+    }
+    if settings.enabled && !before.enabled && !before.is_built_in && before.tenant_id.is_some() {
+        leave_room(&mut tx).await?;
+    }
+    schedules::update(&mut tx, id, &settings).await.map_err(|error| name_taken(error, &settings.name))?;
+    let schedule = schedules::find(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(Schedule::at(schedule, now)))
+}
+
+/// Delete a schedule
+///
+/// Jobs that it made go on. Those that came with the program can be turned off only.
+#[utoipa::path(delete, path = "/api/schedules/{schedule_id}", tag = "schedules",
+    params(("schedule_id" = Uuid, Path, description = "The schedule's id.")),
+    responses((status = 200, body = Deleted), WithRole, Missing, Conflicting))]
+async fn delete_schedule(mut actor: Actor<Admin>, Path(id): Path<ScheduleId>) -> Result<Deleted, ApiError> {
+    let mut tx = actor.begin().await?;
+    let schedule = schedules::lock(&mut tx, id).await?;
+    may_change(schedule.tenant_id.is_none(), &actor.user)?;
+    if schedule.is_built_in {
+        let why = "This schedule came with the program: set enabled to false instead of deleting it";
+        return Err(ApiError::Conflict(why.into()));
+    }
+    schedules::delete(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Deleted::new(id.0))
+}
+
+/// Run a schedule now
+///
+/// Also one that is turned off; its next time stays what it is. While the job of the last time is not finished the answer names that job,
+/// unless the schedule allows overlap.
+#[utoipa::path(post, path = "/api/schedules/{schedule_id}/run-now", tag = "schedules",
+    params(("schedule_id" = Uuid, Path, description = "The schedule's id."), IdempotencyKey),
+    responses((status = 202, body = JobAccepted,
+               headers(("Location" = String, description = "Where to ask about the job."))),
+              WithRole, Missing, Conflicting, Invalid))]
+async fn run_schedule(
+    mut actor: Actor<Admin>,
+    key: IdempotencyKey,
+    Path(id): Path<ScheduleId>,
+) -> Result<Accepted<JobAccepted>, ApiError> {
+    let mut work = match key.begin(actor.begin().await?, &()).await? {
+        Begun::Before(answer) => return Ok(Accepted::Before(answer)),
+        Begun::Now(work) => work,
+    };
+    let schedule = schedules::lock(&mut work, id).await?;
+    may_change(schedule.tenant_id.is_none(), &actor.user)?;
+    let job = firing::run_now(&mut work, &schedule, actor.id()).await.map_err(|error| match error {
+        NamedError::Store(error) => error.into(),
+        unusable => ApiError::Conflict(format!("This schedule cannot be run: {unusable}")),
+    })?;
+    work.accept(job, JobAccepted::new(job)).await
+}
+
+/// Preview a schedule
+///
+/// When an expression comes next, with what changes of the clock make of it: exactly the times at which a schedule with
+/// it is fired. Nothing is kept.
+#[utoipa::path(post, path = "/api/schedules/preview", tag = "schedules", request_body = PreviewSchedule,
+    responses((status = 200, body = Preview), SignedIn, BadBody))]
+async fn preview_schedule(
+    mut actor: Actor<ReadOnly>,
+    Json(request): Json<PreviewSchedule>,
+) -> Result<Json<Preview>, ApiError> {
+    let mut problems = Problems::default();
+    let timing = timing(&mut problems, &request.cron, &request.time_zone);
+    problems.finish()?;
+    let now = schedules::database_time(&mut *actor.begin().await?).await?;
+    let after = request.after.unwrap_or(now);
+    let Some((expression, zone)) = timing else { return Err(ApiError::NotFound) };
+    let (cron, time_zone) = (expression.to_string(), zone.to_string());
+    let timetable = Timetable::Cron { expression, zone: zone.clone() };
+    let next_runs = timetable.upcoming(after).take(NEXT_RUNS).map(|run| Run::of(run, &zone)).collect();
+    Ok(Json(Preview { cron, time_zone, time_zone_version: database_version(), next_runs }))
+}
+
+/// The kind called `name`, if schedules may make such jobs.
+fn recurring(name: &str) -> Result<&'static Kind, ApiError> {
+    let recurs = |kind: &&Kind| kind.recurs != Recurs::Never;
+    queue::jobs::ALL.iter().filter(recurs).find(|kind| kind.name == name).ok_or_else(|| {
+        let kinds: Vec<_> = queue::jobs::ALL.iter().filter(recurs).map(|kind| kind.name).collect();
+        let message = format!("`{name}` cannot be scheduled: choose one of {}", kinds.join(", "));
+        ApiError::Invalid(vec![FieldError::value("body -> kind", message)])
+    })
+}
+
+/// What all organizations share is for administrators of the installation.
+fn may_change(is_shared: bool, user: &User) -> Result<(), ApiError> {
+    match InstanceAdmin::refusal(user) {
+        Some(why) if is_shared => Err(ApiError::Forbidden(why)),
+        _ => Ok(()),
+    }
+}
+
+/// The settings with everything in them checked, written as they are kept, and the next time worked out.
+fn checked(
+    settings: schedules::Settings,
+    kind: &Kind,
+    tenant: TenantId,
+    now: DateTime<Utc>,
+) -> Result<schedules::Settings, ApiError> {
+    let mut problems = Problems::default();
+    let name = settings.name.trim().to_owned();
+    let length = name.chars().count();
+    problems.require((1..=100).contains(&length) && !name.contains(char::is_control), "name", || {
+        format!("the name has {length} characters, it must have 1 to 100, none of them a control character")
+    });
+    let window = settings.catch_up_window_minutes;
+    problems.require((1..=WEEK).contains(&window), "catch_up_window_minutes", || {
+        format!("the window is {window} minutes, it must be between 1 and {WEEK} (a week)")
+    });
+    let payload = payload(&mut problems, kind, settings.kind_version, settings.payload, tenant);
+    let mut time_zone = settings.time_zone;
+    let mut timetable = None;
+    match (&settings.cron, settings.interval_minutes) {
+        (Some(cron), _) => {
+            if let Some((expression, zone)) = timing(&mut problems, cron, &time_zone) {
+                time_zone = zone.to_string();
+                timetable = Some(Timetable::Cron { expression, zone });
+            }
+        }
+        (None, minutes) => {
+            let interval = TimeDelta::minutes(minutes.unwrap_or(DAY).into());
+            let from = settings.next_run_at.unwrap_or(now);
+            timetable = Some(Timetable::Every { interval, from });
+        }
+    }
+    let next = timetable.as_ref().and_then(|timetable| timetable.next_after(now));
+    problems.require(timetable.is_none() || next.is_some(), "cron", || {
+        "it does not come again in this century: choose a time that does".into()
+    });
+    problems.finish()?;
+    let next_run_at = next.map(|next| next.at).filter(|_| settings.enabled);
+    Ok(schedules::Settings { name, payload, kind_version: kind.version, time_zone, next_run_at, ..settings })
+}
+
+/// The payload as the kind has it, for a tenant's work with that tenant in it.
+fn payload(
+    problems: &mut Problems,
+    kind: &Kind,
+    written_by: i32,
+    mut payload: Value,
+    tenant: TenantId,
+) -> Value {
+    if kind.recurs == Recurs::ForTenant {
+        let given = payload.get("tenant_id").cloned();
+        problems.require(
+            given.is_none_or(|given| given == tenant.to_string()),
+            "payload -> tenant_id",
+            || "must be your own organization's, or be left out".into(),
+        );
+        payload["tenant_id"] = tenant.to_string().into();
+    }
+    match read_payload(kind.name, written_by, &payload) {
+        Ok(complete) => complete,
+        Err(wrong) => {
+            problems.require(false, "payload", || wrong.to_string());
+            payload
+        }
+    }
+}
+
+/// Expression and zone, unless one of them has a problem.
+fn timing(problems: &mut Problems, cron: &str, time_zone: &str) -> Option<(Expression, Zone)> {
+    let expression =
+        cron.parse::<Expression>().map_err(|wrong| problems.require(false, "cron", || wrong.to_string()));
+    let zone =
+        time_zone.parse::<Zone>().map_err(|wrong| problems.require(false, "time_zone", || wrong.to_string()));
+    expression.ok().zip(zone.ok())
+}
+
+/// Refuses one more than an organization may have.
+async fn leave_room(tx: &mut TenantTx) -> Result<(), ApiError> {
+    if schedules::count_own_enabled(tx).await? < MOST_ENABLED {
+        return Ok(());
+    }
+    Err(ApiError::Conflict(format!(
+        "{MOST_ENABLED} schedules are turned on already: delete one or turn one off first"
+    )))
+}
+
+fn name_taken(error: store::Error, name: &str) -> ApiError {
+    match error {
+        store::Error::Conflict(constraint) if constraint == "schedules_name_key" => {
+            ApiError::Conflict(format!("There is a schedule called `{name}` already: choose another name"))
+        }
+        other => other.into(),
+    }
+}
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(list_schedules, create_schedule))
+        .routes(routes!(preview_schedule))
+        .routes(routes!(get_schedule, update_schedule, delete_schedule))
+        .routes(routes!(run_schedule))
+}
