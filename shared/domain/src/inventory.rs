@@ -2,6 +2,8 @@
 //!
 //! [`HostReport`] is the body that the agent posts; [`Inventory`] is what any inventory source is read into.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// What the agent on a host found, as posted to `/api/inventory/reports`.
@@ -87,18 +89,36 @@ pub struct InstalledPackage {
 
 impl InstalledPackage {
     /// The package name and version that distribution advisories judge: the source package's (Debian, Ubuntu and Alpine publish
-    /// advisories about source packages, and a binary's version need not be its source's). Debian's signed kernels are built from a
-    /// source package that only carries signatures: advisories speak of `linux`, in the version that the signed binary has.
+    /// advisories about source packages, and a binary's version need not be its source's).
+    ///
+    /// Kernels are built once and signed by another source package, which no advisory names: Debian's `linux-signed-amd64` wraps
+    /// `linux`, and Ubuntu's `linux-signed-hwe-6.5` wraps `linux-hwe-6.5`, not `linux`. The binary has the kernel's own version.
     #[must_use]
-    pub fn source(&self) -> (&str, &str) {
-        if self.source_name.as_deref().is_some_and(|name| name.starts_with("linux-signed-")) {
-            return ("linux", &self.version);
-        }
-        (
-            self.source_name.as_deref().unwrap_or(&self.name),
-            self.source_version.as_deref().unwrap_or(&self.version),
-        )
+    pub fn source(&self) -> (Cow<'_, str>, &str) {
+        let signed = self.source_name.as_deref().and_then(|name| name.strip_prefix("linux-signed"));
+        let Some(flavour) = signed else {
+            let name = self.source_name.as_deref().unwrap_or(&self.name);
+            return (name.into(), self.source_version.as_deref().unwrap_or(&self.version));
+        };
+        let architectures = ["-amd64", "-arm64", "-i386"];
+        let flavour = architectures.iter().find_map(|end| flavour.strip_suffix(end)).unwrap_or(flavour);
+        (format!("linux{flavour}").into(), &self.version)
     }
+}
+
+/// The name of a Python project as the index compares it: no difference between `-`, `_` and `.`, nor between cases (PyPA, "Names and
+/// normalization", formerly PEP 503).
+#[must_use]
+pub fn python_project(name: &str) -> String {
+    let mut normal = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character {
+            '-' | '_' | '.' if normal.ends_with('-') => {}
+            '-' | '_' | '.' => normal.push('-'),
+            other => normal.extend(other.to_lowercase()),
+        }
+    }
+    normal
 }
 
 /// One asset with what is installed on it, whatever it was read from.
@@ -169,7 +189,9 @@ mod tests {
             ecosystem: None,
             purl: None,
         };
-        assert_eq!(kernel.source(), ("linux", "6.1.140-1"));
+        assert_eq!(kernel.source(), ("linux".into(), "6.1.140-1"));
+        let flavoured = InstalledPackage { source_name: Some("linux-signed-hwe-6.5".into()), ..kernel };
+        assert_eq!(flavoured.source(), ("linux-hwe-6.5".into(), "6.1.140-1"));
     }
 
     #[test]

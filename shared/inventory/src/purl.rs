@@ -4,7 +4,7 @@
 //! the ecosystem tells cases apart (the crate follows the purl type definitions, which fold Go module paths and npm names
 //! that OSV does not), and each type gets the name and the version that OSV and the distributions give it.
 
-use domain::inventory::{InstalledPackage, OperatingSystem};
+use domain::inventory::{InstalledPackage, OperatingSystem, python_project};
 use packageurl::PackageUrl;
 use percent_encoding::percent_decode_str;
 
@@ -132,7 +132,7 @@ fn of_a_language(url: &PackageUrl<'_>, text: &str) -> Named {
     let (ecosystem, name) = match url.ty() {
         "cargo" => ("crates.io", url.name().to_owned()),
         "npm" => ("npm", written),
-        "pypi" => ("PyPI", python_name(url.name())),
+        "pypi" => ("PyPI", python_project(url.name())),
         "golang" => ("Go", written),
         "maven" => ("Maven", joined(url, ':')),
         "nuget" => ("NuGet", url.name().to_owned()),
@@ -191,19 +191,6 @@ fn joined(url: &PackageUrl<'_>, separator: char) -> String {
     }
 }
 
-/// A Python project's name as the index compares it (PyPA, "Names and normalization", formerly PEP 503).
-fn python_name(name: &str) -> String {
-    let mut normal = String::with_capacity(name.len());
-    for character in name.chars() {
-        match character {
-            '-' | '_' | '.' if normal.ends_with('-') => {}
-            '-' | '_' | '.' => normal.push('-'),
-            other => normal.extend(other.to_lowercase()),
-        }
-    }
-    normal
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,7 +217,7 @@ mod tests {
         .unwrap();
         let package = named.package;
         assert_eq!((package.name.as_str(), package.version.as_str()), ("libssl3", "3.0.11-1~deb12u2"));
-        assert_eq!(package.source(), ("openssl", "3.0.11"));
+        assert_eq!(package.source(), ("openssl".into(), "3.0.11"));
         assert_eq!(package.architecture.as_deref(), Some("amd64"));
         assert_eq!(package.ecosystem, None);
         assert_eq!(named.system.unwrap().platform().as_deref(), Some("Debian:12"));
@@ -246,9 +233,9 @@ mod tests {
     #[test]
     fn a_source_rpm_or_an_alpine_origin_is_an_upstream() {
         let rpm = package("pkg:rpm/rocky/perl-Errno@1.30-481.el9?upstream=perl-5.32.1-481.el9.src.rpm");
-        assert_eq!(rpm.source(), ("perl", "5.32.1-481.el9"));
+        assert_eq!(rpm.source(), ("perl".into(), "5.32.1-481.el9"));
         let apk = package("pkg:apk/alpine/ssl_client@1.36.1-r5?arch=x86_64&upstream=busybox");
-        assert_eq!(apk.source(), ("busybox", "1.36.1-r5"));
+        assert_eq!(apk.source(), ("busybox".into(), "1.36.1-r5"));
     }
 
     #[test]

@@ -46,10 +46,10 @@ fn an_image_becomes_an_asset_with_its_packages() {
     assert_eq!(os.platform().as_deref(), Some("Debian:12"));
     assert_eq!(os.codename.as_deref(), Some("bookworm"));
 
-    assert_eq!(find(&inventory, "libssl3").source(), ("openssl", "3.0.11-1~deb12u2"));
+    assert_eq!(find(&inventory, "libssl3").source(), ("openssl".into(), "3.0.11-1~deb12u2"));
     assert_eq!(find(&inventory, "libssl3").ecosystem, None);
     assert_eq!(find(&inventory, "bsdutils").version, "1:2.38.1-5");
-    assert_eq!(find(&inventory, "bsdutils").source(), ("util-linux", "2.38.1-5"));
+    assert_eq!(find(&inventory, "bsdutils").source(), ("util-linux".into(), "2.38.1-5"));
     let log4j = find(&inventory, "org.apache.logging.log4j:log4j-core");
     assert_eq!((log4j.ecosystem.as_deref(), log4j.version.as_str()), (Some("Maven"), "2.14.1"));
     assert_eq!(

@@ -33,11 +33,11 @@ fn a_debian_host_tells_what_is_installed_and_from_which_source() {
 
     let names: Vec<_> = report.packages.iter().map(|package| package.name.as_str()).collect();
     assert_eq!(names, ["bash", "bsdutils", "gcc", "libssl3", "openssl", "tzdata"]);
-    assert_eq!(find(&report, "gcc").source(), ("gcc-defaults", "1.203"));
+    assert_eq!(find(&report, "gcc").source(), ("gcc-defaults".into(), "1.203"));
     assert_eq!(find(&report, "gcc").version, "4:12.2.0-3");
-    assert_eq!(find(&report, "bash").source(), ("bash", "5.2.15-2"));
-    assert_eq!(find(&report, "bsdutils").source(), ("util-linux", "2.38.1-5+deb12u3"));
-    assert_eq!(find(&report, "libssl3").source(), ("openssl", "3.0.15-1~deb12u1"));
+    assert_eq!(find(&report, "bash").source(), ("bash".into(), "5.2.15-2"));
+    assert_eq!(find(&report, "bsdutils").source(), ("util-linux".into(), "2.38.1-5+deb12u3"));
+    assert_eq!(find(&report, "libssl3").source(), ("openssl".into(), "3.0.15-1~deb12u1"));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn os_release_may_lie_in_either_place() {
     let report = host::read(&tree("ubuntu2204")).unwrap();
     assert_eq!(report.os.platform().as_deref(), Some("Ubuntu:22.04"));
     assert_eq!(report.hostname, "build-7");
-    assert_eq!(find(&report, "libc6").source(), ("glibc", "2.35-0ubuntu3.8"));
+    assert_eq!(find(&report, "libc6").source(), ("glibc".into(), "2.35-0ubuntu3.8"));
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn an_alpine_package_has_its_origin() {
     assert_eq!(report.os.platform().as_deref(), Some("Alpine:v3.20"));
     assert_eq!(report.architecture.as_deref(), Some("x86_64"));
     assert_eq!(report.packages.len(), 3);
-    assert_eq!(find(&report, "libcrypto3").source(), ("openssl", "3.3.2-r0"));
-    assert_eq!(find(&report, "ssl_client").source(), ("busybox", "1.36.1-r29"));
+    assert_eq!(find(&report, "libcrypto3").source(), ("openssl".into(), "3.3.2-r0"));
+    assert_eq!(find(&report, "ssl_client").source(), ("busybox".into(), "1.36.1-r29"));
     assert_eq!(find(&report, "busybox").source_name, None);
 }
 
@@ -194,7 +194,7 @@ fn on_this_machine_we_and_dpkg_query_say_the_same() {
     for package in report.packages {
         let (source_name, source_version) = package.source();
         let architecture = package.architecture.as_deref().unwrap_or_default();
-        let fields = [&package.name, &package.version, architecture, source_name, source_version];
+        let fields = [&package.name, &package.version, architecture, &source_name, source_version];
         ours.push(fields.map(str::to_owned).to_vec());
     }
     theirs.sort();

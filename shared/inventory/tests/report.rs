@@ -104,7 +104,7 @@ fn a_blank_source_is_no_source() {
         "packages": [{ "name": "bash", "version": "5.1.8-9.el9", "source_name": " ", "purl": "" }],
     });
     let inventory = parse(&report).unwrap();
-    assert_eq!(inventory.packages[0].source(), ("bash", "5.1.8-9.el9"));
+    assert_eq!(inventory.packages[0].source(), ("bash".into(), "5.1.8-9.el9"));
     assert_eq!(inventory.packages[0].purl, None);
 }
 

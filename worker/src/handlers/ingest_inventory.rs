@@ -150,7 +150,8 @@ impl Ingestion<'_> {
 fn as_judged(os: Option<&OperatingSystem>, package: InstalledPackage) -> Package {
     let platform = package.ecosystem.clone().unwrap_or_else(|| platform_of(os));
     let (judged_name, judged_version) = if judging::judges_sources(&platform) {
-        judging::source(&package)
+        let (name, version) = package.source();
+        (name.into_owned(), version.to_owned())
     } else {
         (judging::name(&platform, &package.name), package.version.clone())
     };

@@ -1,7 +1,7 @@
 //! How packages and versions are spoken of, on both sides of a comparison: what feeds say and what hosts run.
 
 use correlation::version::{self, Scheme};
-use domain::inventory::InstalledPackage;
+use domain::inventory::python_project;
 use store::knowledge::Rules;
 
 /// The rules by which a feed's ranges are stored.
@@ -16,7 +16,7 @@ pub(super) fn key(platform: &str, version: &str) -> Option<Vec<u8>> {
 /// (PyPA, "Names and normalization"), NuGet and Packagist none between cases.
 pub(super) fn name(platform: &str, name: &str) -> String {
     match platform.split(':').next() {
-        Some("PyPI") => python_name(name),
+        Some("PyPI") => python_project(name),
         Some("NuGet" | "Packagist") => name.to_lowercase(),
         _ => name.to_owned(),
     }
@@ -36,33 +36,6 @@ fn is_distribution(platform: &str) -> bool {
 /// installed.
 pub(super) fn judges_sources(platform: &str) -> bool {
     matches!(Scheme::of_platform(platform), Some(Scheme::Dpkg | Scheme::Apk))
-}
-
-/// Name and version of the source package that advisories judge `package` by.
-///
-/// Kernels are built once and signed by another source package, which no advisory names: Debian's `linux-signed-amd64` wraps `linux`, and
-/// Ubuntu's `linux-signed-hwe-6.5` wraps `linux-hwe-6.5`, not `linux`. The binary has the kernel's own version.
-pub(super) fn source(package: &InstalledPackage) -> (String, String) {
-    let signed = package.source_name.as_deref().and_then(|name| name.strip_prefix("linux-signed"));
-    let Some(flavour) = signed else {
-        let (name, version) = package.source();
-        return (name.to_owned(), version.to_owned());
-    };
-    let architectures = ["-amd64", "-arm64", "-i386"];
-    let flavour = architectures.iter().find_map(|end| flavour.strip_suffix(end)).unwrap_or(flavour);
-    (format!("linux{flavour}"), package.version.clone())
-}
-
-fn python_name(name: &str) -> String {
-    let mut normal = String::with_capacity(name.len());
-    for character in name.chars() {
-        match character {
-            '-' | '_' | '.' if normal.ends_with('-') => {}
-            '-' | '_' | '.' => normal.push('-'),
-            other => normal.extend(other.to_lowercase()),
-        }
-    }
-    normal
 }
 
 #[cfg(test)]

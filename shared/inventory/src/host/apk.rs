@@ -82,7 +82,7 @@ mod tests {
             parse("P:libcrypto3\nV:3.3.2-r0\nA:x86_64\no:openssl\np:so:libcrypto.so.3=3\na:0:0:755\n");
         assert_eq!(packages.len(), 1);
         assert_eq!(packages[0].architecture.as_deref(), Some("x86_64"));
-        assert_eq!(packages[0].source(), ("openssl", "3.3.2-r0"));
+        assert_eq!(packages[0].source(), ("openssl".into(), "3.3.2-r0"));
     }
 
     #[test]

@@ -96,14 +96,14 @@ mod tests {
         .unwrap();
         assert_eq!(packages.len(), 2);
         assert_eq!(packages[0].version, "1:3.0.7-27.el9");
-        assert_eq!(packages[0].source(), ("openssl", "1:3.0.7-27.el9"));
+        assert_eq!(packages[0].source(), ("openssl".into(), "1:3.0.7-27.el9"));
         assert_eq!(packages[1].version, "5.1.8-9.el9");
     }
 
     #[test]
     fn a_source_of_another_version_keeps_it() {
         let listing = "perl-Errno\t(none)\t1.30\t481.el9\tx86_64\tperl-5.32.1-481.el9.src.rpm\n";
-        assert_eq!(parse(listing).unwrap()[0].source(), ("perl", "5.32.1-481.el9"));
+        assert_eq!(parse(listing).unwrap()[0].source(), ("perl".into(), "5.32.1-481.el9"));
     }
 
     #[test]
