@@ -175,7 +175,8 @@ impl Changes {
 pub async fn merge(tx: &mut TenantTx, asset: Option<AssetId>) -> Result<Changes> {
     let (tenant, asset) = (tx.tenant(), asset.map(|asset| asset.0));
     let assets = sqlx::query(sql::LOCK_COMPARED).bind(tenant.0).execute(&mut **tx).await?.rows_affected();
-    for statement in ["analyze compared", "analyze verdicts"] {
+    let affected = [sql::CREATE_AFFECTED, sql::INDEX_AFFECTED, "analyze affected"];
+    for statement in ["analyze compared", "analyze verdicts"].into_iter().chain(affected) {
         sqlx::query(statement).execute(&mut **tx).await?;
     }
     sqlx::query(sql::CREATE_INSTALLED).bind(tenant.0).execute(&mut **tx).await?;

@@ -90,16 +90,25 @@ pub(super) const LOCK_COMPARED: &str = "
     )
     update compared c set is_current = true from locked where locked.id = c.asset_id";
 
-/// What the compared assets have of the packages that there are verdicts on, told by the names of its binary packages.
+/// The package versions that there are verdicts on.
 ///
-/// This table and the next are small steps on purpose: once analysed they are joined in a way that fits their size, be it one asset
-/// or all.
+/// This table and the next two are small steps on purpose: once analysed they are joined in a way that fits their size, be it one asset
+/// or all. Right after a first inventory the server's statistics know nothing of `asset_packages` yet; joined to the verdicts in one
+/// statement, it was taken for a table of a few rows, and every package compared with every verdict.
+pub(super) const CREATE_AFFECTED: &str = "create temp table affected on commit drop as
+    select v.id, v.platform, v.judged_name, v.judged_version, v.name
+      from (select distinct platform, judged_name, judged_version from verdicts) as s
+      join package_versions v
+        on v.platform = s.platform and v.judged_name = s.judged_name and v.judged_version = s.judged_version";
+
+/// However wrong the estimate, a package of an asset is looked up here and not searched for.
+pub(super) const INDEX_AFFECTED: &str = "create unique index on affected (id)";
+
+/// What the compared assets have of them, told by the names of its binary packages.
 pub(super) const CREATE_INSTALLED: &str = "create temp table installed on commit drop as
     select p.asset_id, v.platform, v.judged_name, v.judged_version, min(v.id) as package_version_id,
            to_jsonb(array_agg(distinct v.name order by v.name)) as binaries
-      from (select distinct platform, judged_name, judged_version from verdicts) as s
-      join package_versions v
-        on v.platform = s.platform and v.judged_name = s.judged_name and v.judged_version = s.judged_version
+      from affected v
       join asset_packages p on p.package_version_id = v.id and p.tenant_id = $1
       join compared c on c.asset_id = p.asset_id and c.is_current
      group by p.asset_id, v.platform, v.judged_name, v.judged_version";
