@@ -91,6 +91,31 @@ fn the_demo_ends_with_reports_a_mail_and_nothing_left_running() {
     assert_eq!(embedded::find_running(home.path()), None);
 }
 
+#[test]
+fn the_demo_names_what_is_known_to_be_exploited_on_the_host_that_it_is_shown() {
+    let (home, image) = (folder(), folder());
+    let write = |path: &str, text: &str| {
+        let path = image.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, text).expect("written");
+    };
+    write("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\n");
+    write("etc/hostname", "museum\n");
+    write(
+        "var/lib/dpkg/status",
+        "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nSource: glibc\nVersion: 2.36-9+deb12u1\n\n\
+         Package: libwebp7\nStatus: install ok installed\nArchitecture: amd64\nSource: libwebp\nVersion: 1.2.4-0.2\n",
+    );
+    let root = image.path().to_str().expect("utf-8");
+    let output =
+        plimsoll(home.path(), &["demo", "--exit", "--root", root]).output().expect("the command runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let exploited = said.lines().find(|line| line.contains("known exploited")).expect("a line of them");
+    assert!(exploited.contains("CVE-2023-4911") && exploited.contains("CVE-2023-4863"), "{exploited}");
+    assert!(said.contains("host museum  2 packages"), "{said}");
+}
+
 /// `plimsoll up`, running.
 struct Up {
     child: Child,

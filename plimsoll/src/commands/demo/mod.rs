@@ -7,7 +7,7 @@ mod receiver;
 mod steps;
 mod story;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// Who gets the report by mail. Without a mail server (SMTP_HOST) it becomes a file.
     #[arg(long, value_name = "ADDRESS")]
     mail_to: Option<String>,
+    /// Read the packages of what is below this folder instead of this machine's: a mounted disk or an unpacked image.
+    #[arg(long, value_name = "FOLDER", default_value = "/")]
+    root: PathBuf,
 }
 
 /// Log only what is wrong, unless asked for more: the story is told on standard output.
@@ -82,6 +85,7 @@ async fn tell(
     let server = format!("http://{}", port.address()?);
     let setting = Setting {
         folder: home.join("demo"),
+        root: arguments.root.clone(),
         recipient: recipient(&config, arguments),
         outbox: match &config.mail {
             Mail::Outbox(folder) => Some(folder.clone()),

@@ -29,6 +29,8 @@ const ADMINISTRATOR: &str = "admin";
 pub(super) struct Setting {
     /// Where its files go.
     pub(super) folder: PathBuf,
+    /// The folder that holds the host whose packages are read: `/`, or an image.
+    pub(super) root: PathBuf,
     /// Who gets a mail, if anybody.
     pub(super) recipient: Option<String>,
     /// Where mails go that are not sent.
@@ -44,7 +46,7 @@ pub(super) async fn tell(server: &str, setting: &Setting, steps: &mut Steps) -> 
     until_ready(&api).await?;
     let password = sign_in(&mut api, setting, steps).await?;
     crawl_feeds(&api, steps).await?;
-    let host = read_this_machine(&api, steps).await?;
+    let host = read_packages(&api, &setting.root, steps).await?;
     name_findings(&api, steps).await?;
     let reports = make_reports(&api, setting, &host, steps).await?;
     steps.end();
@@ -146,12 +148,16 @@ fn seconds(run: &Value) -> f64 {
     }
 }
 
-/// Hand in this machine's packages, as `plimsoll agent report` does. Returns the host's name.
-async fn read_this_machine(api: &ApiClient, steps: &mut Steps) -> Result<String, Failure> {
-    steps.begin("reading this machine's packages");
-    let read = tokio::task::spawn_blocking(|| inventory::host::read(Path::new("/")));
-    let report =
-        read.await.context("reading was cut short")?.context("cannot read this machine's inventory")?;
+/// Hand in the packages of this machine, or of the image below `root`, as `plimsoll agent report` does. Returns the host's name.
+async fn read_packages(api: &ApiClient, root: &Path, steps: &mut Steps) -> Result<String, Failure> {
+    steps.begin(if root == Path::new("/") {
+        "reading this machine's packages"
+    } else {
+        "reading the packages"
+    });
+    let root = root.to_owned();
+    let read = tokio::task::spawn_blocking(move || inventory::host::read(&root));
+    let report = read.await.context("reading was cut short")?.context("cannot read the inventory")?;
     let body = serde_json::to_vec(&report).context("cannot write the report as JSON")?;
     let accepted = api.post_bytes(agent::PATH, body).await?;
     wait_for(api, text(&accepted, "job_id")?, steps).await?;
