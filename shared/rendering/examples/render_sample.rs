@@ -14,10 +14,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [report_type, format, output, rest @ ..] = arguments.as_slice() else {
         return Err("usage: render_sample TYPE FORMAT OUTPUT [DOCUMENT.json]".into());
     };
-    let templates = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../templates"));
-    let sample =
-        rest.first().map_or_else(|| templates.join(format!("samples/{report_type}.json")), PathBuf::from);
-    let document: Document = serde_json::from_str(&fs::read_to_string(sample)?)?;
+    let document: Document = match rest.first() {
+        Some(path) => serde_json::from_str(&fs::read_to_string(path)?)?,
+        None => rendering::samples::sample(report_type).ok_or("this type has no sample")?,
+    };
     let options = Options {
         template_dir: std::env::var_os("PLIMSOLL_TEMPLATES").map(PathBuf::from),
         ..Options::default()

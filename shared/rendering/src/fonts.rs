@@ -30,6 +30,11 @@ const FILES: [&[u8]; 7] = [
 /// The templates name all three families everywhere, code included.
 const STYLES: [[usize; 3]; 4] = [[0, 4, 6], [1, 4, 6], [2, 5, 6], [3, 5, 6]];
 
+/// The bundled files as they are.
+pub(crate) fn files() -> impl Iterator<Item = &'static [u8]> {
+    FILES.into_iter()
+}
+
 pub(crate) struct Fonts {
     pub(crate) book: LazyHash<FontBook>,
     pub(crate) fonts: Vec<Font>,

@@ -5,20 +5,28 @@
 //! It has no limit on time or memory of its own: whoever renders on behalf of others runs this in a process that
 //! can be stopped. Start at [`render`].
 
+mod figure;
 mod fonts;
+mod image;
 mod markdown;
 mod pdf;
 mod prepare;
+pub mod samples;
 mod sanitise;
 mod table_csv;
 mod templates;
+mod theme;
+mod words;
 
 use std::path::PathBuf;
 
-use domain::document::{Document, DocumentError, Format};
+use domain::document::{Branding, Document, DocumentError, Format};
+
+pub use image::checked as checked_image;
 
 /// The formats that [`render`] can produce now.
-pub const FORMATS: [Format; 4] = [Format::Pdf, Format::Csv, Format::Json, Format::Markdown];
+pub const FORMATS: [Format; 6] =
+    [Format::Pdf, Format::Csv, Format::Json, Format::Markdown, Format::Svg, Format::Png];
 
 /// Settings that change the file but not what it says.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +35,9 @@ pub struct Options {
     pub template_dir: Option<PathBuf>,
     /// Begin CSV with a byte order mark, without which Excel takes UTF-8 for the local code page.
     pub csv_bom: bool,
+    pub branding: Branding,
+    /// Attach the report's JSON and CSV to a PDF, which becomes PDF/A-3a.
+    pub attach_data: bool,
 }
 
 /// A finished file.
@@ -62,6 +73,8 @@ pub enum RenderError {
     Json(#[from] serde_json::Error),
     #[error("the table cannot be written as CSV")]
     Csv(#[from] csv::Error),
+    #[error("the drawing cannot be turned into pixels: {message}")]
+    Picture { message: String },
 }
 
 /// `Appendix A: Glossary`. The twenty-seventh is `AA`.
@@ -79,7 +92,8 @@ pub fn render(document: &Document, format: Format, options: &Options) -> Result<
         Format::Csv => table_csv::render(document, options),
         Format::Json => Ok(Rendered::new(format, serde_json::to_vec_pretty(document)?)),
         Format::Markdown => Ok(Rendered::new(format, markdown::render(document).into_bytes())),
-        Format::Html | Format::Docx | Format::Xlsx | Format::Svg | Format::Png => {
+        Format::Svg | Format::Png => figure::render(document, format, &theme::Palette::of(&options.branding)),
+        Format::Html | Format::Docx | Format::Xlsx => {
             Err(RenderError::UnsupportedFormat { report: document.report_type.clone(), format })
         }
     }

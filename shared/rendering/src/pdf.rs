@@ -1,10 +1,12 @@
 //! PDF by Typst, in a world that holds the templates, the document and the bundled fonts: no file system, no
 //! network, no clock.
 //!
-//! The result conforms to PDF/A-2a (archiving) and PDF/UA-1 (accessibility), checked while it is written, and the
-//! same document gives the same bytes.
+//! The result conforms to PDF/A-2a (archiving; PDF/A-3a where data is attached) and PDF/UA-1 (accessibility), checked while
+//! it is written, and the same document gives the same bytes. What a template may read is gathered in [`page`].
 
-use std::sync::LazyLock;
+mod page;
+
+use std::{collections::HashMap, sync::LazyLock};
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use domain::document::{Document, Format};
@@ -22,7 +24,6 @@ use typst_pdf::{PdfOptions, PdfStandard, PdfStandards, Timestamp};
 use crate::{
     Options, RenderError, Rendered,
     fonts::FONTS,
-    prepare,
     templates::{self, Sources},
 };
 
@@ -48,8 +49,9 @@ pub(crate) fn typeset(
     let world = Page {
         main,
         sources: templates::sources(options.template_dir.as_deref())?,
-        data: Bytes::new(serde_json::to_vec(&prepare::for_page(document))?),
+        files: page::files(document, options)?,
         now: datetime(document.cover.generated_at),
+        standards: if options.attach_data { PdfStandard::A_3a } else { PdfStandard::A_2a },
     };
     let typeset = world.compile(document);
     drop(world);
@@ -63,8 +65,9 @@ pub(crate) fn typeset(
 struct Page {
     main: FileId,
     sources: Sources,
-    data: Bytes,
+    files: HashMap<FileId, Bytes>,
     now: Option<Datetime>,
+    standards: PdfStandard,
 }
 
 impl Page {
@@ -72,8 +75,8 @@ impl Page {
         let compiled = typst::compile::<PagedDocument>(self);
         let warnings = compiled.warnings.iter().map(|warning| self.error(warning).to_string()).collect();
         let pages = compiled.output.map_err(|errors| self.first_error(&errors))?;
-        let standards = PdfStandards::new(&[PdfStandard::A_2a, PdfStandard::Ua_1])
-            .expect("PDF/A-2a and PDF/UA-1 are both based on PDF 1.7");
+        let standards = PdfStandards::new(&[self.standards, PdfStandard::Ua_1])
+            .expect("PDF/A-2a, PDF/A-3a and PDF/UA-1 are based on PDF 1.7");
         let options = PdfOptions {
             ident: Smart::Custom(document.cover.document_number.clone()),
             creator: Smart::Custom(Some(format!("Plimsoll {}", env!("CARGO_PKG_VERSION")))),
@@ -129,7 +132,7 @@ impl World for Page {
     }
 
     fn file(&self, id: FileId) -> FileResult<Bytes> {
-        if id == templates::data_file() { Ok(self.data.clone()) } else { Err(FileError::AccessDenied) }
+        self.files.get(&id).cloned().ok_or(FileError::AccessDenied)
     }
 
     fn font(&self, index: usize) -> Option<Font> {

@@ -207,6 +207,7 @@ impl Page {
     fn set_section(&mut self, section: &mut Section) {
         let Section { id: _, heading, orientation, blocks, sections } = section;
         set_required(heading, HEADING, "Untitled section");
+        *blocks = blocks.drain(..).flat_map(|block| tables::split_wide(block, *orientation)).collect();
         blocks.iter_mut().for_each(|block| self.set_block(block, *orientation));
         for section in sections {
             section.orientation = *orientation;

@@ -25,8 +25,8 @@ pub(crate) struct Place {
 pub(crate) const BREAK: char = '\u{200b}';
 /// Names this long exist; a longer unbroken word is noise or an attack.
 const MAX_WORD: usize = 240;
-/// A line feed uses up as much of the limit as a line of text would.
-const LINE_FEED_COST: usize = 80;
+/// A line feed uses up as much of the limit as a line of text would, which is this at most.
+const MAX_LINE_FEED_COST: usize = 80;
 /// Real scripts stack two or three marks on a letter.
 const MAX_MARKS: usize = 4;
 /// Code points spelled out in one marker.
@@ -39,7 +39,7 @@ pub(crate) fn printable(text: &str, place: Place) -> String {
 
 /// Replace what cannot be shown by markers such as `⟨U+202E⟩` and cut what is too long.
 fn visible(text: &str, place: Place) -> String {
-    let mut page = Page::default();
+    let mut page = Page { line: place.line.min(MAX_LINE_FEED_COST), ..Page::default() };
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         if page.used >= place.max_characters {
@@ -77,6 +77,8 @@ fn visible(text: &str, place: Place) -> String {
 #[derive(Default)]
 struct Page {
     text: String,
+    /// Characters of a line.
+    line: usize,
     /// Characters against the limit.
     used: usize,
     /// Length of the word at the end.
@@ -119,7 +121,7 @@ impl Page {
         self.flush_hidden();
         if self.feeds < 2 {
             self.text.push('\n');
-            self.used += LINE_FEED_COST;
+            self.used += self.line;
         }
         self.feeds += 1;
         self.word = 0;

@@ -23,36 +23,48 @@ macro_rules! templates {
 /// as `templates/samples/<type>.json`.
 const EMBEDDED: &[(&str, &str)] = templates![
     "lib/theme.typ",
-    "lib/charts.typ",
+    "lib/figures.typ",
     "lib/tables.typ",
     "lib/cards.typ",
+    "lib/audit.typ",
     "lib/report.typ",
     "reports/asset_inventory.typ",
     "reports/executive_summary.typ",
+    "reports/poam.typ",
+    "reports/ssp.typ",
     "reports/technical.typ",
 ];
 
-/// The name under which a template reads its document.
-const DATA: &str = "data.json";
+/// The names under which a template reads what is not a template.
+pub(crate) const DATA: [&str; 5] = ["data.json", "page.json", "logo", "report.json", "report.csv"];
+/// Pictures of the document are `picture-0`, `picture-1` and so on.
+pub(crate) const MAX_PICTURES: usize = 200;
 
 pub(crate) type Sources = HashMap<FileId, Source>;
 
 static IDS: LazyLock<HashMap<&'static str, FileId>> = LazyLock::new(|| {
-    let names = EMBEDDED.iter().map(|(path, _)| *path).chain([DATA]);
-    names
-        .map(|name| {
-            let path = VirtualPath::new(name).expect("our own file names are plain relative paths");
-            (name, RootedPath::new(VirtualRoot::Project, path).intern())
-        })
-        .collect()
+    EMBEDDED.iter().map(|(path, _)| *path).chain(DATA).map(|name| (name, intern(name))).collect()
 });
+static PICTURES: LazyLock<Vec<FileId>> =
+    LazyLock::new(|| (0..MAX_PICTURES).map(|index| intern(&format!("picture-{index}"))).collect());
+
+fn intern(name: &str) -> FileId {
+    let path = VirtualPath::new(name).expect("our own file names are plain relative paths");
+    RootedPath::new(VirtualRoot::Project, path).intern()
+}
 
 static SOURCES: LazyLock<Sources> = LazyLock::new(|| {
     EMBEDDED.iter().map(|(path, text)| (IDS[path], Source::new(IDS[path], (*text).to_owned()))).collect()
 });
 
-pub(crate) fn data_file() -> FileId {
-    IDS[DATA]
+/// One of [`DATA`].
+pub(crate) fn data_file(name: &'static str) -> FileId {
+    IDS[name]
+}
+
+/// The file of a picture below [`MAX_PICTURES`].
+pub(crate) fn picture_file(index: usize) -> Option<FileId> {
+    PICTURES.get(index).copied()
 }
 
 /// The file of a report type's template.

@@ -8,15 +8,14 @@ use chrono::{DateTime, Utc};
 use domain::{
     Severity,
     document::{
-        Block, Cell, Column, ColumnKind, Document, FindingCard, Fix, Format, Inline, Link, Paragraph, Section, Table,
+        Block, Cell, Column, ColumnKind, Document, FindingCard, Fix, Format, Inline, Link, Paragraph,
+        Section, Table,
     },
 };
 use rendering::{Options, RenderError, Rendered, render};
 
 fn sample(report_type: &str) -> Document {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../templates/samples/{report_type}.json"));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    rendering::samples::sample(report_type).unwrap()
 }
 
 fn rendered(document: &Document, format: Format) -> Rendered {
@@ -73,7 +72,10 @@ fn hostile() -> Vec<String> {
 }
 
 fn document(report_type: &str, sections: Vec<Section>) -> Document {
-    Document { sections, ..Document::new(report_type, "Corpus", "Example", "R-1", DateTime::<Utc>::UNIX_EPOCH) }
+    Document {
+        sections,
+        ..Document::new(report_type, "Corpus", "Example", "R-1", DateTime::<Utc>::UNIX_EPOCH)
+    }
 }
 
 fn section(heading: &str, blocks: Vec<Block>) -> Section {
@@ -153,7 +155,7 @@ fn words_of(pdf: &Rendered) -> Option<String> {
 }
 
 /// Every report type that has a template and a sample.
-const REPORT_TYPES: [&str; 3] = ["executive_summary", "technical", "asset_inventory"];
+const REPORT_TYPES: [&str; 5] = rendering::samples::TYPES;
 
 #[test]
 fn every_sample_becomes_a_pdf_file_that_qpdf_finds_sound() {

@@ -1,16 +1,20 @@
 //! Tables on a page: rows up to a limit, column widths in shares, cells that fit.
 
-use domain::document::{Cell, Column, ColumnKind, Orientation, Status, Table, Truncated};
+use domain::document::{Block, Cell, Column, ColumnKind, Orientation, Sheet, Status, Table, Truncated};
 
-use super::{HEADING, PHRASE, Place, line, set, set_link, set_option};
+use super::{HEADING, PHRASE, Place, SHORT, line, set, set_fact, set_link, set_option};
 
 /// Typst needs about 1 ms and 0.15 MB for a row; beyond this the table belongs into a spreadsheet.
 pub(super) const MAX_ROWS: usize = 15_000;
 const REST: &str = "The complete table is in the CSV and JSON files of this report.";
 
 pub(super) fn set_table(table: &mut Table, orientation: Orientation, rows_left: &mut usize) {
-    let Table { id: _, caption, columns, rows, key_columns: _, sheet: _, truncated } = table;
+    let Table { id: _, caption, columns, rows, key_columns: _, sheet, truncated } = table;
     set_option(caption, HEADING);
+    if let Some(Sheet { name, preamble }) = sheet {
+        set(name, PHRASE);
+        preamble.iter_mut().for_each(|fact| set_fact(fact, SHORT));
+    }
     if rows.len() > *rows_left {
         *truncated = Some(Truncated {
             total_rows: truncated.as_ref().map_or(rows.len() as u64, |truncated| truncated.total_rows),
@@ -23,13 +27,8 @@ pub(super) fn set_table(table: &mut Table, orientation: Orientation, rows_left: 
         set(rest, PHRASE);
     }
 
-    // Characters on a full line of a table, less the padding between its columns.
-    let full_line = match orientation {
-        Orientation::Portrait => 112_usize,
-        Orientation::Landscape => 168,
-    }
-    .saturating_sub(2 * columns.len());
-    let total: usize = columns.iter().map(|column| usize::from(characters(column))).sum();
+    let full_line = full_line(orientation).saturating_sub(2 * columns.len());
+    let total: usize = columns.iter().map(|column| usize::from(characters(column)).min(4 * MAX_SHARE)).sum();
     let places: Vec<Place> = columns
         .iter()
         .map(|column| (usize::from(characters(column)) * full_line / total).max(3))
@@ -50,6 +49,69 @@ pub(super) fn set_table(table: &mut Table, orientation: Orientation, rows_left: 
     }
 }
 
+/// Characters on a full line of a table.
+fn full_line(orientation: Orientation) -> usize {
+    match orientation {
+        Orientation::Portrait => 112,
+        Orientation::Landscape => 168,
+    }
+}
+
+/// A table that a page is not wide enough for becomes several, each beginning with the key columns.
+pub(super) fn split_wide(block: Block, orientation: Orientation) -> Vec<Block> {
+    let Block::Table(table) = block else { return vec![block] };
+    let strips = strips(&table.columns, usize::from(table.key_columns), full_line(orientation));
+    if strips.len() < 2 {
+        return vec![Block::Table(table)];
+    }
+    let parts = strips.len();
+    let caption = table.caption.clone().or_else(|| table.sheet.as_ref().map(|sheet| sheet.name.clone()));
+    let part = |(index, strip): (usize, Vec<usize>)| {
+        let caption = caption.as_deref().map(|caption| format!("{caption}, ")).unwrap_or_default();
+        Block::Table(Table {
+            caption: Some(format!("{caption}part {} of {parts}", index + 1)),
+            columns: strip.iter().map(|&column| table.columns[column].clone()).collect(),
+            rows: table
+                .rows
+                .iter()
+                .map(|row| strip.iter().filter_map(|&column| row.get(column).cloned()).collect())
+                .collect(),
+            key_columns: table.key_columns,
+            sheet: table.sheet.clone().filter(|_| index == 0),
+            truncated: table.truncated.clone().filter(|_| index + 1 == parts),
+            id: table.id.clone(),
+        })
+    };
+    strips.into_iter().enumerate().map(part).collect()
+}
+
+/// Which columns stand in which part. Columns are squeezed by a third before a table is split.
+fn strips(columns: &[Column], keys: usize, full_line: usize) -> Vec<Vec<usize>> {
+    let width = |column: &Column| usize::from(characters(column)).min(MAX_SHARE) + 2;
+    let room = full_line * 4 / 3;
+    if columns.iter().map(width).sum::<usize>() <= room {
+        return vec![(0..columns.len()).collect()];
+    }
+    let keys = keys.min(columns.len().saturating_sub(1)).min(3);
+    let start: usize = columns[..keys].iter().map(width).sum();
+    let mut strips: Vec<Vec<usize>> = Vec::new();
+    let mut used = usize::MAX;
+    for (index, column) in columns.iter().enumerate().skip(keys) {
+        if used.saturating_add(width(column)) > room {
+            strips.push((0..keys).collect());
+            used = start;
+        }
+        used += width(column);
+        if let Some(strip) = strips.last_mut() {
+            strip.push(index);
+        }
+    }
+    strips
+}
+
+/// Longer texts are broken into lines rather than given more of the page.
+const MAX_SHARE: usize = 40;
+
 /// The column's width hint, or what its kind usually needs.
 fn characters(column: &Column) -> u16 {
     column
@@ -68,8 +130,39 @@ fn characters(column: &Column) -> u16 {
 fn set_cell(cell: &mut Cell, place: Place) {
     match cell {
         Cell::Empty | Cell::Number(_) | Cell::Date(_) | Cell::Severity(_) => {}
-        Cell::Text(text) | Cell::Identifier(text) => set(text, place),
+        Cell::Text(text) => set(text, Place { multiline: true, ..place }),
+        Cell::Identifier(text) => set(text, place),
         Cell::Status(Status { label, tone: _ }) => set(label, place),
         Cell::Link(link) => set_link(link, place),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thirty_one_columns_are_split_and_each_part_begins_with_the_key() {
+        let columns: Vec<Column> =
+            (0..31).map(|index| Column::new(format!("C{index}"), ColumnKind::Text).width(20)).collect();
+        let row: Vec<Cell> = (0..31).map(|index| Cell::text(format!("v{index}"))).collect();
+        let table = Table { key_columns: 1, ..Table::new("poam", columns, vec![row]) };
+        let parts = split_wide(Block::Table(table), Orientation::Landscape);
+        let mut seen = Vec::new();
+        for part in &parts {
+            let Block::Table(part) = part else { unreachable!() };
+            assert_eq!(part.columns[0].title, "C0");
+            assert_eq!(part.columns.len(), part.rows[0].len());
+            seen.extend(part.columns[1..].iter().map(|column| column.title.clone()));
+        }
+        assert_eq!(seen, (1..31).map(|index| format!("C{index}")).collect::<Vec<_>>());
+        assert!((3..=5).contains(&parts.len()), "{}", parts.len());
+    }
+
+    #[test]
+    fn a_table_that_fits_stays_whole() {
+        let columns = vec![Column::new("A", ColumnKind::Text); 3];
+        let parts = split_wide(Block::Table(Table::new("t", columns, vec![])), Orientation::Portrait);
+        assert_eq!(parts.len(), 1);
     }
 }
