@@ -50,6 +50,16 @@ impl Anchors {
         }
         Ok(read)
     }
+
+    /// Certificates (DER) as the PEM text that [`Self::read_pem`] reads.
+    #[must_use]
+    pub fn write_pem(certificates: &[Vec<u8>]) -> String {
+        let encode = |der: &Vec<u8>| {
+            der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::LF, der)
+                .expect("a certificate is far below the size that PEM refuses")
+        };
+        certificates.iter().map(encode).collect()
+    }
 }
 
 /// What a certificate is to be used for.

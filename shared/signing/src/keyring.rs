@@ -13,13 +13,16 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use der::Decode;
 use pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
 use ring::rand::SystemRandom;
+use x509_cert::Certificate;
 
 use crate::{
-    Anchors, Identity, SignError,
+    Anchors, Identity, SignError, asn1,
     authority::{Authority, Pair},
     pack::PackIdentity,
+    sha256,
 };
 
 /// A key folder.
@@ -33,6 +36,17 @@ pub struct Keyring {
 pub struct Generation {
     pub number: u32,
     pub authority: Authority,
+}
+
+/// A certificate in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCertificate {
+    pub generation: u32,
+    /// Of the generation that signs now.
+    pub signs: bool,
+    pub name: String,
+    pub until: DateTime<Utc>,
+    pub sha256: [u8; 32],
 }
 
 /// What a new generation keeps of the one before.
@@ -106,6 +120,35 @@ impl Keyring {
         }
         roots.dedup();
         Ok(roots)
+    }
+
+    /// What is in the folder, for people: the certificates of all generations, the latest first.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn certificates(&self) -> Result<Vec<KeptCertificate>, SignError> {
+        let mut kept = Vec::new();
+        let numbers = self.numbers()?;
+        for number in numbers.iter().rev() {
+            for (certificate, _) in FILES {
+                let path = self.folder.join(number.to_string()).join(certificate);
+                let text = fs::read_to_string(&path).map_err(folder_error(&path))?;
+                let der = Anchors::read_pem(&text)?.remove(0);
+                let parsed = Certificate::from_der(&der)?;
+                let until = parsed.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
+                kept.push(KeptCertificate {
+                    generation: *number,
+                    signs: numbers.last() == Some(number),
+                    name: asn1::display_name(&parsed.tbs_certificate.subject),
+                    until: i64::try_from(until)
+                        .ok()
+                        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+                        .unwrap_or_default(),
+                    sha256: sha256(&[&der]),
+                });
+            }
+        }
+        Ok(kept)
     }
 
     fn numbers(&self) -> Result<Vec<u32>, SignError> {

@@ -4,7 +4,8 @@
 //! proportion to the file's size, which [`LARGEST`] limits. Whoever issued the file knows one thing more, the digest of what was issued,
 //! and should compare it with [`Verdict::sha256`].
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::Serialize;
 
 use crate::{
     Anchors, ChainError, Statement,
@@ -44,6 +45,72 @@ pub struct Verdict {
     pub sha256: [u8; 32],
     /// What the signature proves, or why it proves nothing.
     pub finding: Result<Proof, Refusal>,
+}
+
+impl Verdict {
+    /// In the words of seed 003. Nothing of what an untrusted file says is repeated.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        match &self.finding {
+            Ok(proof) => Answer {
+                valid: true,
+                signed_by: Some(proof.statement.signed_by.clone()),
+                signed_at: Some(proof.signed_at().trunc_subsecs(0)),
+                tenant: Some(proof.statement.tenant.clone()),
+                framework: proof.statement.framework.clone(),
+                generated_at: Some(proof.statement.generated_at.trunc_subsecs(0)),
+                tampered: false,
+                reason: match (&proof.timestamp, proof.files) {
+                    (Some(stamp), _) => {
+                        format!("The file is as it was signed; the time is attested by {}.", stamp.authority)
+                    }
+                    (None, None) => {
+                        "The file is as it was signed; the time is the signer's own, there is no timestamp."
+                            .into()
+                    }
+                    (None, Some(files)) => format!(
+                        "All {files} files are as they were signed; the time is the signer's own, there is no timestamp."
+                    ),
+                },
+            },
+            Err(refusal) => Answer::refused(refusal.is_tampering(), sentence(&refusal.to_string())),
+        }
+    }
+}
+
+/// What is told about a file, as seed 003 has it, and a reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    pub valid: bool,
+    pub signed_by: Option<String>,
+    pub signed_at: Option<DateTime<Utc>>,
+    pub tenant: Option<String>,
+    pub framework: Option<String>,
+    pub generated_at: Option<DateTime<Utc>>,
+    pub tampered: bool,
+    pub reason: String,
+}
+
+impl Answer {
+    /// A file that is not to be relied on.
+    #[must_use]
+    pub fn refused(tampered: bool, reason: String) -> Self {
+        Self {
+            valid: false,
+            signed_by: None,
+            signed_at: None,
+            tenant: None,
+            framework: None,
+            generated_at: None,
+            tampered,
+            reason,
+        }
+    }
+}
+
+fn sentence(phrase: &str) -> String {
+    let mut letters = phrase.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 /// What a good signature proves.

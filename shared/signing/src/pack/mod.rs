@@ -139,7 +139,7 @@ pub fn seal(
     let manifest =
         serde_json::to_vec_pretty(&manifest).map_err(|error| SignError::Certificate(error.to_string()))?;
     let signature = identity.key.sign(&manifest);
-    let certificates = pem(&identity.chain);
+    let certificates = Anchors::write_pem(&identity.chain);
     let mut entries: Vec<(&str, &[u8])> =
         vec![(MANIFEST, &manifest), (SIGNATURE, signature.as_ref()), (CERTIFICATES, certificates.as_bytes())];
     entries.extend(sorted.iter().map(|file| (file.name, file.bytes)));
@@ -189,17 +189,9 @@ pub(crate) fn verify(file: &[u8], anchors: &Anchors, now: DateTime<Utc>) -> Resu
     })
 }
 
-fn pem(certificates: &[Vec<u8>]) -> String {
-    let encode = |der: &Vec<u8>| {
-        der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::LF, der)
-            .expect("a certificate is far below the size that PEM refuses")
-    };
-    certificates.iter().map(encode).collect()
-}
-
-/// The certificates, if they are written as [`pem`] writes them: it is outside of what is signed.
+/// The certificates, if they are written as [`Anchors::write_pem`] writes them: it is outside of what is signed.
 fn read_pem(text: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
     let text = std::str::from_utf8(text).map_err(|_| Refusal::Form)?;
     let read = Anchors::read_pem(text).map_err(|_| Refusal::Form)?;
-    if pem(&read) == text { Ok(read) } else { Err(Refusal::Form) }
+    if Anchors::write_pem(&read) == text { Ok(read) } else { Err(Refusal::Form) }
 }
