@@ -133,7 +133,9 @@ impl Work {
             let answer = Answer { status: 202, location: Some(job_location(job)), body };
             idempotency::finish(&mut self.tx, kept.request(), &answer).await?;
         }
+        runtime::failpoint!("accept-before-commit");
         self.tx.commit().await?;
+        runtime::failpoint!("accepted");
         Ok(Accepted::Now { job, body })
     }
 }

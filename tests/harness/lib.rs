@@ -5,10 +5,13 @@
 
 mod app;
 mod db;
+pub mod deed;
+mod program;
 mod services;
 
 pub use app::{Answer, PASSWORD, TestApp};
 pub use db::TestDb;
+pub use program::Program;
 pub use services::services;
 
 use std::{future::Future, time::Duration};

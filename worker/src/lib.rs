@@ -4,12 +4,13 @@
 
 pub mod context;
 pub mod handlers;
+pub mod sealing;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use context::Context;
-use queue::{transport::Transport, worker::Settings};
+use queue::{Registry, transport::Transport, worker::Settings};
 use runtime::config::Config;
 use store::SystemDb;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,18 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// When a setting is missing or wrong, or Postgres or Redis does not answer at start.
 pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result<()> {
+    run_with(queue::jobs::registry(), config, stop).await
+}
+
+/// As [`run`], with the kinds of `registry`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    registry: Registry<Context>,
+    config: Arc<Config>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let database_url = config.database_url.as_ref().context(
         "DATABASE_URL is not set: give the address of Postgres, or use `plimsoll up`, which runs its own",
     )?;
@@ -43,5 +56,9 @@ pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result
     };
     let pool = db.pool().clone();
     let context = Context::new(config, db)?;
-    queue::worker::run(queue::jobs::registry(), context, pool, transport, settings, stop).await
+    tokio::select! {
+        ended = queue::worker::run(registry, context, pool.clone(), transport, settings, stop) => ended,
+        never = store::log_level::follow(&pool) => match never {},
+        never = store::db::show_pool("worker", &pool) => match never {},
+    }
 }

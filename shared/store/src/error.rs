@@ -12,7 +12,7 @@ pub enum Error {
     /// A named constraint refused the row.
     #[error("constraint `{0}` refused the row")]
     Conflict(String),
-    /// The database could not be reached, or has no connection to spare.
+    /// The database could not be reached, or has no room or connection to spare.
     #[error("the database cannot be reached")]
     Unavailable(#[source] sqlx::Error),
     #[error("the database refused a query")]
@@ -28,6 +28,14 @@ pub enum Error {
     Corrupt { key: String },
 }
 
+/// A word in the database that this version does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} `{word}` is not known")]
+pub struct UnknownWord {
+    pub what: &'static str,
+    pub word: String,
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
@@ -38,8 +46,8 @@ impl From<sqlx::Error> for Error {
             | sqlx::Error::Tls(_) => Self::Unavailable(error),
             sqlx::Error::Database(database) => match (database.constraint(), database.code().as_deref()) {
                 (Some(name), Some("23505" | "23503" | "23514")) => Self::Conflict(name.to_owned()),
-                // The server is starting, stopping, or out of connections.
-                (_, Some("57P01" | "57P02" | "57P03" | "53300")) => Self::Unavailable(error),
+                // The server is starting, stopping, or out of disk, memory or connections.
+                (_, Some("57P01" | "57P02" | "57P03" | "53100" | "53200" | "53300")) => Self::Unavailable(error),
                 _ => Self::Database(error),
             },
             _ => Self::Database(error),

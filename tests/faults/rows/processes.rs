@@ -1,0 +1,157 @@
+//! Processes that are killed, frozen and asked to stop.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use harness::deed::{Act, Deed};
+use rustix::process::Signal;
+
+use crate::{
+    ledger::Promise,
+    load::{Load, ask_again},
+    system::System,
+    wait,
+};
+
+/// F1: SIGKILL in the middle of a job. Another worker does it again.
+pub(crate) async fn worker_killed(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _scheduler = system.scheduler()?;
+    let mut first = system.worker().await?;
+    let gate = system.gate();
+    let job = system.accept(&Deed::of(Act::WaitFor(gate.clone())), Promise::Completed).await?;
+    system.until_begun(job, 1).await?;
+    let _second = system.worker().await?;
+    first.kill()?;
+    let since = Instant::now();
+    std::fs::write(&gate, "")?;
+    let took = system.settle(since, bound).await?;
+    ensure!(system.state_of(job).await? == ("completed".into(), 1, 1), "{:?}", system.state_of(job).await?);
+    ensure!(system.outcomes(job).await? == ["crashed", "completed"]);
+    Ok(took)
+}
+
+/// F2: every worker at once, with many jobs in their hands.
+pub(crate) async fn all_workers_killed(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _scheduler = system.scheduler()?;
+    let mut workers = [system.worker().await?, system.worker().await?];
+    system.accept_deeds(40, Act::SleepMillis(150)).await?;
+    system.until_done(8).await?;
+    for worker in &mut workers {
+        worker.kill()?;
+    }
+    let since = Instant::now();
+    let _third = system.worker().await?;
+    system.settle(since, bound).await
+}
+
+/// F3: a pause far longer than the lease. What the frozen worker then brings is void.
+pub(crate) async fn worker_frozen(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _scheduler = system.scheduler()?;
+    let first = system.worker().await?;
+    let gate = system.gate();
+    let job = system.accept(&Deed::of(Act::WaitFor(gate.clone())), Promise::Completed).await?;
+    system.until_begun(job, 1).await?;
+    let mut second = system.worker().await?;
+    first.signal(Signal::STOP);
+    let since = Instant::now();
+    system.until_begun(job, 2).await?;
+    std::fs::write(&gate, "")?;
+    system.until_done(1).await?;
+    first.signal(Signal::CONT);
+    second.kill()?;
+    // It has noticed, given up what was taken from it, and works on.
+    let next = system.accept(&Deed::default(), Promise::Completed).await?;
+    let took = system.settle(since, bound).await?;
+    ensure!(system.until_begun(next, 1).await? == first.id(), "the thawed worker takes new work");
+    ensure!(system.outcomes(job).await? == ["crashed", "completed"]);
+    Ok(took)
+}
+
+/// F5: the API is killed in a burst of requests. What was answered is done; what was not is done once when asked again.
+pub(crate) async fn api_killed_in_burst(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _scheduler = system.scheduler()?;
+    let _worker = system.worker().await?;
+    let mut api = system.api().await?;
+    let load = Load::start(system, 8);
+    load.until_accepted(if system.thorough { 300 } else { 60 }).await?;
+    api.kill()?;
+    let since = Instant::now();
+    let before = load.counts().refused;
+    wait::until("a request is refused", Duration::from_secs(10), async || {
+        Ok((load.counts().refused > before).then_some(()))
+    })
+    .await?;
+    let counts = load.stop().await?;
+    let _api = system.api().await?;
+    ask_again(system, &counts).await?;
+    system.settle(since, bound).await
+}
+
+/// F6: SIGTERM under load. What is under way is finished, nothing is cut, and the exit is clean.
+pub(crate) async fn api_asked_to_stop(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _scheduler = system.scheduler()?;
+    let _worker = system.worker().await?;
+    let mut api = system.api().await?;
+    let load = Load::start(system, 8);
+    load.until_accepted(40).await?;
+    api.signal(Signal::TERM);
+    let since = Instant::now();
+    let status = api.end(system.stretched(Duration::from_secs(25))).await?;
+    ensure!(status.success(), "the API ended with {status}");
+    let counts = load.stop().await?;
+    ensure!(counts.cut == 0, "{} answers were cut", counts.cut);
+    ensure!(counts.others.keys().all(|status| *status == 503), "{:?}", counts.others);
+    let _api = system.api().await?;
+    ask_again(system, &counts).await?;
+    system.settle(since, bound).await
+}
+
+/// F7: SIGTERM with a job that takes longer than the grace period. It is handed back, and the attempt is not counted.
+pub(crate) async fn worker_asked_to_stop(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _scheduler = system.scheduler()?;
+    let mut first = system.worker().await?;
+    let gate = system.gate();
+    let job = system.accept(&Deed::of(Act::WaitFor(gate.clone())), Promise::Completed).await?;
+    system.until_begun(job, 1).await?;
+    first.signal(Signal::TERM);
+    let since = Instant::now();
+    // The grace period of the harness is two seconds, the table allows two more.
+    let status = first.end(system.stretched(bound)).await?;
+    ensure!(status.success(), "the worker ended with {status}");
+    let took = since.elapsed();
+    ensure!(system.outcomes(job).await?.first().map(String::as_str) == Some("interrupted"));
+    let (state, attempt, crashes) = system.state_of(job).await?;
+    ensure!(attempt == 0 && crashes == 0, "handed back as {state} after attempt {attempt}");
+    std::fs::write(&gate, "")?;
+    let _second = system.worker().await?;
+    system.settle(Instant::now(), Duration::from_secs(10)).await?;
+    ensure!(system.outcomes(job).await? == ["interrupted", "completed"]);
+    Ok(took)
+}
+
+/// F8: a second signal means now. The exit code says which, and the job is done by another.
+pub(crate) async fn worker_told_twice(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _scheduler = system.scheduler()?;
+    let gate = system.gate();
+    let job = system.accept(&Deed::of(Act::WaitFor(gate.clone())), Promise::Completed).await?;
+    let mut took = Duration::ZERO;
+    for (times, signal, code) in [(1, Signal::TERM, 143), (2, Signal::INT, 130)] {
+        let program = system.program("worker").with("SHUTDOWN_GRACE_SECONDS", "60");
+        let mut worker = system.started(&program).await?;
+        system.until_begun(job, times).await?;
+        let since = Instant::now();
+        // Two at once may be delivered as one, so that it is told until it has gone.
+        let status = wait::until("the worker is gone", system.stretched(bound), async || {
+            worker.signal(signal);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            worker.ended()
+        })
+        .await?;
+        ensure!(status.code() == Some(code), "the worker ended with {status} and not {code}");
+        took = took.max(since.elapsed());
+    }
+    std::fs::write(&gate, "")?;
+    let _last = system.worker().await?;
+    system.settle(Instant::now(), Duration::from_secs(10)).await.context("after the signals")?;
+    Ok(took)
+}

@@ -1,0 +1,193 @@
+//! Redis flushed, killed, away, failed over, full and wrongly set up. Nothing in it may matter.
+
+use std::{
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use harness::deed::Act;
+use rand::Rng;
+use tokio::time::sleep;
+
+use crate::{
+    load::{Load, ask_again},
+    proxy::Proxy,
+    system::{System, report_request},
+    wait,
+};
+
+/// F11: everything in it is gone, several times, in the middle of the work.
+pub(crate) async fn flushed(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _scheduler = system.scheduler()?;
+    let _worker = system.worker().await?;
+    system.accept_deeds(150, Act::SleepMillis(20)).await?;
+    for done in [10, 40, 70] {
+        system.until_done(done).await?;
+        sleep(Duration::from_millis(system.random.random_range(0..50))).await;
+        let mut redis = system.servers.redis().await?;
+        let _: () = redis::cmd("FLUSHALL").query_async(&mut redis).await?;
+    }
+    system.settle(Instant::now(), bound).await
+}
+
+/// F12: SIGKILL, and a restart with what its append-only file had.
+pub(crate) async fn killed(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _scheduler = system.scheduler()?;
+    let _worker = system.worker().await?;
+    system.accept_deeds(100, Act::SleepMillis(20)).await?;
+    system.until_done(10).await?;
+    system.servers.redis.kill();
+    system.accept_deeds(20, Act::SleepMillis(20)).await?;
+    let since = Instant::now();
+    system.servers.start_redis().await?;
+    system.settle(since, bound).await
+}
+
+/// F13: away for a while. Requests are accepted, health says so, and the logs are not flooded.
+pub(crate) async fn away(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let outage = Duration::from_secs(if system.thorough { 60 } else { 4 });
+    let _scheduler = system.scheduler()?;
+    let _worker = system.worker().await?;
+    let _api = system.api().await?;
+    let usual = {
+        let load = Load::start(system, 2);
+        load.until_accepted(20).await?;
+        load.stop().await?.slowest
+    };
+    system.servers.redis.kill();
+    let logged = [warnings(system, "worker")?, warnings(system, "scheduler")?];
+    let since = Instant::now();
+    let load = Load::gently(system, 2);
+    wait::until("the API says that it is degraded", Duration::from_secs(10), async || {
+        let health = system.get("/health").await.whole()?;
+        ensure!(health.status == 200, "/health answers {}", health.status);
+        Ok((health.json()?["status"] == "degraded").then_some(()))
+    })
+    .await?;
+    ensure!(system.get("/readyz").await.whole()?.status == 200, "/readyz must not depend on redis");
+    sleep(outage.saturating_sub(since.elapsed())).await;
+    let counts = load.stop().await?;
+    ensure!(counts.accepted > 0 && counts.others.is_empty(), "not everything was accepted: {counts:?}");
+    let fair = usual.max(Duration::from_millis(250)) * 2;
+    ensure!(counts.slowest <= system.stretched(fair), "{:?} for a 202, usually {usual:?}", counts.slowest);
+    for (name, before) in ["worker", "scheduler"].into_iter().zip(logged) {
+        let written = warnings(system, name)? - before;
+        // One for each component (five queues in the worker; relay and schedules in the scheduler) and ten seconds, and those at the start.
+        let allowed = 8 * (2 + usize::try_from(outage.as_secs() / 10)?);
+        ensure!(written <= allowed, "the {name} wrote {written} warnings in {outage:?}, {allowed} would do");
+    }
+    system.servers.start_redis().await?;
+    let since = Instant::now();
+    ask_again(system, &counts).await?;
+    system.settle(since, bound).await
+}
+
+/// Warnings and errors in a log so far.
+fn warnings(system: &System<'_>, name: &str) -> Result<usize> {
+    let log = std::fs::read(system.folder.join(format!("{name}.log")))?;
+    let text = String::from_utf8_lossy(&log);
+    Ok(text.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).count())
+}
+
+/// F14: a replica takes over that had not heard of the latest. Seen from where clients see it, a virtual address.
+pub(crate) async fn failed_over(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let proxy = Proxy::to(system.servers.redis_socket()).await?;
+    let url = format!("redis://{}/", proxy.address);
+    let mut redis = system.servers.redis().await?;
+    // The replica must reach the primary, which listens on its socket only.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let _: () = redis::cmd("CONFIG").arg("SET").arg("bind").arg("127.0.0.1").query_async(&mut redis).await?;
+    let _: () = redis::cmd("CONFIG").arg("SET").arg("port").arg(port).query_async(&mut redis).await?;
+    let (mut replica, socket) = system.servers.replica().await?;
+    let mut second = crate::servers::connect(&format!("redis+unix://{}", socket.display())).await?;
+    let _: () = redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port).query_async(&mut second).await?;
+
+    let _scheduler = system.program("scheduler").with("REDIS_URL", &url).start()?;
+    let worker = system.program("worker").with("REDIS_URL", &url);
+    let _worker = system.started(&worker).await?;
+    system.accept_deeds(60, Act::SleepMillis(30)).await?;
+    wait::until("the replica is in step", Duration::from_secs(20), async || {
+        let info: String = redis::cmd("INFO").arg("replication").query_async(&mut second).await?;
+        Ok(info.contains("master_link_status:up").then_some(()))
+    })
+    .await?;
+    system.until_done(10).await?;
+    // It hears no more, the primary goes on and then dies: its tail is lost.
+    let _: () = redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async(&mut second).await?;
+    system.accept_deeds(60, Act::SleepMillis(30)).await?;
+    system.until_done(20).await?;
+    system.servers.redis.kill();
+    let since = Instant::now();
+    proxy.fail_over_to(socket).await;
+    let took = system.settle(since, bound).await?;
+    replica.kill();
+    system.servers.start_redis().await?;
+    Ok(took)
+}
+
+/// F15: it refuses to write, for want of memory and then as a replica. Requests are accepted; the rest waits.
+pub(crate) async fn refuses_writes(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _scheduler = system.scheduler()?;
+    let _worker = system.worker().await?;
+    let _api = system.api().await?;
+    let mut redis = system.servers.redis().await?;
+    let mut took = Duration::ZERO;
+    let config = |value: &'static str| {
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("maxmemory").arg(value);
+        set
+    };
+    let replica_of = |host: &'static str, port: &'static str| {
+        let mut set = redis::cmd("REPLICAOF");
+        set.arg(host).arg(port);
+        set
+    };
+    // Nobody listens on port 1, so that it stays a replica that may not be written to.
+    let faults = [(config("1mb"), config("0")), (replica_of("127.0.0.1", "1"), replica_of("NO", "ONE"))];
+    for (fault, remedy) in faults {
+        let _: () = fault.query_async(&mut redis).await?;
+        for _ in 0..10 {
+            let answer = system.ask_for_report(&report_request()).await?;
+            ensure!(answer.status == 202, "{}", answer.head);
+        }
+        // Long enough for relay and worker to run into it several times.
+        sleep(Duration::from_secs(2)).await;
+        let _: () = remedy.query_async(&mut redis).await?;
+        took = took.max(system.settle(Instant::now(), bound).await?);
+    }
+    Ok(took)
+}
+
+/// F16: a Redis that may drop keys. `plimsoll doctor` says so, and what to do.
+pub(crate) async fn evicts(system: &mut System<'_>, _: Duration) -> Result<Duration> {
+    let doctor = |system: &System<'_>| -> Result<(bool, String)> {
+        let program = system.program("plimsoll");
+        let output = Command::new(env!("CARGO_BIN_EXE_worker-under-test"))
+            .arg0("plimsoll")
+            .arg("doctor")
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .envs(program.environment)
+            .stdin(Stdio::null())
+            .output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+    };
+    let (_, before) = doctor(system)?;
+    ensure!(!before.contains("maxmemory-policy is"), "it complains without reason: {before}");
+    let mut redis = system.servers.redis().await?;
+    let _: () = redis::cmd("CONFIG")
+        .arg("SET")
+        .arg("maxmemory-policy")
+        .arg("allkeys-lru")
+        .query_async(&mut redis)
+        .await?;
+    let since = Instant::now();
+    let (fine, said) = doctor(system)?;
+    let line = said.lines().find(|line| line.contains("allkeys-lru"));
+    let line = line.with_context(|| format!("it does not say so: {said}"))?;
+    ensure!(!fine && line.contains("noeviction"), "success {fine}: {line}");
+    Ok(since.elapsed())
+}
