@@ -38,6 +38,15 @@ begin
     execute format('create policy every_row on %s to plimsoll_system using (true) with check (true)', target);
 end $$;
 
+-- Trigger: rows of the table TG_ARGV[0] stay when what their column TG_ARGV[1] names is deleted, and name nothing then. `on
+-- delete set null (column)`, which says the same, came with Postgres 15; without the column it would forget the tenant too.
+create function forget_in() returns trigger language plpgsql as $$
+begin
+    execute format('update %I set %2$I = null where tenant_id = $1 and %2$I = $2', tg_argv[0], tg_argv[1])
+        using old.tenant_id, old.id;
+    return old;
+end $$;
+
 -- Organizations. Few rows: one on most installations.
 create table tenants (
     id           uuid primary key,
@@ -53,6 +62,8 @@ create policy every_row on tenants to plimsoll_system using (true) with check (t
 grant select on tenants to plimsoll_app;
 
 -- People. Names and addresses are unique over the whole installation, since a sign-in names no tenant.
+-- Whoever signs in elsewhere is known by what that place calls them (issuer and subject), never by an address,
+-- which can be given to somebody else.
 create table users (
     tenant_id         uuid not null references tenants (id),
     id                uuid primary key,
@@ -61,42 +72,64 @@ create table users (
     role              text not null check (role in ('admin', 'analyst', 'read_only')),
     is_instance_admin boolean not null default false,
     auth_provider     text not null default 'internal' check (auth_provider in ('internal', 'ldap', 'oidc')),
+    issuer            text,
+    subject           text,
     password_hash     text,
     is_active         boolean not null default true,
-    theme_preference  text not null default 'system',
+    theme_preference  text not null default 'system' check (theme_preference in ('system', 'light', 'dark')),
     created_at        timestamptz not null default now(),
     last_login_at     timestamptz,
-    constraint users_tenant_id_id_key unique (tenant_id, id)
+    constraint users_tenant_id_id_key unique (tenant_id, id),
+    constraint users_identity_key unique (issuer, subject),
+    constraint users_identity_check check ((auth_provider = 'internal') = (issuer is null and subject is null)),
+    constraint users_password_check check (auth_provider = 'internal' or password_hash is null)
 );
 create unique index users_username_key on users (lower(username));
 create unique index users_email_key on users (lower(email));
+create index users_tenant_idx on users (tenant_id, username);
 call protect_tenant_rows('users');
 grant select, insert, update on users to plimsoll_app;
 
--- Refresh tokens, one row each, kept after use so that a second use is recognised as theft and ends
--- the whole family. Purged when expired.
+-- Sign-ins. Access tokens name one and are worth nothing once it has ended, on every node at once; its refresh
+-- tokens and its cookie end with it. Purged when expired.
+create table sessions (
+    tenant_id   uuid not null,
+    id          uuid primary key,
+    user_id     uuid not null,
+    cookie_hash bytea constraint sessions_cookie_key unique check (length(cookie_hash) = 32),
+    started_at  timestamptz not null default now(),
+    expires_at  timestamptz not null,
+    ended_at    timestamptz,
+    constraint sessions_tenant_id_id_key unique (tenant_id, id),
+    constraint sessions_user_fkey foreign key (tenant_id, user_id) references users (tenant_id, id) on delete cascade
+);
+create index sessions_user_idx on sessions (tenant_id, user_id) where ended_at is null;
+create index sessions_expires_idx on sessions (expires_at);
+call protect_tenant_rows('sessions');
+grant select, insert, update on sessions to plimsoll_app;
+
+-- Refresh tokens, one row each, kept after use so that a second use is recognised as theft and ends the whole
+-- session.
 create table refresh_tokens (
     tenant_id   uuid not null,
     token_hash  bytea primary key check (length(token_hash) = 32),
-    family_id   uuid not null,
-    user_id     uuid not null,
+    session_id  uuid not null,
     issued_at   timestamptz not null default now(),
     expires_at  timestamptz not null,
     used_at     timestamptz,
-    revoked_at  timestamptz,
-    constraint refresh_tokens_user_fkey foreign key (tenant_id, user_id) references users (tenant_id, id) on delete cascade
+    constraint refresh_tokens_session_fkey
+        foreign key (tenant_id, session_id) references sessions (tenant_id, id) on delete cascade
 );
-create index refresh_tokens_family_idx on refresh_tokens (family_id);
-create index refresh_tokens_expires_idx on refresh_tokens (expires_at);
+create index refresh_tokens_session_idx on refresh_tokens (tenant_id, session_id);
 call protect_tenant_rows('refresh_tokens');
 grant select, insert, update on refresh_tokens to plimsoll_app;
 
--- Signing keys for access tokens. The newest one that is not retired signs; every one here verifies.
+-- Signing keys for access tokens. The newest one signs; an older one verifies until the last token that it
+-- signed has ended. A handful of rows: purged some days after they were superseded.
 create table signing_keys (
     id         uuid primary key,
     secret     bytea not null check (length(secret) >= 32),
-    created_at timestamptz not null default now(),
-    retired_at timestamptz
+    created_at timestamptz not null default now()
 );
 grant select, insert on signing_keys to plimsoll_app;
 
@@ -114,11 +147,12 @@ grant select on installation to plimsoll_app;
 -- plimsoll_system; the application role has no other way past its own tenant.
 create function auth_user_by_login(login text)
     returns table (tenant_id uuid, id uuid, username text, email text, role text, is_instance_admin boolean,
-                   password_hash text, is_active boolean)
+                   auth_provider text, password_hash text, is_active boolean)
     language sql stable security definer set search_path = public, pg_temp as $$
-    select u.tenant_id, u.id, u.username, u.email, u.role, u.is_instance_admin, u.password_hash, u.is_active
+    select u.tenant_id, u.id, u.username, u.email, u.role, u.is_instance_admin, u.auth_provider, u.password_hash,
+           u.is_active
       from users u
-     where lower(u.username) = lower(login) and u.auth_provider = 'internal'
+     where lower(u.username) = lower(login)
 $$;
 
 create function auth_tenant_of_refresh_token(hash bytea) returns uuid

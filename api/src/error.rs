@@ -45,6 +45,9 @@ pub(crate) enum ApiError {
     /// For now; the caller may try again.
     #[error("unavailable")]
     Unavailable(#[source] anyhow::Error),
+    /// Somebody else's service, which we need for this, did not do its part.
+    #[error("an upstream service failed")]
+    Upstream(#[source] anyhow::Error),
     #[error("internal error")]
     Internal(#[source] anyhow::Error),
 }
@@ -176,6 +179,10 @@ impl IntoResponse for ApiError {
             Self::Unavailable(error) => {
                 tracing::warn!(error = format!("{error:#}"), "a request could not be served for now");
                 refuse(S::SERVICE_UNAVAILABLE, INTERNAL, Some(retry_after(RETRY_AFTER_OUTAGE)))
+            }
+            Self::Upstream(error) => {
+                tracing::warn!(error = format!("{error:#}"), "a service that a request needs failed");
+                refuse(S::BAD_GATEWAY, INTERNAL, None)
             }
             Self::Internal(error) => {
                 tracing::error!(error = format!("{error:#}"), "a request failed");

@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{
         Components, ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder,
         Schema, SecurityRequirement, Type,
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 
@@ -17,6 +17,8 @@ use crate::{
 };
 
 const BEARER: &str = "bearer";
+const API_KEY: &str = "api-key";
+const COOKIE: &str = "session-cookie";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,7 +26,9 @@ const BEARER: &str = "bearer";
         title = "Plimsoll",
         description = "Self-hosted vulnerability and compliance reporting.\n\n\
             **Signing in.** `POST /api/auth/login` gives an access token for thirty minutes and a refresh \
-            token for one use; send the access token as `Authorization: Bearer`.\n\n\
+            token for one use; send the access token as `Authorization: Bearer`. Programs send a key \
+            (`hg_ak_…` of an organization, `hg_pat_…` of a person) there or as `X-API-Key`; browsers may keep \
+            the session in a cookie. When there are several, `Authorization` decides alone.\n\n\
             **Lists** answer `{data, total, page, page_size, total_pages}` and take `page` (from 1) and \
             `page_size` (1 to 500). A parameter that an operation does not document is refused, so that a typo \
             in a filter's name cannot pass for a clean result.\n\n\
@@ -36,7 +40,10 @@ const BEARER: &str = "bearer";
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
-        (name = "auth", description = "Signing in, and the first administrator."),
+        (name = "auth", description = "Signing in and out, oneself, and the first administrator."),
+        (name = "users", description = "People and what they may do."),
+        (name = "api-keys", description = "What programs show instead of a password."),
+        (name = "organizations", description = "The tenants of this installation."),
         (name = "assets", description = "Hosts and software whose packages are known."),
         (name = "findings", description = "Vulnerabilities found on assets: `vuln-matches`."),
         (name = "cves", description = "What the world knows about vulnerabilities."),
@@ -44,6 +51,7 @@ const BEARER: &str = "bearer";
         (name = "sources", description = "Where vulnerability data comes from, and the runs that fetch it."),
         (name = "reports", description = "Documents about all of this."),
         (name = "jobs", description = "Background work and its progress."),
+        (name = "schedules", description = "What comes round by itself, and when."),
         (name = "webhooks", description = "Addresses that are told when something happens."),
         (name = "system", description = "Health, and work started by hand."),
     )
@@ -62,7 +70,25 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
         .description(Some("The `access_token` of `POST /api/auth/login`."));
-    components.security_schemes.insert(BEARER.into(), SecurityScheme::Http(bearer.build()).into());
+    for (name, scheme) in [
+        (BEARER, SecurityScheme::Http(bearer.build())),
+        (
+            API_KEY,
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+                "X-API-Key",
+                "A key, `hg_ak_…` or `hg_pat_…`.",
+            ))),
+        ),
+        (
+            COOKIE,
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+                "next-auth.session-token",
+                "The console's session; behind https with the prefix `__Host-`.",
+            ))),
+        ),
+    ] {
+        components.security_schemes.insert(name.into(), scheme.into());
+    }
     components.responses.extend(refusals());
     for (name, schema) in [
         (ErrorBody::name(), ErrorBody::schema()),
@@ -73,8 +99,23 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         components.schemas.insert(name.into(), schema);
     }
     // Public operations say so themselves, with an empty requirement.
-    document.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+    let any_of =
+        [BEARER, API_KEY, COOKIE].map(|scheme| SecurityRequirement::new(scheme, Vec::<String>::new()));
+    document.security = Some(any_of.into());
+    limit_writes(&mut document);
     document
+}
+
+/// Every operation that changes something may come too often (see [`crate::limit`]).
+fn limit_writes(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        for operation in
+            [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
+        {
+            let limited = || RefOr::Ref(Ref::from_response_name("RateLimited"));
+            operation.responses.responses.entry("429".into()).or_insert_with(limited);
+        }
+    }
 }
 
 /// What a request can be refused with, by the name that the types below refer to.
@@ -91,8 +132,8 @@ fn refusals() -> Vec<(String, RefOr<Response>)> {
     let later = |response: ResponseBuilder| response.header("Retry-After", seconds("Seconds to wait."));
     let named = [
         ("BadRequest", error("The request cannot be done as it is.")),
-        ("Unauthenticated", error("There is no valid access token.")),
-        ("Forbidden", error("The role does not allow it.")),
+        ("Unauthenticated", error("There is no valid credential.")),
+        ("Forbidden", error("The role, or the key's scopes, do not allow it.")),
         ("NotFound", error("There is none of that id, or not for you.")),
         ("Conflict", error("It contradicts what is there already.")),
         ("TooLarge", error("The body is too large.")),
@@ -103,6 +144,7 @@ fn refusals() -> Vec<(String, RefOr<Response>)> {
         ),
         ("RateLimited", later(body("Too many requests.", "RateLimitedBody"))),
         ("Internal", error("A fault of ours. It is in the log under `X-Request-Id`.")),
+        ("BadGateway", error("A service that is needed for it failed.")),
         ("Unavailable", later(error("The database cannot be reached for now."))),
     ];
     named.into_iter().map(|(name, response)| (name.to_owned(), response.build().into())).collect()
@@ -138,6 +180,8 @@ refusals! {
     Conflicting = "409" "Conflict";
     /// The contents may not make sense together.
     Nonsense = "400" "BadRequest";
+    /// It may need somebody else's service.
+    UpstreamFails = "502" "BadGateway";
     /// It may come too often.
     Limited = "429" "RateLimited";
 }

@@ -1,11 +1,14 @@
 //! The server: what surrounds the routes, and its life from the port to the last answer.
 
-use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::{Router, extract::Request, middleware, middleware::Next};
-use runtime::config::Config;
-use tokio::{net::TcpListener, time::sleep};
+use runtime::{
+    config::Config,
+    health::{self, Pulse},
+};
+use tokio::{net::TcpListener, time::{sleep, timeout}};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::{
@@ -16,9 +19,14 @@ use tower_http::{
 
 use crate::{
     layers::{self, PATIENCE, UPLOAD_PATIENCE},
+    limit,
     routes,
     state::{AppState, database_url},
 };
+
+/// How often the database is asked whether it is there, for the admin port, and since when it must have answered.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+const READY_WITHIN: Duration = Duration::from_secs(6);
 
 /// The whole API as a service. `/api/cves/` and `/api/cves` are the same path; no answer is ever a redirect
 /// from one to the other.
@@ -26,6 +34,7 @@ pub fn app(state: AppState) -> Router {
     let patience = |patience| {
         middleware::from_fn(move |request: Request, next: Next| layers::give_up(patience, request, next))
     };
+    let announce = middleware::from_fn_with_state(state.clone(), limit::announce);
     let (quick, _) = routes::quick().split_for_parts();
     let (uploads, _) = routes::uploads().split_for_parts();
     let routes = quick
@@ -34,6 +43,7 @@ pub fn app(state: AppState) -> Router {
         .merge(routes::documentation())
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
+        .layer(announce)
         .layer(
             ServiceBuilder::new()
                 .layer(middleware::from_fn(layers::identify))
@@ -80,7 +90,8 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves on `listener` until `stop` is cancelled, then finishes what is under way, for
-/// `SHUTDOWN_GRACE_SECONDS` at most.
+/// `SHUTDOWN_GRACE_SECONDS` at most. It is not ready any more from the moment of `stop`, and takes requests for
+/// `SHUTDOWN_DELAY_SECONDS` more, since whoever sends them learns of it a little later.
 ///
 /// # Errors
 /// When the database is not one that the API should run on; the message says what to do.
@@ -90,9 +101,16 @@ pub async fn serve_on(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the listener has no address")?;
+    let database = health::pulse("postgres", READY_WITHIN);
     let state = AppState::new(config.clone(), stop.child_token())?;
-    let service = app(state).into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let service = app(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown({
+        let (stop, delay) = (stop.clone(), config.shutdown_delay);
+        async move {
+            stop.cancelled().await;
+            sleep(delay).await;
+        }
+    });
     if config.debug {
         tracing::warn!("DEBUG is on: request limits are off");
     }
@@ -100,11 +118,13 @@ pub async fn serve_on(
 
     let too_late = async {
         stop.cancelled().await;
-        sleep(config.shutdown_grace).await;
+        sleep(config.shutdown_delay + config.shutdown_grace).await;
     };
     tokio::select! {
         served = server => served.context("the API stopped serving")?,
-        problem = trouble_with_database(&config) => return Err(problem),
+        problem = trouble_with_database(&config, &state, &database) => return Err(problem),
+        never = store::log_level::follow(state.db.shared()) => match never {},
+        never = store::db::show_pool("api", state.db.shared()) => match never {},
         () = too_late => tracing::warn!("some requests were cut short, they took longer than SHUTDOWN_GRACE_SECONDS"),
     }
     tracing::info!("the API has stopped");
@@ -112,17 +132,25 @@ pub async fn serve_on(
 }
 
 /// Resolves only if the database is there and is not one to run on. While it is away, requests are answered
-/// with 503.
-async fn trouble_with_database(config: &Config) -> anyhow::Error {
+/// with 503 and `pulse` does not beat.
+async fn trouble_with_database(config: &Config, state: &AppState, pulse: &Pulse) -> anyhow::Error {
     loop {
         match inspect(config).await {
-            Ok(Inspected::Sound) => return pending().await,
+            Ok(Inspected::Sound) => break,
             Ok(Inspected::Away(error)) => {
+                pulse.turn();
                 tracing::warn!(error = format!("{error:#}"), "the database cannot be reached, trying again");
                 sleep(Duration::from_secs(5)).await;
             }
             Err(problem) => return problem,
         }
+    }
+    loop {
+        match timeout(ASK_EVERY, store::jobs::count_schedules(state.db.shared())).await {
+            Ok(Ok(_)) => pulse.beat(),
+            _ => pulse.turn(),
+        }
+        sleep(ASK_EVERY).await;
     }
 }
 

@@ -14,14 +14,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{AccessTokens, Passwords},
-    limit::RateLimit,
+    auth::{AccessTokens, Passwords, ldap::Directory, oidc::Provider},
+    limit::Counter,
 };
 
-/// Sign-ins and set-ups of one address in a minute (seed 000).
-const SIGN_INS_A_MINUTE: u32 = 10;
 /// Inventories that are held in memory at once; more wait their turn.
 const UPLOADS: usize = 4;
+/// Files that are verified at once; more wait their turn.
+const VERIFICATIONS: usize = 2;
 /// Streams of progress that are served at once.
 const STREAMS: usize = 1000;
 /// How long Redis may take before it counts as away.
@@ -43,13 +43,16 @@ impl std::ops::Deref for AppState {
 pub struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) db: AppDb,
-    /// Asked for its health only: jobs reach it by way of Postgres.
+    /// Asked for its health and by `limits`: jobs reach it by way of Postgres.
     pub(crate) redis: Option<ConnectionManager>,
     pub(crate) artifacts: BlobStore,
     pub(crate) access_tokens: AccessTokens,
     pub(crate) passwords: Passwords,
-    pub(crate) sign_ins: RateLimit,
+    pub(crate) oidc: Option<Provider>,
+    pub(crate) directory: Option<Directory>,
+    pub(crate) limits: Counter,
     pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) verifications: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) started: Instant,
     /// Cancelled when the server is to stop: what would go on for ever ends then.
@@ -69,12 +72,15 @@ impl AppState {
         let redis = config.redis_url.as_ref().map(redis).transpose().context("REDIS_URL cannot be used")?;
         Ok(Self(Arc::new(Shared {
             db,
+            limits: Counter::new(redis.clone(), &config.queue_prefix),
             redis,
             artifacts: BlobStore::new(&config.artifact_dir),
-            access_tokens: AccessTokens::new(config.access_token_lifetime),
+            access_tokens: AccessTokens::new(config.lifetimes),
             passwords: Passwords::new(),
-            sign_ins: RateLimit::new(SIGN_INS_A_MINUTE, Duration::from_secs(60)),
+            oidc: config.oidc.clone().map(|oidc| Provider::new(oidc, &config)).transpose()?,
+            directory: config.ldap.clone().map(Directory::new).transpose()?,
             uploads: Arc::new(Semaphore::new(UPLOADS)),
+            verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
             streams: Arc::new(Semaphore::new(STREAMS)),
             started: Instant::now(),
             stopping,

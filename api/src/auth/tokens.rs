@@ -9,8 +9,9 @@ use std::{
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use domain::id::{TenantId, UserId};
+use domain::id::{SessionId, TenantId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use runtime::config::Lifetimes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -30,57 +31,65 @@ const KEYS_AGE: Duration = Duration::from_secs(60);
 /// How often unknown key ids make us look for new keys.
 const KEYS_MIN_AGE: Duration = Duration::from_secs(1);
 
-/// What an access token says: RFC 7519, section 4.1, and the tenant.
+/// What an access token says: RFC 7519, section 4.1, the tenant, and the session (`sid` of OpenID Connect Front-Channel
+/// Logout 1.0, section 3).
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     iss: String,
     aud: String,
     sub: Uuid,
     tid: Uuid,
+    sid: Uuid,
     iat: i64,
     nbf: i64,
     exp: i64,
 }
 
-/// Who an access token was given to, and until when.
+/// Who an access token was given to, in which session, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) tenant: TenantId,
     pub(crate) user: UserId,
+    pub(crate) session: SessionId,
     pub(crate) expires_at: DateTime<Utc>,
 }
 
 /// Signs and verifies access tokens with the installation's keys, which all API processes share.
 pub(crate) struct AccessTokens {
-    lifetime: Duration,
+    lifetimes: Lifetimes,
     keys: Mutex<Option<Arc<Keys>>>,
 }
 
 struct Keys {
     loaded: Instant,
+    /// None when there is none yet, or when it has served its time.
     signing: Option<(Uuid, EncodingKey)>,
     verifying: HashMap<Uuid, DecodingKey>,
 }
 
 impl AccessTokens {
-    pub(crate) fn new(lifetime: Duration) -> Self {
-        Self { lifetime, keys: Mutex::new(None) }
+    pub(crate) fn new(lifetimes: Lifetimes) -> Self {
+        Self { lifetimes, keys: Mutex::new(None) }
     }
 
-    /// A token for `user`, good from now.
+    /// A token for `user`, good from now and as long as the session goes on.
     pub(crate) async fn issue(
         &self,
         pool: &PgPool,
         tenant: TenantId,
         user: UserId,
+        session: SessionId,
     ) -> Result<String, ApiError> {
         let mut keys = self.keys(pool, KEYS_AGE).await?;
         if keys.signing.is_none() {
-            store::auth::add_signing_key_if_none(pool, Uuid::now_v7(), &rand::random::<[u8; 32]>()).await?;
+            let (id, secret) = (Uuid::now_v7(), rand::random::<[u8; 32]>());
+            store::auth::add_signing_key(pool, id, &secret, self.lifetimes.signing_key).await?;
             keys = self.keys(pool, Duration::ZERO).await?;
         }
         let (id, key) = keys.signing.as_ref().context("there is no signing key although one was added")?;
-        Ok(sign(*id, key, tenant, user, self.lifetime, Utc::now())?)
+        let now = Utc::now();
+        let expires_at = now + self.lifetimes.access_token;
+        Ok(sign(*id, key, Identity { tenant, user, session, expires_at }, now)?)
     }
 
     /// Who `token` was given to.
@@ -108,36 +117,33 @@ impl AccessTokens {
             return Ok(keys);
         }
         let rows = store::auth::signing_keys(pool).await?;
-        let signing = rows.iter().find(|key| !key.retired);
+        let signing = rows.first().filter(|key| key.age < self.lifetimes.signing_key.as_secs_f64());
+        // Another process may have signed with it until it noticed.
+        let served = (self.lifetimes.access_token + KEYS_AGE).as_secs_f64() + LEEWAY as f64;
+        let verifying = rows.iter().filter(|key| key.superseded.is_none_or(|since| since < served));
         let keys = Arc::new(Keys {
             loaded: Instant::now(),
             signing: signing.map(|key| (key.id, EncodingKey::from_secret(&key.secret))),
-            verifying: rows.iter().map(|key| (key.id, DecodingKey::from_secret(&key.secret))).collect(),
+            verifying: verifying.map(|key| (key.id, DecodingKey::from_secret(&key.secret))).collect(),
         });
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys.clone());
         Ok(keys)
     }
 }
 
-fn sign(
-    key_id: Uuid,
-    key: &EncodingKey,
-    tenant: TenantId,
-    user: UserId,
-    lifetime: Duration,
-    now: DateTime<Utc>,
-) -> anyhow::Result<String> {
+fn sign(key_id: Uuid, key: &EncodingKey, identity: Identity, now: DateTime<Utc>) -> anyhow::Result<String> {
     let header =
         Header { typ: Some(TYPE.into()), kid: Some(key_id.to_string()), ..Header::new(Algorithm::HS256) };
     let now = now.timestamp();
     let claims = Claims {
         iss: ISSUER.into(),
         aud: AUDIENCE.into(),
-        sub: user.0,
-        tid: tenant.0,
+        sub: identity.user.0,
+        tid: identity.tenant.0,
+        sid: identity.session.0,
         iat: now,
         nbf: now,
-        exp: now.saturating_add_unsigned(lifetime.as_secs()),
+        exp: identity.expires_at.timestamp(),
     };
     Ok(jsonwebtoken::encode(&header, &claims, key)?)
 }
@@ -156,27 +162,28 @@ fn check(token: &str, key: &DecodingKey) -> jsonwebtoken::errors::Result<Identit
     rules.set_issuer(&[ISSUER]);
     rules.set_audience(&[AUDIENCE]);
     rules.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-    let Claims { sub, tid, exp, .. } = jsonwebtoken::decode::<Claims>(token, key, &rules)?.claims;
+    let Claims { sub, tid, sid, exp, .. } = jsonwebtoken::decode::<Claims>(token, key, &rules)?.claims;
     Ok(Identity {
         tenant: TenantId(tid),
         user: UserId(sub),
+        session: SessionId(sid),
         expires_at: DateTime::from_timestamp(exp, 0).unwrap_or(DateTime::UNIX_EPOCH),
     })
 }
 
-/// A refresh token: 256 random bits. We keep its SHA-256, which needs no salt since nobody can guess the
-/// token.
-pub(crate) struct RefreshToken(String);
+/// A refresh token, or the value of a session's cookie: 256 random bits. We keep its SHA-256, which needs no
+/// salt since nobody can guess the secret.
+pub(crate) struct OpaqueToken(String);
 
-impl RefreshToken {
+impl OpaqueToken {
     /// A new one.
     pub(crate) fn generate() -> Self {
         Self(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
     }
 
     /// One that a client sent.
-    pub(crate) fn received(text: String) -> Self {
-        Self(text)
+    pub(crate) fn received(text: impl Into<String>) -> Self {
+        Self(text.into())
     }
 
     /// What is kept of it.
@@ -201,16 +208,25 @@ mod tests {
         secret: [u8; 32],
         tenant: TenantId,
         user: UserId,
+        session: SessionId,
     }
 
     fn given() -> Given {
-        Given { id: Uuid::now_v7(), secret: rand::random(), tenant: TenantId::new(), user: UserId::new() }
+        Given {
+            id: Uuid::now_v7(),
+            secret: rand::random(),
+            tenant: TenantId::new(),
+            user: UserId::new(),
+            session: SessionId::new(),
+        }
     }
 
     impl Given {
         fn token(&self, now: DateTime<Utc>) -> String {
             let key = EncodingKey::from_secret(&self.secret);
-            sign(self.id, &key, self.tenant, self.user, HOUR, now).expect("signed")
+            let Self { tenant, user, session, .. } = *self;
+            let identity = Identity { tenant, user, session, expires_at: now + HOUR };
+            sign(self.id, &key, identity, now).expect("signed")
         }
 
         fn check(&self, token: &str) -> Option<Identity> {
@@ -228,7 +244,10 @@ mod tests {
     fn a_token_says_who_it_was_given_to() {
         let given = given();
         let identity = given.check(&given.token(Utc::now())).expect("valid");
-        assert_eq!((identity.tenant, identity.user), (given.tenant, given.user));
+        assert_eq!(
+            (identity.tenant, identity.user, identity.session),
+            (given.tenant, given.user, given.session)
+        );
     }
 
     #[test]
@@ -258,9 +277,9 @@ mod tests {
             ..Header::new(Algorithm::HS256)
         };
         let claims = serde_json::json!({"iss": ISSUER, "aud": AUDIENCE, "sub": given.user, "tid": given.tenant,
-                                        "iat": now, "nbf": now, "exp": now + 60});
+                                        "sid": given.session, "iat": now, "nbf": now, "exp": now + 60});
         assert!(given.check(&given.forged(&header, &claims)).is_some());
-        for (name, value) in [("iss", "somebody"), ("aud", "something"), ("sub", "nobody")] {
+        for (name, value) in [("iss", "somebody"), ("aud", "something"), ("sub", "nobody"), ("sid", "none")] {
             let mut other = claims.clone();
             other[name] = value.into();
             assert!(given.check(&given.forged(&header, &other)).is_none(), "{name}");
@@ -269,8 +288,10 @@ mod tests {
         }
         let plain = Header { typ: Some("JWT".into()), ..header.clone() };
         assert!(given.check(&given.forged(&plain, &claims)).is_none(), "another type of token");
-        let longer = Header { alg: Algorithm::HS512, ..header };
+        let longer = Header { alg: Algorithm::HS512, ..header.clone() };
         assert!(given.check(&given.forged(&longer, &claims)).is_none(), "another algorithm");
+        let foreign = Header { kid: Some(Uuid::now_v7().to_string()), ..header };
+        assert!(given.check(&given.forged(&foreign, &claims)).is_none(), "a key that is not ours");
     }
 
     #[test]
@@ -284,8 +305,8 @@ mod tests {
     }
 
     #[test]
-    fn refresh_tokens_are_long_and_different() {
-        let (one, two) = (RefreshToken::generate(), RefreshToken::generate());
+    fn opaque_tokens_are_long_and_different() {
+        let (one, two) = (OpaqueToken::generate(), OpaqueToken::generate());
         assert_ne!(one.sha256(), two.sha256());
         assert_eq!(one.reveal().len(), 43);
     }

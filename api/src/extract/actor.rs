@@ -2,27 +2,35 @@
 
 use std::marker::PhantomData;
 
-use axum::{
-    extract::FromRequestParts,
-    http::{HeaderMap, Method, header, request::Parts},
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use chrono::{DateTime, Utc};
-use domain::id::{TenantId, UserId};
+use domain::id::{SessionId, TenantId, UserId};
 use queue::enqueue::Origin;
 use store::{
     TenantTx,
-    users::{self, Role, User},
+    audit::{self, By},
+    users::{Role, User},
 };
 
-use crate::{error::ApiError, state::AppState};
+use crate::{
+    auth::{Caller, Credential, authenticate, has_no_body, scopes},
+    error::ApiError,
+    extract::Client,
+    layers::RequestId,
+    limit,
+    state::AppState,
+};
 
-/// A person who is signed in, active, and satisfies the policy `P`. Role and activity are read with every
-/// request, so that taking them away works at once.
+/// A person or a key that is known, active, and satisfies the policy `P`. Role, activity and session are read with
+/// every request, so that taking them away works at once, on every node.
 pub(crate) struct Actor<P> {
+    /// Who; behind a key of the organization the person who made it, with the key's name and role.
     pub(crate) user: User,
     pub(crate) tenant: TenantId,
-    /// When the token that they showed runs out.
+    pub(crate) credential: Credential,
+    /// When what they showed runs out.
     pub(crate) expires_at: DateTime<Utc>,
+    by: By,
     app: AppState,
     /// Where the person was looked up. Requests without a body go on in it.
     tx: Option<TenantTx>,
@@ -31,11 +39,14 @@ pub(crate) struct Actor<P> {
 
 /// Decides who may call a handler.
 pub(crate) trait Policy: Send + 'static {
+    /// Whether a person must have signed in for it: no key will do, so that a leaked one makes no others.
+    const IN_PERSON: bool = false;
+
     /// Why `user` may not; nothing, if they may.
     fn refusal(user: &User) -> Option<String>;
 }
 
-/// Anybody who is signed in.
+/// Anybody who is known.
 pub(crate) struct ReadOnly;
 /// Analysts and administrators.
 pub(crate) struct Analyst;
@@ -43,6 +54,8 @@ pub(crate) struct Analyst;
 pub(crate) struct Admin;
 /// Administrators of the installation, for what all tenants share.
 pub(crate) struct InstanceAdmin;
+/// As `P`, and signed in themselves.
+pub(crate) struct InPerson<P>(PhantomData<P>);
 
 fn at_least(role: Role, user: &User) -> Option<String> {
     (user.role < role).then(|| format!("This needs the role {role}, and yours is {}", user.role))
@@ -74,10 +87,26 @@ impl Policy for InstanceAdmin {
     }
 }
 
+impl<P: Policy> Policy for InPerson<P> {
+    const IN_PERSON: bool = true;
+
+    fn refusal(user: &User) -> Option<String> {
+        P::refusal(user)
+    }
+}
+
 impl<P> Actor<P> {
     /// The person's id.
     pub(crate) fn id(&self) -> UserId {
         UserId(self.user.id)
+    }
+
+    /// The session, if they signed in themselves.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        match self.credential {
+            Credential::Session(session) => Some(session),
+            Credential::PersonalToken(_) | Credential::OrganizationKey(_) => None,
+        }
     }
 
     /// Work of this tenant that this person asks for.
@@ -90,12 +119,19 @@ impl<P> Actor<P> {
         Origin { tenant: None, user: Some(self.id()) }
     }
 
-    /// A transaction that sees this tenant's rows.
+    /// Whose doing it is, for the audit trail.
+    pub(crate) fn by(&self) -> &By {
+        &self.by
+    }
+
+    /// A transaction that sees this tenant's rows. What it changes is this person's doing, and is in the audit trail.
     pub(crate) async fn begin(&mut self) -> Result<TenantTx, ApiError> {
-        match self.tx.take() {
-            Some(tx) => Ok(tx),
-            None => Ok(self.app.db.begin(self.tenant).await?),
+        if let Some(tx) = self.tx.take() {
+            return Ok(tx);
         }
+        let mut tx = self.app.db.begin(self.tenant).await?;
+        audit::act_as(&mut tx, &self.by).await?;
+        Ok(tx)
     }
 }
 
@@ -103,49 +139,59 @@ impl<P: Policy> FromRequestParts<AppState> for Actor<P> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
-        let token = bearer(&parts.headers)?;
-        let identity = app.access_tokens.verify(app.db.shared(), token).await?;
-        let mut tx = app.db.begin(identity.tenant).await?;
-        let user = match users::find(&mut tx, identity.user).await {
-            Ok(user) if user.is_active => user,
-            Ok(_) | Err(store::Error::NotFound) => {
-                return Err(ApiError::Unauthenticated("This account is not active"));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let Caller { user, tenant, credential, scopes: granted, expires_at, tx } =
+            authenticate(parts, app).await?;
+        // A connection must not wait for Redis, nor for a body that a slow client is still sending.
+        let tx = has_no_body(&parts.method).then_some(tx);
         tracing::Span::current().record("user", tracing::field::display(user.id));
-        if let Some(why) = P::refusal(&user) {
+        let by = by(parts, app, &user).await?;
+        let may_not = if P::IN_PERSON && !matches!(credential, Credential::Session(_)) {
+            Some("This needs a person who signed in: a key will not do".into())
+        } else {
+            P::refusal(&user).or_else(|| {
+                let scope = scopes::missing(&granted, &parts.method, parts.uri.path())?;
+                Some(format!("This needs the scope {scope}, which the key does not have"))
+            })
+        };
+        if let Some(why) = may_not {
+            drop(tx);
+            note_refusal(parts, app, tenant, &by, &why).await?;
             return Err(ApiError::Forbidden(why));
         }
-        // A connection must not wait for a body that a slow client is still sending.
-        let has_no_body = matches!(parts.method, Method::GET | Method::HEAD);
-        Ok(Self {
-            user,
-            tenant: identity.tenant,
-            expires_at: identity.expires_at,
-            app: app.clone(),
-            tx: has_no_body.then_some(tx),
-            policy: PhantomData,
-        })
+        limit::admit(parts, app, tenant, user.id, credential).await?;
+        let app = app.clone();
+        Ok(Self { user, tenant, credential, expires_at, by, app, tx, policy: PhantomData })
     }
 }
 
-/// The token of an `Authorization: Bearer` header. One that is there and wrong is never made good by another
-/// header.
-fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(ApiError::Unauthenticated(
-            "Authentication required: send one header `Authorization: Bearer` with an access token",
-        ));
+async fn by(parts: &mut Parts, app: &AppState, user: &User) -> Result<By, ApiError> {
+    let client = Client::from_request_parts(parts, app).await?;
+    Ok(By {
+        actor_id: Some(user.id),
+        actor: user.username.clone(),
+        is_instance_admin: user.is_instance_admin,
+        request_id: RequestId::of(&parts.extensions),
+        address: client.address.map(|address| address.to_string()),
+    })
+}
+
+/// Whoever tries what they may not is in the audit trail.
+async fn note_refusal(
+    parts: &Parts,
+    app: &AppState,
+    tenant: TenantId,
+    by: &By,
+    why: &str,
+) -> Result<(), ApiError> {
+    let note = audit::Note {
+        action: "permission.refused",
+        target_type: "request",
+        target_id: None,
+        detail: serde_json::json!({ "method": parts.method.as_str(), "path": parts.uri.path(), "why": why }),
     };
-    value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty())
-        .map(|(_, token)| token.trim())
-        .ok_or(ApiError::Unauthenticated("The Authorization header must be `Bearer` and an access token"))
+    let mut tx = app.db.begin(tenant).await?;
+    audit::note(&mut tx, Some(tenant), by, &note).await?;
+    Ok(tx.commit().await?)
 }
 
 #[cfg(test)]
@@ -171,7 +217,7 @@ mod tests {
                 ReadOnly::refusal(&user),
                 Analyst::refusal(&user),
                 Admin::refusal(&user),
-                InstanceAdmin::refusal(&user),
+                InPerson::<InstanceAdmin>::refusal(&user),
             ]
             .map(|refusal| refusal.is_none())
         };
@@ -180,20 +226,5 @@ mod tests {
         assert_eq!(may(Role::Admin, false), [true, true, true, false]);
         assert_eq!(may(Role::Admin, true), [true, true, true, true]);
         assert_eq!(may(Role::Analyst, true), [true, true, false, false]);
-    }
-
-    #[test]
-    fn exactly_one_bearer_token_is_wanted() {
-        let headers = |values: &[&str]| -> HeaderMap {
-            values
-                .iter()
-                .map(|value| (header::AUTHORIZATION, value.parse().expect("a header value")))
-                .collect()
-        };
-        assert_eq!(bearer(&headers(&["Bearer abc"])).ok(), Some("abc"));
-        assert_eq!(bearer(&headers(&["bearer abc"])).ok(), Some("abc"));
-        for refused in [&[][..], &["Basic abc"], &["Bearer "], &["abc"], &["Bearer abc", "Bearer abc"]] {
-            assert!(bearer(&headers(refused)).is_err(), "{refused:?}");
-        }
     }
 }

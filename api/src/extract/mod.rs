@@ -4,15 +4,15 @@
 //! Each refuses in the one shape of [`crate::error`], naming the field, the value, the rule and the remedy.
 
 mod actor;
-mod body;
+pub(crate) mod body;
 mod client;
 mod json;
 mod path;
 mod query;
 mod upload;
 
-pub(crate) use actor::{Actor, Admin, Analyst, InstanceAdmin, ReadOnly};
-pub(crate) use client::{Caller, SignInAttempt};
+pub(crate) use actor::{Actor, Admin, Analyst, InPerson, InstanceAdmin, Policy, ReadOnly};
+pub(crate) use client::{Client, SignInAttempt};
 pub(crate) use json::{Json, parse};
 pub(crate) use path::Path;
 pub(crate) use query::{Listing, PageParams, Range, SortDirection, Unfiltered, day, direction, word};

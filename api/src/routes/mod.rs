@@ -8,16 +8,23 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::state::AppState;
 
+mod api_keys;
 mod assets;
+mod audit;
 mod auth;
 mod cves;
 mod docs;
 mod health;
 mod inventory;
 mod jobs;
+mod organizations;
+mod queues;
 mod reports;
 mod scan_runs;
+mod schedules;
 mod system;
+mod users;
+mod verify;
 mod vuln_matches;
 mod vuln_sources;
 mod webhooks;
@@ -28,14 +35,20 @@ pub(crate) use webhooks::EVENTS;
 /// Everything that is answered within seconds.
 pub(crate) fn quick() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
+        .merge(api_keys::router())
         .merge(assets::router())
+        .merge(audit::router())
         .merge(auth::router())
         .merge(cves::router())
         .merge(health::router())
         .merge(jobs::router())
+        .merge(organizations::router())
+        .merge(queues::router())
         .merge(reports::router())
         .merge(scan_runs::router())
+        .merge(schedules::router())
         .merge(system::router())
+        .merge(users::router())
         .merge(vuln_matches::router())
         .merge(vuln_sources::router())
         .merge(webhooks::router())
@@ -44,7 +57,7 @@ pub(crate) fn quick() -> OpenApiRouter<AppState> {
 
 /// What may take as long as a slow line needs for a large body.
 pub(crate) fn uploads() -> OpenApiRouter<AppState> {
-    inventory::router()
+    inventory::router().merge(verify::router())
 }
 
 /// The pages that explain the API, which the OpenAPI document does not list.

@@ -9,6 +9,12 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromS
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+mod identity;
+mod seal;
+
+pub use identity::{GroupRoles, Ldap, Lifetimes, Network, Oidc, Quotas};
+pub use seal::{BroughtKey, SealSettings, TimestampAuthority};
+
 /// One entry of the catalogue of settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
@@ -66,6 +72,11 @@ pub const SETTINGS: &[Setting] = &[
         "Address and port of the API; 0.0.0.0:8080 to serve other machines (put TLS in front).",
     ),
     setting(
+        "ADMIN_LISTEN",
+        "",
+        "Address and port of probes and metrics, for nobody else's eyes; 127.0.0.1:9464 otherwise, if that is free.",
+    ),
+    setting(
         "PUBLIC_URL",
         "",
         "How people reach the API, for links in mails and webhooks; http://API_LISTEN otherwise.",
@@ -83,6 +94,54 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("ACCESS_TOKEN_MINUTES", "30", "Life of an access token."),
     setting("REFRESH_TOKEN_DAYS", "7", "Life of a refresh token; each is good for one use."),
+    setting("SESSION_DAYS", "30", "A sign-in is over after so many days, however often it is refreshed."),
+    setting("SIGNING_KEY_DAYS", "30", "Age at which the key that signs access tokens makes way for a new one."),
+    setting("SIGN_INS_PER_MINUTE", "10", "Sign-ins and set-ups of one address in a minute, counted in Redis for all API processes."),
+    setting("WRITES_PER_MINUTE", "600", "Writing requests of one person or key in a minute."),
+    setting("EXPORTS_PER_MINUTE", "30", "Exports of one person or key in a minute."),
+    setting("TRUSTED_PROXIES", "", "Addresses or networks, with commas, of proxies whose X-Forwarded-For is believed; nobody is otherwise."),
+    setting("OIDC_ISSUER", "", "OpenID provider that people may sign in with, to the letter as it names itself; none otherwise."),
+    setting("OIDC_CLIENT_ID", "", "What the provider knows us as."),
+    secret("OIDC_CLIENT_SECRET", "Our secret at the provider; without it PKCE alone proves that it is us."),
+    setting("OIDC_REDIRECT_URL", "", "Page that people come back to, as registered there; PUBLIC_URL/auth/callback otherwise."),
+    setting("OIDC_SCOPES", "openid profile email", "What is asked of the provider."),
+    setting("OIDC_PROVIDER_NAME", "", "Name of the provider for people; the host of OIDC_ISSUER otherwise."),
+    setting("OIDC_GROUPS_CLAIM", "groups", "Claim of the ID token that lists groups."),
+    setting("OIDC_ADMIN_GROUP", "", "Group whose members are administrators. With any OIDC_*_GROUP, roles are kept at the provider."),
+    setting("OIDC_ANALYST_GROUP", "", "Group whose members are analysts."),
+    setting("OIDC_READ_ONLY_GROUP", "", "Group whose members may read; with it, nobody who is in none of the three comes in."),
+    setting("OIDC_ORGANIZATION", "", "Slug of the organization that new people are put into; the oldest one otherwise."),
+    setting("LDAP_URL", "", "Directory that people may sign in with, ldaps://host or ldap://host; none otherwise."),
+    setting("LDAP_STARTTLS", "true", "Encrypt ldap:// connections; only one to a loopback address can do without."),
+    setting("LDAP_CA_FILE", "", "PEM file of the authorities that the certificate is checked against; the machine's otherwise."),
+    setting("LDAP_BIND_DN", "", "Whom to bind as for searching; nobody in particular otherwise."),
+    secret("LDAP_BIND_PASSWORD", "Password of LDAP_BIND_DN."),
+    setting("LDAP_BASE_DN", "", "Where people are searched."),
+    setting("LDAP_USER_FILTER", "(&(objectClass=person)(uid={username}))", "Which entry is a person's; (sAMAccountName={username}) in Active Directory."),
+    setting("LDAP_ID_ATTRIBUTE", "entryUUID", "Attribute that never changes, by which a person is known again; objectGUID in Active Directory."),
+    setting("LDAP_USERNAME_ATTRIBUTE", "uid", "Attribute with the username; sAMAccountName in Active Directory."),
+    setting("LDAP_EMAIL_ATTRIBUTE", "mail", "Attribute with the e-mail address."),
+    setting("LDAP_GROUP_BASE_DN", "", "Where groups are searched; without it memberOf of the person counts."),
+    setting("LDAP_GROUP_FILTER", "(|(member={dn})(uniqueMember={dn}))", "Which groups a person is in."),
+    setting("LDAP_ADMIN_GROUP", "", "DN of the group whose members are administrators. With any LDAP_*_GROUP, roles are kept there."),
+    setting("LDAP_ANALYST_GROUP", "", "DN of the group whose members are analysts."),
+    setting("LDAP_READ_ONLY_GROUP", "", "DN of the group whose members may read; with it, nobody who is in none of the three comes in."),
+    setting("LDAP_ORGANIZATION", "", "Slug of the organization that new people are put into; the oldest one otherwise."),
+    setting(
+        "AUDIT_KEY_FILE",
+        "",
+        "File with the Ed25519 key that signs the audit trail, the same on every scheduler; PLIMSOLL_HOME/keys/audit.key otherwise, made at the first start.",
+    ),
+    setting(
+        "SEAL_KEY_DIR",
+        "",
+        "Folder of the keys that sign reports, made by the first; PLIMSOLL_HOME/seal otherwise. Belongs into the backup.",
+    ),
+    secret("SEAL_KEY", "Private key (PEM) that signs PDFs instead; best given as SEAL_KEY_FILE."),
+    setting("SEAL_CERTIFICATE", "", "Its certificate (PEM), then those above it; best given as SEAL_CERTIFICATE_FILE."),
+    setting("TSA_URL", "", "Timestamp authority (RFC 3161) for signed reports; without it they carry this server's time alone."),
+    setting("TSA_ROOTS", "", "Certificates (PEM) that its timestamps are trusted from; best given as TSA_ROOTS_FILE."),
+    setting("TSA_REQUIRED", "false", "true: no timestamp, no signed report, it is tried again; false: the report says that it has none."),
     setting("DEBUG", "false", "true turns request limits off, for development on a loopback address only."),
     setting("WORKER_QUEUES", "ingest,analysis,rendering,delivery,maintenance", "Queues this worker serves."),
     setting(
@@ -99,6 +158,11 @@ pub const SETTINGS: &[Setting] = &[
         "RELAY_WINDOW",
         "500",
         "Job ids kept in Redis for each queue; at most 2000, apalis-redis jams beyond 8000.",
+    ),
+    setting(
+        "SHUTDOWN_DELAY_SECONDS",
+        "0",
+        "Time that the API still takes requests after SIGTERM while saying it is not ready: as long as a load balancer needs to notice.",
     ),
     setting("SHUTDOWN_GRACE_SECONDS", "25", "Time for running jobs and requests to finish after SIGTERM."),
     setting(
@@ -121,6 +185,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("LOG_LEVEL", "info", "error, warn, info, debug, trace, or directives such as info,queue=debug."),
     setting("LOG_FORMAT", "auto", "text, json, or auto: text on a terminal and json elsewhere."),
+    setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "Where traces go, by OTLP over HTTP: http://collector:4318; without it there are none.",
+    ),
+    secret("OTEL_EXPORTER_OTLP_HEADERS", "Headers for the collector, name=value with commas between."),
+    setting("OTEL_TRACES_SAMPLER_ARG", "1", "The part of traces that is kept, 0 to 1; what a caller has begun is kept if it keeps it."),
 ];
 
 /// How mails leave.
@@ -164,17 +235,24 @@ pub struct Config {
     pub redis_url: Option<SecretString>,
     pub queue_prefix: String,
     pub api_listen: SocketAddr,
+    pub admin_listen: Option<SocketAddr>,
     public_url: Option<Url>,
     pub organization_name: String,
     pub artifact_dir: PathBuf,
+    pub seal: SealSettings,
     pub inventory_max_bytes: usize,
-    pub access_token_lifetime: Duration,
-    pub refresh_token_lifetime: Duration,
+    pub lifetimes: Lifetimes,
+    pub quotas: Quotas,
+    pub trusted_proxies: Vec<Network>,
+    pub oidc: Option<Oidc>,
+    pub ldap: Option<Ldap>,
+    pub audit_key_file: PathBuf,
     pub debug: bool,
     pub worker_queues: Vec<String>,
     pub worker_slots: usize,
     pub job_lease: Duration,
     pub relay_window: usize,
+    pub shutdown_delay: Duration,
     pub shutdown_grace: Duration,
     pub source_allow_private: bool,
     pub webhook_allow_private: bool,
@@ -183,6 +261,10 @@ pub struct Config {
     pub mail_from: String,
     pub log_level: String,
     pub log_format: LogFormat,
+    pub otlp_endpoint: Option<Url>,
+    pub otlp_headers: Option<SecretString>,
+    /// From 0 to 1.
+    pub otlp_sample: f64,
 }
 
 /// How log lines look.
@@ -250,21 +332,24 @@ impl Config {
             redis_url: reader.redis_url("REDIS_URL"),
             queue_prefix: reader.required("QUEUE_PREFIX"),
             api_listen: reader.required("API_LISTEN"),
+            admin_listen: reader.optional("ADMIN_LISTEN"),
             public_url: reader.optional("PUBLIC_URL"),
             organization_name: reader.required("ORGANIZATION_NAME"),
             artifact_dir: reader.optional("ARTIFACT_DIR").unwrap_or_else(|| home.join("artifacts")),
+            seal: SealSettings::read(&mut reader, &home),
             inventory_max_bytes: reader.within("INVENTORY_MAX_BYTES", 1024, 1_073_741_824),
-            access_token_lifetime: Duration::from_secs(
-                60 * reader.within::<u64>("ACCESS_TOKEN_MINUTES", 1, 1440),
-            ),
-            refresh_token_lifetime: Duration::from_secs(
-                86_400 * reader.within::<u64>("REFRESH_TOKEN_DAYS", 1, 365),
-            ),
+            lifetimes: Lifetimes::read(&mut reader),
+            quotas: Quotas::read(&mut reader),
+            trusted_proxies: reader.parsed_list("TRUSTED_PROXIES"),
+            oidc: Oidc::read(&mut reader),
+            ldap: Ldap::read(&mut reader),
+            audit_key_file: reader.optional("AUDIT_KEY_FILE").unwrap_or_else(|| home.join("keys/audit.key")),
             debug: reader.required("DEBUG"),
             worker_queues: reader.list("WORKER_QUEUES"),
             worker_slots: reader.within("WORKER_SLOTS", 1, 256),
             job_lease: Duration::from_secs(reader.within::<u64>("JOB_LEASE_SECONDS", 1, 3600)),
             relay_window: reader.within("RELAY_WINDOW", 1, 2000),
+            shutdown_delay: Duration::from_secs(reader.within::<u64>("SHUTDOWN_DELAY_SECONDS", 0, 600)),
             shutdown_grace: Duration::from_secs(reader.within::<u64>("SHUTDOWN_GRACE_SECONDS", 0, 3600)),
             source_allow_private: reader.required("SOURCE_ALLOW_PRIVATE"),
             webhook_allow_private: reader.required("WEBHOOK_ALLOW_PRIVATE"),
@@ -273,6 +358,9 @@ impl Config {
             mail_from: reader.required("MAIL_FROM"),
             log_level: reader.required("LOG_LEVEL"),
             log_format: reader.parsed("LOG_FORMAT").unwrap_or(LogFormat::Auto),
+            otlp_endpoint: reader.optional("OTEL_EXPORTER_OTLP_ENDPOINT"),
+            otlp_headers: reader.secret("OTEL_EXPORTER_OTLP_HEADERS"),
+            otlp_sample: reader.within("OTEL_TRACES_SAMPLER_ARG", 0.0, 1.0),
             home,
         };
         if config.debug && !config.api_listen.ip().is_loopback() {
@@ -348,7 +436,7 @@ impl Reader {
     /// A misspelt name in the environment would be silently without effect. Only our own prefixes can be judged.
     fn refuse_misspelt_names(&mut self) {
         for name in self.environment.keys() {
-            let ours = ["PLIMSOLL_", "SMTP_", "MAIL_", "WORKER_", "RELAY_", "JOB_LEASE"];
+            let ours = ["PLIMSOLL_", "SEAL_", "TSA_", "SMTP_", "MAIL_", "WORKER_", "RELAY_", "OIDC_", "LDAP_", "JOB_LEASE"];
             if ours.iter().any(|prefix| name.starts_with(prefix)) && known(name).is_none() {
                 self.problems.push(format!("{name} is not a setting{}", suggestion(name)));
             }
@@ -415,6 +503,19 @@ impl Reader {
     fn list(&mut self, name: &'static str) -> Vec<String> {
         let text: String = self.required(name);
         text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+    }
+
+    fn parsed_list<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Vec<T> {
+        let text = self.raw(name).unwrap_or_default();
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let mut values = Vec::new();
+        for word in words {
+            match word.parse() {
+                Ok(value) => values.push(value),
+                Err(error) => self.problems.push(format!("{name}: `{word}` cannot be used: {error}")),
+            }
+        }
+        values
     }
 
     fn secret(&mut self, name: &'static str) -> Option<SecretString> {

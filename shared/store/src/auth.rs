@@ -1,8 +1,9 @@
-//! Proofs of identity: passwords on their way in, refresh tokens, signing keys, and the first administrator.
+//! Proofs of identity: who signs in, here or elsewhere, the keys that sign, and the first administrator.
 //!
-//! Nothing here is known in the clear: passwords are Argon2id strings, refresh tokens SHA-256. What must be
-//! asked before a tenant is known goes through the narrow SQL functions of the first migration. Hashing and
-//! signing are the API's business.
+//! What follows a sign-in is in [`crate::sessions`], what programs show in [`crate::api_keys`]. No secret is kept in
+//! the clear but the signing keys: passwords are Argon2id strings, everything else SHA-256. What must be asked
+//! before a tenant is known goes through the narrow SQL functions of the migrations. Hashing and signing are
+//! the API's business.
 
 use std::time::Duration;
 
@@ -10,7 +11,10 @@ use domain::id::{TenantId, UserId};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::{db::TenantTx, error::Result, users::Role};
+use crate::{
+    error::Result,
+    users::{AuthProvider, Role},
+};
 
 /// Taken while the first signing key is made, so that processes that start together agree on one.
 const SIGNING_KEY_LOCK: i64 = 7_202_611_210_002;
@@ -25,6 +29,8 @@ pub struct Account {
     #[sqlx(try_from = "String")]
     pub role: Role,
     pub is_instance_admin: bool,
+    #[sqlx(try_from = "String")]
+    pub auth_provider: AuthProvider,
     /// PHC string; none for people who sign in elsewhere.
     pub password_hash: Option<String>,
     pub is_active: bool,
@@ -36,7 +42,7 @@ pub struct Account {
 /// When the database cannot be reached.
 pub async fn account_by_login(pool: &PgPool, login: &str) -> Result<Option<Account>> {
     let account = sqlx::query_as(
-        "select tenant_id, id, username, email, role, is_instance_admin, password_hash, is_active
+        "select tenant_id, id, username, email, role, is_instance_admin, auth_provider, password_hash, is_active
            from auth_user_by_login($1)",
     )
     .bind(login)
@@ -109,13 +115,98 @@ pub async fn set_up(pool: &PgPool, first: &FirstAdministrator<'_>) -> Result<boo
     Ok(won)
 }
 
+/// Somebody whom another place vouches for.
+#[derive(Debug, Clone)]
+pub struct ExternalIdentity<'a> {
+    pub provider: AuthProvider,
+    /// Who vouches, and what they call the person: the pair is the person, whatever else changes.
+    pub issuer: &'a str,
+    pub subject: &'a str,
+    pub username: &'a str,
+    pub email: &'a str,
+    /// What the groups say that are kept there. `None`: the role is kept here, and new people only read.
+    pub role: Option<Role>,
+    /// The organization that new people are put into; the oldest one otherwise.
+    pub organization: Option<&'a str>,
+}
+
+/// The account of `identity`, made when it is seen for the first time. `None` when its username or its e-mail address
+/// belongs to somebody else, or when there is no such organization.
+///
+/// # Errors
+/// When the database refuses, as it does to names and addresses of impossible length.
+pub async fn account_of_identity(pool: &PgPool, identity: &ExternalIdentity<'_>) -> Result<Option<Account>> {
+    let account = sqlx::query_as(
+        "select tenant_id, id, username, email, role, is_instance_admin, auth_provider, password_hash, is_active
+           from auth_sign_in_elsewhere($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(identity.provider.as_str())
+    .bind(identity.issuer)
+    .bind(identity.subject)
+    .bind(UserId::new().0)
+    .bind(identity.organization)
+    .bind(identity.username)
+    .bind(identity.email)
+    .bind(identity.role.map(Role::as_str))
+    .fetch_optional(pool)
+    .await?;
+    Ok(account)
+}
+
+/// What a sign-in that was sent to the OpenID provider has to come back with.
+#[derive(Debug, Clone, FromRow)]
+pub struct OidcSignIn {
+    pub nonce: String,
+    pub code_verifier: String,
+}
+
+/// Remembers a sign-in that is being sent to the OpenID provider, for `lifetime`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn remember_oidc_sign_in(
+    pool: &PgPool,
+    state_sha256: &[u8],
+    sign_in: &OidcSignIn,
+    lifetime: Duration,
+) -> Result<()> {
+    sqlx::query(
+        "insert into oidc_sign_ins (state_hash, nonce, code_verifier, expires_at)
+         values ($1, $2, $3, now() + make_interval(secs => $4))",
+    )
+    .bind(state_sha256)
+    .bind(&sign_in.nonce)
+    .bind(&sign_in.code_verifier)
+    .bind(lifetime.as_secs_f64())
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The sign-in that was sent out with this state, once.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn take_oidc_sign_in(pool: &PgPool, state_sha256: &[u8]) -> Result<Option<OidcSignIn>> {
+    let sign_in = sqlx::query_as(
+        "with taken as (delete from oidc_sign_ins where state_hash = $1 returning nonce, code_verifier, expires_at)
+         select nonce, code_verifier from taken where expires_at > now()",
+    )
+    .bind(state_sha256)
+    .fetch_optional(pool)
+    .await?;
+    Ok(sign_in)
+}
+
 /// A key that signs access tokens.
 #[derive(Clone, FromRow)]
 pub struct SigningKey {
     pub id: Uuid,
     pub secret: Vec<u8>,
-    /// Retired keys verify what they signed, and sign no more.
-    pub retired: bool,
+    /// Since it was made, seconds.
+    pub age: f64,
+    /// Since a newer one was made, seconds: it verifies what it signed until then, and signs no more.
+    pub superseded: Option<f64>,
 }
 
 /// Every signing key, the newest first.
@@ -124,116 +215,57 @@ pub struct SigningKey {
 /// When the database cannot be reached.
 pub async fn signing_keys(pool: &PgPool) -> Result<Vec<SigningKey>> {
     let keys = sqlx::query_as(
-        "select id, secret, retired_at is not null as retired from signing_keys order by created_at desc, id desc",
+        "select id, secret,
+                extract(epoch from now() - created_at)::double precision as age,
+                extract(epoch from now() - lead(created_at) over (order by created_at, id))::double precision as superseded
+           from signing_keys order by created_at desc, id desc",
     )
     .fetch_all(pool)
     .await?;
     Ok(keys)
 }
 
-/// Adds a signing key unless there is one that may sign. Of many processes that call this at once, one adds
-/// its key.
+/// Adds a signing key if there is none, or if the newest is older than `age`. Of many processes that call this at once,
+/// one adds its key.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn add_signing_key_if_none(pool: &PgPool, id: Uuid, secret: &[u8]) -> Result<()> {
+pub async fn add_signing_key(pool: &PgPool, id: Uuid, secret: &[u8], age: Duration) -> Result<()> {
     let mut transaction = pool.begin().await?;
     sqlx::query("select pg_advisory_xact_lock($1)").bind(SIGNING_KEY_LOCK).execute(&mut *transaction).await?;
     sqlx::query(
-        "insert into signing_keys (id, secret)
-         select $1, $2 where not exists (select from signing_keys where retired_at is null)",
+        "insert into signing_keys (id, secret, created_at)
+         select $1, $2, clock_timestamp()
+          where not exists (select from signing_keys where created_at > now() - make_interval(secs => $3))",
     )
     .bind(id)
     .bind(secret)
+    .bind(age.as_secs_f64())
     .execute(&mut *transaction)
     .await?;
     Ok(transaction.commit().await?)
 }
 
-/// Records a refresh token of `user`. Tokens that came from one sign-in, each from the one before, share a
-/// family.
+/// Signs with a new key from now on. With `forget_others` everything signed before is worthless at once. Returns
+/// how many older keys still verify.
 ///
 /// # Errors
-/// When the database refuses.
-pub async fn insert_refresh_token(
-    tx: &mut TenantTx,
-    user: UserId,
-    family: Uuid,
-    sha256: &[u8],
-    lifetime: Duration,
-) -> Result<()> {
-    let tenant = tx.tenant();
-    sqlx::query(
-        "insert into refresh_tokens (tenant_id, token_hash, family_id, user_id, expires_at)
-         values ($1, $2, $3, $4, now() + make_interval(secs => $5))",
+/// When the database refuses, as it does to every login but the owner's.
+pub async fn rotate_signing_key(
+    owner: &mut PgConnection,
+    id: Uuid,
+    secret: &[u8],
+    forget_others: bool,
+) -> Result<i64> {
+    let left = sqlx::query_scalar(
+        "with added as (insert into signing_keys (id, secret, created_at) values ($1, $2, clock_timestamp())),
+              forgotten as (delete from signing_keys where $3 returning id)
+         select (select count(*) from signing_keys) - (select count(*) from forgotten)",
     )
-    .bind(tenant.0)
-    .bind(sha256)
-    .bind(family)
-    .bind(user.0)
-    .bind(lifetime.as_secs_f64())
-    .execute(&mut **tx)
+    .bind(id)
+    .bind(secret)
+    .bind(forget_others)
+    .fetch_one(owner)
     .await?;
-    Ok(())
-}
-
-/// Whose refresh token this is, used or not; `None` when we never gave it out.
-///
-/// # Errors
-/// When the database cannot be reached.
-pub async fn tenant_of_refresh_token(pool: &PgPool, sha256: &[u8]) -> Result<Option<TenantId>> {
-    let tenant: Option<Uuid> =
-        sqlx::query_scalar("select auth_tenant_of_refresh_token($1)").bind(sha256).fetch_one(pool).await?;
-    Ok(tenant.map(TenantId))
-}
-
-/// What a refresh token was good for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Redeemed {
-    Valid {
-        user: UserId,
-        family: Uuid,
-    },
-    /// It was used before: somebody has a copy, and its whole family has just been revoked.
-    Reused {
-        user: UserId,
-    },
-    /// Expired, revoked or unknown.
-    Worthless,
-}
-
-/// Uses a refresh token, once. The transaction is to be committed whatever the answer.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn redeem_refresh_token(tx: &mut TenantTx, sha256: &[u8]) -> Result<Redeemed> {
-    let tenant = tx.tenant();
-    let used: Option<(Uuid, Uuid)> = sqlx::query_as(
-        "update refresh_tokens set used_at = now()
-          where tenant_id = $1 and token_hash = $2
-            and used_at is null and revoked_at is null and expires_at > now()
-      returning user_id, family_id",
-    )
-    .bind(tenant.0)
-    .bind(sha256)
-    .fetch_optional(&mut **tx)
-    .await?;
-    if let Some((user, family)) = used {
-        return Ok(Redeemed::Valid { user: UserId(user), family });
-    }
-    let spent: Option<Uuid> = sqlx::query_scalar(
-        "with spent as (
-             select tenant_id, family_id, user_id from refresh_tokens
-              where tenant_id = $1 and token_hash = $2 and used_at is not null
-         ), revoked as (
-             update refresh_tokens t set revoked_at = now()
-               from spent where t.tenant_id = spent.tenant_id and t.family_id = spent.family_id and t.revoked_at is null
-         )
-         select user_id from spent",
-    )
-    .bind(tenant.0)
-    .bind(sha256)
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(spent.map_or(Redeemed::Worthless, |user| Redeemed::Reused { user: UserId(user) }))
+    Ok(left)
 }

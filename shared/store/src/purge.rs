@@ -13,10 +13,21 @@ pub const POLICY: &[Rule] = &[
                      order by finished_at limit 1000)",
     },
     Rule {
-        what: "spent refresh tokens",
-        statement: "delete from refresh_tokens where token_hash in (
-                     select token_hash from refresh_tokens where expires_at < now() - interval '1 day'
-                      order by expires_at limit 1000)",
+        what: "ended sessions",
+        statement: "delete from sessions where id in (select id from sessions
+                     where expires_at < now() - interval '1 day' order by expires_at limit 1000)",
+    },
+    Rule {
+        what: "sign-ins that never came back",
+        statement: "delete from oidc_sign_ins where state_hash in (select state_hash from oidc_sign_ins
+                     where expires_at < now() order by expires_at limit 1000)",
+    },
+    Rule {
+        // Twice the longest life that an access token may be given.
+        what: "superseded signing keys",
+        statement: "delete from signing_keys where id in (select s.id from signing_keys s
+                     where exists (select from signing_keys n where n.created_at > s.created_at
+                                      and n.created_at < now() - interval '2 days'))",
     },
     Rule {
         what: "idempotency keys",
@@ -40,6 +51,12 @@ pub const POLICY: &[Rule] = &[
         statement: "delete from webhook_deliveries where id in (select id from webhook_deliveries
                      where status <> 'pending' and created_at < now() - interval '30 days'
                      order by created_at limit 1000)",
+    },
+    Rule {
+        what: "schedule firings",
+        statement: "delete from schedule_firings where (schedule_id, nominal_at) in (
+                     select schedule_id, nominal_at from schedule_firings
+                      where fired_at < now() - interval '90 days' and outcome <> 'waiting' order by fired_at limit 1000)",
     },
     Rule {
         what: "workers that went silent",

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     error::{ApiError, Problems},
-    routes::auth::is_email,
+    auth::account::is_email,
     words::EmailAddress,
 };
 
@@ -55,6 +55,13 @@ struct ReportOptions {
     prepared_for: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prepared_by: Option<String>,
+    /// Sign the PDF, so that anybody can verify it (`POST /api/v1/reports/verify`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    signed: bool,
+    /// The address in whose name it is signed; that of whoever asks otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<EmailAddress>)]
+    signer: Option<String>,
 }
 
 impl GenerateReport {
@@ -65,6 +72,13 @@ impl GenerateReport {
             options["recipients"] = json!(self.recipients);
         }
         Ok(options)
+    }
+}
+
+impl GenerateReport {
+    /// In whose name it is to be signed, when that was said.
+    pub(super) fn signer(&self) -> Option<&str> {
+        self.options.signer.as_deref()
     }
 }
 
@@ -103,6 +117,9 @@ pub(super) fn check(request: &GenerateReport) -> Result<(&'static ReportType, Fo
         let formats: Vec<_> = formats.iter().map(|format| format.as_str()).collect();
         format!("`{}` is not a format of this report: ask for one of {}", shown(asked), formats.join(", "))
     });
+    problems.require(!request.options.signed || format.is_none_or(|format| format == Format::Pdf), "options -> signed", || {
+        format!("`{}` cannot carry a signature: ask for pdf, or leave signed out", shown(asked))
+    });
     problems.finish()?;
     report_type.zip(format).ok_or(ApiError::NotFound)
 }
@@ -122,6 +139,14 @@ fn check_options(request: &GenerateReport, problems: &mut Problems) {
         });
     }
     let options = &request.options;
+    if let Some(signer) = &options.signer {
+        problems.require(is_email(signer), "options -> signer", || {
+            format!("`{}` is not an e-mail address: write one like name@example.com", shown(signer))
+        });
+        problems.require(options.signed, "options -> signer", || {
+            "a report that is not signed has no signer: set signed to true, or leave signer out".into()
+        });
+    }
     for (name, value) in [
         ("company_name", &options.company_name),
         ("classification", &options.classification),
