@@ -1,17 +1,21 @@
-//! Worker processes, for whoever asks why nothing is being done.
+//! Worker processes: what each has in hand, and the orders that an operator gives them.
 
 use chrono::{DateTime, Utc};
+use queue::fleet::{self, InHand, Order, WorkerView};
 use serde::Serialize;
-use store::workers;
+use serde_json::json;
+use store::audit;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
 use crate::{
     error::ApiError,
-    extract::{Actor, Listing, PageParams, ReadOnly, Unfiltered},
-    openapi::{Invalid, SignedIn},
+    extract::{Actor, InstanceAdmin, Json, Listing, PageParams, Path, Policy, ReadOnly, Unfiltered},
+    openapi::{Invalid, Missing, SignedIn, WithRole},
     reply::Page,
     state::AppState,
+    words::JobKindWord,
 };
 
 /// A worker process.
@@ -23,29 +27,68 @@ struct Worker {
     version: String,
     /// The queues it serves: ingest, analysis, rendering, delivery, maintenance.
     queues: Vec<String>,
-    /// Jobs at once on each queue.
-    slots: i32,
+    /// Jobs at once on each of `queues`, in their order.
+    slots: Vec<i32>,
+    /// What it was last told: `work`, `quiet` (take nothing new) or `drain` (take nothing new, and end when what runs is done).
+    wanted: String,
+    /// What it does: `working`, `quiet` or `draining`.
+    mode: String,
     started_at: DateTime<Utc>,
-    /// It speaks every five seconds.
+    /// It speaks every two seconds.
     heartbeat_at: DateTime<Utc>,
     /// False when it has been silent for half a minute: its jobs are given to others.
     alive: bool,
-    /// Jobs in hand, those of other organizations left out.
-    running: i64,
+    /// How many jobs it has in hand, those of other organizations left out.
+    running: usize,
+    /// These jobs, the longest running first.
+    jobs: Vec<JobInHand>,
 }
 
-impl From<workers::Worker> for Worker {
-    fn from(worker: workers::Worker) -> Self {
+/// A job in a worker's hands.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct JobInHand {
+    id: Uuid,
+    #[schema(value_type = JobKindWord)]
+    kind: String,
+    queue: String,
+    attempt: i32,
+    /// 0 to 100.
+    progress: i16,
+    progress_note: Option<String>,
+    started_at: Option<DateTime<Utc>>,
+}
+
+impl From<InHand> for JobInHand {
+    fn from(job: InHand) -> Self {
+        Self {
+            id: job.id,
+            kind: job.kind,
+            queue: job.queue,
+            attempt: job.attempt,
+            progress: job.progress,
+            progress_note: job.progress_note,
+            started_at: job.started_at,
+        }
+    }
+}
+
+impl Worker {
+    fn of(worker: WorkerView, in_hand: &[InHand]) -> Self {
+        let jobs: Vec<JobInHand> =
+            in_hand.iter().filter(|job| job.worker == worker.name).cloned().map(JobInHand::from).collect();
         Self {
             name: worker.name,
             host: worker.host,
             version: worker.version,
             queues: worker.queues,
-            slots: worker.slots,
+            slots: worker.queue_slots,
+            wanted: worker.wanted,
+            mode: worker.mode,
             started_at: worker.started_at,
             heartbeat_at: worker.heartbeat_at,
             alive: worker.is_alive,
-            running: worker.running,
+            running: jobs.len(),
+            jobs,
         }
     }
 }
@@ -59,10 +102,91 @@ async fn list_workers(
     mut actor: Actor<ReadOnly>,
     Listing { page, .. }: Listing<Unfiltered>,
 ) -> Result<Page<Worker>, ApiError> {
-    let workers = workers::list(&mut actor.begin().await?, page).await?;
-    Ok(Page::of(workers))
+    let mut tx = actor.begin().await?;
+    let visible_to = match InstanceAdmin::refusal(&actor.user) {
+        Some(_) => Some(actor.tenant),
+        None => {
+            tx.see_installation().await?;
+            None
+        }
+    };
+    let workers = fleet::list(&mut *tx).await?;
+    let in_hand = fleet::in_hand(&mut *tx, visible_to).await?;
+    let total = i64::try_from(workers.len()).unwrap_or(i64::MAX);
+    let skipped = usize::try_from(page.offset()).unwrap_or(usize::MAX);
+    let taken = usize::try_from(page.limit()).unwrap_or(usize::MAX);
+    let items = workers.into_iter().skip(skipped).take(taken).map(|worker| Worker::of(worker, &in_hand));
+    Ok(Page::of(domain::page::Page::new(items.collect(), total, page)))
+}
+
+/// Quiet a worker
+///
+/// It takes nothing new within two seconds, and finishes what runs. `resume` lets it work again.
+#[utoipa::path(post, path = "/api/workers/{worker}/quiet", tag = "jobs",
+    params(("worker" = String, Path, description = "Its name.")),
+    responses((status = 200, body = Worker), WithRole, Missing))]
+async fn quiet_worker(
+    actor: Actor<InstanceAdmin>,
+    Path(name): Path<String>,
+) -> Result<Json<Worker>, ApiError> {
+    order(actor, name, Order::Quiet).await
+}
+
+/// Drain a worker
+///
+/// It takes nothing new within two seconds, finishes what runs, and ends. Whatever keeps processes may start it again.
+#[utoipa::path(post, path = "/api/workers/{worker}/drain", tag = "jobs",
+    params(("worker" = String, Path, description = "Its name.")),
+    responses((status = 200, body = Worker), WithRole, Missing))]
+async fn drain_worker(
+    actor: Actor<InstanceAdmin>,
+    Path(name): Path<String>,
+) -> Result<Json<Worker>, ApiError> {
+    order(actor, name, Order::Drain).await
+}
+
+/// Let a worker work
+///
+/// Ends `quiet`.
+#[utoipa::path(post, path = "/api/workers/{worker}/resume", tag = "jobs",
+    params(("worker" = String, Path, description = "Its name.")),
+    responses((status = 200, body = Worker), WithRole, Missing))]
+async fn resume_worker(
+    actor: Actor<InstanceAdmin>,
+    Path(name): Path<String>,
+) -> Result<Json<Worker>, ApiError> {
+    order(actor, name, Order::Work).await
+}
+
+async fn order(
+    mut actor: Actor<InstanceAdmin>,
+    name: String,
+    order: Order,
+) -> Result<Json<Worker>, ApiError> {
+    let by = actor.by().clone();
+    let mut tx = actor.begin().await?;
+    tx.see_installation().await?;
+    if !fleet::give_order(&mut *tx, &name, order).await? {
+        return Err(ApiError::NotFound);
+    }
+    let worker = fleet::list(&mut *tx).await?.into_iter().find(|worker| worker.name == name);
+    let worker = Worker::of(worker.ok_or(ApiError::NotFound)?, &fleet::in_hand(&mut *tx, None).await?);
+    let note = audit::Note {
+        action: "worker.order",
+        target_type: "worker",
+        target_id: Some(name),
+        detail: json!({ "order": order.as_str() }),
+    };
+    let tenant = tx.tenant();
+    audit::note(&mut tx, Some(tenant), &by, &note).await?;
+    tx.commit().await?;
+    Ok(Json(worker))
 }
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::default().routes(routes!(list_workers))
+    OpenApiRouter::default()
+        .routes(routes!(list_workers))
+        .routes(routes!(quiet_worker))
+        .routes(routes!(drain_worker))
+        .routes(routes!(resume_worker))
 }
