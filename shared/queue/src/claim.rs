@@ -1,9 +1,10 @@
-//! The fenced writes: taking a dispatched job, keeping it, and saying how it ended.
+//! The fenced writes: taking dispatched jobs, keeping them, and saying how they ended.
 //!
+//! A worker process does each of these for many jobs in one statement (`gather` collects them); the fence of each is checked for itself.
 //! Every statement here names the fencing token it was given. If the job has been dispatched again since, or was
 //! cancelled, the token no longer fits, nothing is written, and the caller learns that its work is void.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use domain::id::{JobId, TenantId};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 /// All that travels through Redis. No domain type, so that nothing in it can fail to be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobRef {
     pub id: Uuid,
     pub fence: i64,
@@ -22,7 +23,9 @@ pub struct JobRef {
 pub struct Claimed {
     #[sqlx(try_from = "Uuid")]
     pub id: IdColumn,
+    pub fence: i64,
     pub tenant_id: Option<Uuid>,
+    pub queue: String,
     pub kind: String,
     pub kind_version: i32,
     pub payload: serde_json::Value,
@@ -32,6 +35,8 @@ pub struct Claimed {
     pub cancel_requested: bool,
     /// From when it could have started to when it did, seconds.
     pub waited_seconds: f64,
+    /// The span that enqueued it, if that was traced.
+    pub trace_context: Option<String>,
 }
 
 /// A job's id as it comes out of a row.
@@ -50,74 +55,124 @@ impl Claimed {
         self.id.0
     }
 
+    /// The dispatch that it was taken by.
+    #[must_use]
+    pub fn reference(&self) -> JobRef {
+        JobRef { id: self.id.0.0, fence: self.fence }
+    }
+
     #[must_use]
     pub fn tenant(&self) -> Option<TenantId> {
         self.tenant_id.map(TenantId)
     }
 }
 
-/// Takes the job that `reference` names; `None` when it is no longer that dispatch's to take (delivered twice, cancelled, rescued).
+/// Takes the jobs that `references` name, at once. Missing in the answer are those that are no longer that dispatch's to take (delivered
+/// twice, cancelled, rescued).
+///
+/// A job that `worker` has already taken by the same dispatch is answered again, so that a caller who lost the answer may ask once
+/// more. `worker` is the name of one process, which must not have the job in hand.
 ///
 /// # Errors
-/// When the database cannot be reached; the job is then dispatched again when its lease has run out.
+/// When the database cannot be reached; the jobs are then dispatched again when their lease has run out.
+pub async fn take_many(
+    pool: &PgPool,
+    references: &[JobRef],
+    worker: &str,
+    lease: Duration,
+) -> sqlx::Result<Vec<Claimed>> {
+    let (ids, fences) = columns_of(references.iter());
+    // A claim that a crash of the server undoes is made again: it need not wait for the disk.
+    sqlx::query_as(
+        "with hasty as materialized (select set_config('synchronous_commit', 'off', true)),
+         open as (
+             select jobs.id, jobs.state as was
+               from unnest($1::uuid[], $2::bigint[]) as asked (id, fence)
+               join jobs on jobs.id = asked.id and jobs.fence = asked.fence
+              where jobs.state = 'dispatched' or (jobs.state = 'running' and jobs.leased_by = $3)
+              order by jobs.id
+                for update of jobs
+         ), taken as (
+             update jobs
+                set state = 'running', attempt = attempt + (open.was = 'dispatched')::int, leased_by = $3,
+                    leased_until = now() + make_interval(secs => $4), started_at = now(),
+                    progress = 0, progress_note = null
+               from open, hasty where jobs.id = open.id
+          returning jobs.id, fence, tenant_id, queue, kind, kind_version, payload, attempt, max_attempts, timeout_seconds,
+                    cancel_requested, extract(epoch from now() - run_at)::float8 as waited_seconds,
+                    trace_context
+         ), noted as (
+             insert into job_attempts (job_id, fence, attempt, worker)
+             select id, fence, attempt, $3 from taken
+             on conflict (job_id, fence) do nothing
+         )
+         select id, fence, tenant_id, queue, kind, kind_version, payload, attempt, max_attempts, timeout_seconds,
+                cancel_requested, waited_seconds, trace_context
+           from taken",
+    )
+    .bind(ids)
+    .bind(fences)
+    .bind(worker)
+    .bind(lease.as_secs_f64())
+    .fetch_all(pool)
+    .await
+}
+
+/// [`take_many`] for one.
+///
+/// # Errors
+/// When the database cannot be reached.
 pub async fn take(
     pool: &PgPool,
     reference: JobRef,
     worker: &str,
     lease: Duration,
 ) -> sqlx::Result<Option<Claimed>> {
-    sqlx::query_as(
-        "with taken as (
-             update jobs
-                set state = 'running', attempt = attempt + 1, leased_by = $3,
-                    leased_until = now() + make_interval(secs => $4), started_at = now(),
-                    progress = 0, progress_note = null
-              where id = $1 and fence = $2 and state = 'dispatched'
-          returning id, tenant_id, kind, kind_version, payload, attempt, max_attempts, timeout_seconds,
-                    cancel_requested, extract(epoch from now() - run_at)::float8 as waited_seconds
-         ), noted as (
-             insert into job_attempts (job_id, fence, attempt, worker)
-             select id, $2, attempt, $3 from taken
-         )
-         select id, tenant_id, kind, kind_version, payload, attempt, max_attempts, timeout_seconds,
-                cancel_requested, waited_seconds
-           from taken",
-    )
-    .bind(reference.id)
-    .bind(reference.fence)
-    .bind(worker)
-    .bind(lease.as_secs_f64())
-    .fetch_optional(pool)
-    .await
+    Ok(take_many(pool, &[reference], worker, lease).await?.pop())
 }
 
-/// Whether a job is still ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    Kept,
-    CancelRequested,
-    Lost,
+/// A job that is still ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Held {
+    pub id: Uuid,
+    pub fence: i64,
+    /// Somebody wants it cancelled.
+    pub cancel_requested: bool,
 }
 
-/// Extends the lease, and learns on the way whether somebody wants the job cancelled.
+/// Extends the leases of `references`, and learns on the way which of them are to be cancelled. Missing in the answer are those
+/// that have been given away.
+///
+/// A row that somebody is writing at this moment, such as its own completion, is passed over: its turn comes with the next renewal,
+/// and a rescue passes it over as well. So this waits for nobody and nobody waits for a circle.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub async fn renew(pool: &PgPool, reference: JobRef, lease: Duration) -> sqlx::Result<Hold> {
-    let cancel: Option<bool> = sqlx::query_scalar(
-        "update jobs set leased_until = now() + make_interval(secs => $3)
-          where id = $1 and fence = $2 and state = 'running' returning cancel_requested",
+pub async fn renew_many(pool: &PgPool, references: &[JobRef], lease: Duration) -> sqlx::Result<Vec<Held>> {
+    let (ids, fences) = columns_of(references.iter());
+    sqlx::query_as(
+        "with hasty as materialized (select set_config('synchronous_commit', 'off', true)),
+         ours as (
+             select jobs.id, jobs.fence, jobs.cancel_requested
+               from unnest($1::uuid[], $2::bigint[]) as asked (id, fence)
+               join jobs on jobs.id = asked.id and jobs.fence = asked.fence
+              -- Completed, and the handler has not returned yet: still its own.
+              where jobs.state in ('running', 'completed')
+         ), free as (
+             select jobs.id from jobs
+              where id in (select id from ours) and state = 'running'
+                for update skip locked
+         ), renewed as (
+             update jobs set leased_until = now() + make_interval(secs => $3)
+               from free, hasty where jobs.id = free.id
+         )
+         select id, fence, cancel_requested from ours",
     )
-    .bind(reference.id)
-    .bind(reference.fence)
+    .bind(ids)
+    .bind(fences)
     .bind(lease.as_secs_f64())
-    .fetch_optional(pool)
-    .await?;
-    Ok(match cancel {
-        None => Hold::Lost,
-        Some(true) => Hold::CancelRequested,
-        Some(false) => Hold::Kept,
-    })
+    .fetch_all(pool)
+    .await
 }
 
 /// Writes how far the job is. Never 100 before it is done, never backwards.
@@ -166,6 +221,50 @@ pub async fn complete(
     Ok(written.rows_affected() == 1)
 }
 
+/// Records completion of jobs that wrote nothing in a transaction of their own. The answer says for each, in their order, whether it is
+/// completed by this dispatch; asking again after a lost answer gives the same one.
+///
+/// # Errors
+/// When the database refuses; then none of them is recorded.
+pub async fn complete_many(
+    pool: &PgPool,
+    finished: &[(JobRef, serde_json::Value)],
+) -> sqlx::Result<Vec<bool>> {
+    let (ids, fences) = columns_of(finished.iter().map(|(reference, _)| reference));
+    let results: Vec<&serde_json::Value> = finished.iter().map(|(_, result)| result).collect();
+    let completed: Vec<(Uuid, i64)> = sqlx::query_as(
+        "with asked as materialized (
+             select id, fence, result from unnest($1::uuid[], $2::bigint[], $3::jsonb[]) as asked (id, fence, result)
+         ), ours as (
+             select jobs.id, asked.result
+               from asked join jobs on jobs.id = asked.id and jobs.fence = asked.fence
+              where jobs.state = 'running' and not jobs.cancel_requested
+              order by jobs.id
+                for update of jobs
+         ), done as (
+             update jobs
+                set state = 'completed', progress = 100, result = ours.result, finished_at = now(),
+                    leased_until = null, last_error = null
+               from ours where jobs.id = ours.id
+          returning jobs.id, jobs.fence
+         ), noted as (
+             update job_attempts set ended_at = clock_timestamp(), outcome = 'completed'
+               from done where job_id = done.id and job_attempts.fence = done.fence
+         )
+         select id, fence from done
+          union all
+         select jobs.id, jobs.fence from asked join jobs on jobs.id = asked.id and jobs.fence = asked.fence
+          where jobs.state = 'completed'",
+    )
+    .bind(ids)
+    .bind(fences)
+    .bind(results)
+    .fetch_all(pool)
+    .await?;
+    let completed: HashSet<(Uuid, i64)> = completed.into_iter().collect();
+    Ok(finished.iter().map(|(reference, _)| completed.contains(&(reference.id, reference.fence))).collect())
+}
+
 /// How an attempt ended that was not completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -187,55 +286,107 @@ pub enum Verdict {
     Cancelled,
 }
 
-/// Writes the verdict. False: the job is not ours any more.
+/// A verdict as the statement takes it.
+struct Sentence<'a> {
+    /// Where the job goes, unless it is cancelled or its attempts are used up.
+    state: &'static str,
+    pause: Duration,
+    outcome: &'static str,
+    class: Option<&'static str>,
+    error: Option<&'a str>,
+    reason: Option<&'static str>,
+    /// 1: the attempt does not count.
+    give_back: i32,
+}
+
+impl Verdict {
+    fn sentence(&self) -> Sentence<'_> {
+        let plain = |state, outcome| Sentence {
+            state,
+            pause: Duration::ZERO,
+            outcome,
+            class: None,
+            error: None,
+            reason: None,
+            give_back: 0,
+        };
+        match self {
+            Self::Retry { pause, class, error } => Sentence {
+                pause: *pause,
+                class: Some(class),
+                error: Some(error),
+                reason: Some("exhausted"),
+                ..plain("retryable", "retry")
+            },
+            Self::GiveBack { pause, outcome } => Sentence {
+                pause: *pause,
+                give_back: 1,
+                ..plain(if pause.is_zero() { "available" } else { "scheduled" }, outcome)
+            },
+            Self::Dead { reason, error } => Sentence {
+                class: Some(reason),
+                error: Some(error),
+                reason: Some(reason),
+                ..plain("dead", "dead")
+            },
+            Self::Cancelled => plain("cancelled", "cancelled"),
+        }
+    }
+}
+
+/// Writes the verdicts. The answer says for each, in their order, whether the job was still ours.
 ///
 /// # Errors
-/// When the database cannot be reached; the lease then runs out and the job is rescued.
-pub async fn conclude(pool: &PgPool, reference: JobRef, verdict: &Verdict) -> sqlx::Result<bool> {
-    let (state, pause, outcome, class, error, reason, give_back) = match verdict {
-        Verdict::Retry { pause, class, error } => {
-            ("retryable", *pause, "retry", Some(*class), Some(error), "exhausted", 0)
-        }
-        Verdict::GiveBack { pause, outcome } => ("available", *pause, *outcome, None, None, "", 1),
-        Verdict::Dead { reason, error } => {
-            ("dead", Duration::ZERO, "dead", Some(*reason), Some(error), *reason, 0)
-        }
-        Verdict::Cancelled => ("cancelled", Duration::ZERO, "cancelled", None, None, "", 0),
-    };
-    let written = sqlx::query(
+/// When the database refuses; then none of them is written, and their leases run out.
+pub async fn conclude_many(pool: &PgPool, judged: &[(JobRef, Verdict)]) -> sqlx::Result<Vec<bool>> {
+    let (ids, fences) = columns_of(judged.iter().map(|(reference, _)| reference));
+    let sentences: Vec<_> = judged.iter().map(|(_, verdict)| verdict.sentence()).collect();
+    let written: Vec<(Uuid, i64)> = sqlx::query_as(
         "with judged as (
-             select id,
+             select jobs.id, asked.pause, asked.outcome, asked.class, asked.error, asked.reason, asked.give_back,
                     case when cancel_requested then 'cancelled'
-                         when $3 = 'retryable' and attempt >= max_attempts then 'dead'
-                         else $3 end as next
-               from jobs where id = $1 and fence = $2 and state = 'running'
-                for update
+                         when asked.state = 'retryable' and attempt >= max_attempts then 'dead'
+                         else asked.state end as next
+               from unnest($1::uuid[], $2::bigint[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[])
+                    as asked (id, fence, state, pause, outcome, class, error, reason, give_back)
+               join jobs on jobs.id = asked.id and jobs.fence = asked.fence
+              where jobs.state = 'running'
+              order by jobs.id
+                for update of jobs
          ), written as (
              update jobs
-                set state = judged.next, leased_until = null, attempt = attempt - $9,
-                    run_at = case when judged.next in ('retryable', 'available')
-                                  then now() + make_interval(secs => $4) else run_at end,
-                    last_error = coalesce($7, last_error),
-                    dead_reason = case when judged.next = 'dead' then $8 end,
+                set state = judged.next, leased_until = null, attempt = attempt - judged.give_back,
+                    run_at = case when judged.next in ('retryable', 'available', 'scheduled')
+                                  then now() + make_interval(secs => judged.pause) else run_at end,
+                    last_error = coalesce(judged.error, last_error),
+                    dead_reason = case when judged.next = 'dead' then judged.reason end,
                     finished_at = case when judged.next in ('dead', 'cancelled') then now() end
                from judged where jobs.id = judged.id
-          returning jobs.id, jobs.state
+          returning jobs.id, jobs.fence, jobs.state, judged.class, judged.error, judged.outcome
+         ), noted as (
+             update job_attempts
+                set ended_at = clock_timestamp(), error_class = written.class, error = written.error,
+                    outcome = case written.state when 'dead' then 'dead' when 'cancelled' then 'cancelled' else written.outcome end
+               from written where job_id = written.id and job_attempts.fence = written.fence
          )
-         update job_attempts
-            set ended_at = clock_timestamp(), error_class = $6, error = $7,
-                outcome = case written.state when 'dead' then 'dead' when 'cancelled' then 'cancelled' else $5 end
-           from written where job_id = written.id and fence = $2",
+         select id, fence from written",
     )
-    .bind(reference.id)
-    .bind(reference.fence)
-    .bind(state)
-    .bind(pause.as_secs_f64())
-    .bind(outcome)
-    .bind(class)
-    .bind(error)
-    .bind(reason)
-    .bind(give_back)
-    .execute(pool)
+    .bind(ids)
+    .bind(fences)
+    .bind(sentences.iter().map(|s| s.state).collect::<Vec<_>>())
+    .bind(sentences.iter().map(|s| s.pause.as_secs_f64()).collect::<Vec<_>>())
+    .bind(sentences.iter().map(|s| s.outcome).collect::<Vec<_>>())
+    .bind(sentences.iter().map(|s| s.class).collect::<Vec<_>>())
+    .bind(sentences.iter().map(|s| s.error).collect::<Vec<_>>())
+    .bind(sentences.iter().map(|s| s.reason).collect::<Vec<_>>())
+    .bind(sentences.iter().map(|s| s.give_back).collect::<Vec<_>>())
+    .fetch_all(pool)
     .await?;
-    Ok(written.rows_affected() == 1)
+    let written: HashSet<(Uuid, i64)> = written.into_iter().collect();
+    Ok(judged.iter().map(|(reference, _)| written.contains(&(reference.id, reference.fence))).collect())
+}
+
+/// Ids and fences side by side, for `unnest`.
+fn columns_of<'a>(references: impl Iterator<Item = &'a JobRef>) -> (Vec<Uuid>, Vec<i64>) {
+    references.map(|reference| (reference.id, reference.fence)).unzip()
 }

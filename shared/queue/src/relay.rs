@@ -1,36 +1,52 @@
 //! Moving due jobs from Postgres to Redis: any number of relays, one at work on each queue at a time.
 //!
-//! A relay wakes when a transaction that enqueued is committed (NOTIFY), and a few times a second in any case. It keeps no more than a
-//! window of ids in Redis, so that order, limits and fairness are decided by a query here and not by the order of arrival there.
+//! A relay wakes when a transaction that enqueued is committed (NOTIFY), when a job's time has come, and a few times a second in any case.
+//! It keeps in Redis what the free slots can take and the workers get through in a moment, no more, so that order, limits and
+//! fairness are decided here ([`crate::dispatch`]) and not by the order of arrival there.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
 
-use sqlx::{PgPool, postgres::PgListener};
+use runtime::metrics;
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgListener};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::{
-    claim::JobRef,
+    dispatch,
     job::Queue,
+    pool, queues,
     transport::{Transport, TransportError},
 };
 
 /// How often a relay looks without being told to.
 const EVERY: Duration = Duration::from_millis(200);
-/// How often it clears up behind apalis-redis.
+/// How soon it looks again while there is work and room for it.
+const BUSY: Duration = Duration::from_millis(5);
+/// How soon it looks again while there is work and no room for it.
+const FULL: Duration = Duration::from_millis(20);
+/// Wake-ups that come in quicker succession than this share a round.
+const BREATH: Duration = Duration::from_millis(1);
+/// How often it clears up behind apalis-redis, and behind concurrency keys.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// What the workers get through in this time lies ready in Redis.
+const AHEAD: Duration = Duration::from_millis(200);
 /// Warnings about a Redis that is away are logged at most this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// A relay whose last round was longer ago than this is not ready.
+const READY_WITHIN: Duration = Duration::from_secs(15);
 
 /// What a relay works with.
 pub struct Relay {
     pub pool: PgPool,
     pub transport: Transport,
-    /// Ids kept in Redis for each queue.
+    /// Ids kept in Redis for each queue at most.
     pub window: usize,
-    /// How long an id may lie in Redis unclaimed before it is sent again. Longer than an honest wait in a full window, since a
-    /// Redis that lost its data is noticed by its epoch and not by this.
+    /// How long an id may lie in Redis unclaimed before it is sent again. A Redis that lost its data is noticed by its epoch and not
+    /// by this.
     pub patience: Duration,
 }
 
@@ -43,60 +59,122 @@ pub enum RelayError {
     Transport(#[from] TransportError),
 }
 
+/// What a relay remembers from round to round; none of it matters to what is done, only to how soon.
+struct Memory {
+    pool: PgPool,
+    /// The revision of each queue's row by which it was last served.
+    revisions: HashMap<Queue, i64>,
+    /// When how many were sent.
+    sent: HashMap<Queue, VecDeque<(Instant, usize)>>,
+    complained: Option<Instant>,
+    swept: Instant,
+}
+
+impl Memory {
+    /// How many of `queue` were sent in the last moment.
+    fn sent_lately(&mut self, queue: Queue) -> usize {
+        let sent = self.sent.entry(queue).or_default();
+        while sent.front().is_some_and(|(at, _)| at.elapsed() > AHEAD) {
+            sent.pop_front();
+        }
+        sent.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// How a queue was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    /// Nothing more can be done for it before something happens.
+    Settled,
+    /// More is due, and there is no room for it.
+    Full,
+    /// More is due, or may be.
+    Busy,
+}
+
 impl Relay {
     /// Relays until `stop`. Outages of Postgres or Redis are waited out.
     pub async fn run(&self, stop: &CancellationToken) {
-        let mut complained: Option<tokio::time::Instant> = None;
-        let mut swept = tokio::time::Instant::now();
+        let pulse = runtime::health::pulse("relay", READY_WITHIN);
+        let mut memory = Memory {
+            // What a crash of the server undoes is dispatched again, so nothing here waits for the disk.
+            pool: pool::beside(
+                &self.pool,
+                2,
+                &[&pool::BY_INDEX[..], &[("synchronous_commit", "off")]].concat(),
+            ),
+            revisions: HashMap::new(),
+            sent: HashMap::new(),
+            complained: None,
+            swept: Instant::now(),
+        };
         while !stop.is_cancelled() {
-            let Ok(mut listener) = self.listen().await else {
+            pulse.turn();
+            let Ok(mut listener) = self.begin(&memory.pool).await else {
                 pause(stop, Duration::from_secs(1)).await;
                 continue;
             };
             loop {
-                let full = match self.round().await {
-                    Ok(full) => full,
+                let wait = match self.round(&mut memory).await {
+                    Ok(wait) => wait,
                     Err(error) => {
-                        if complained.is_none_or(|at| at.elapsed() > COMPLAIN_EVERY) {
-                            complained = Some(tokio::time::Instant::now());
+                        if memory.complained.is_none_or(|at| at.elapsed() > COMPLAIN_EVERY) {
+                            memory.complained = Some(Instant::now());
                             warn!(error = %chain(&error), "cannot relay jobs, trying again");
                         }
                         pause(stop, Duration::from_millis(500)).await;
                         break;
                     }
                 };
-                if swept.elapsed() > SWEEP_EVERY {
-                    swept = tokio::time::Instant::now();
-                    self.sweep().await;
+                pulse.beat();
+                if !wait.is_zero() {
+                    pause(stop, BREATH).await;
                 }
-                // A full window empties within milliseconds; a notification would come too early to be of use.
-                let wait = if full { Duration::from_millis(5) } else { EVERY };
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(wait) => {}
-                    heard = listener.recv(), if !full => if heard.is_err() { break },
+                    heard = listener.recv() => if heard.is_err() { break },
                 }
+                // What else was announced meanwhile is seen by the same round.
+                while let Some(_heard) = listener.next_buffered() {}
             }
         }
     }
 
-    /// One round over all queues. True when a window was full, so that more may be due.
-    ///
-    /// # Errors
-    /// When Postgres or Redis is away.
-    pub async fn round(&self) -> Result<bool, RelayError> {
-        self.check_epoch().await?;
-        let mut full = false;
-        for queue in Queue::ALL {
-            full |= self.dispatch(queue).await?;
-        }
-        Ok(full)
-    }
-
-    async fn listen(&self) -> sqlx::Result<PgListener> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+    async fn begin(&self, pool: &PgPool) -> sqlx::Result<PgListener> {
+        queues::keep_complete(pool).await?;
+        let mut listener = PgListener::connect_with(pool).await?;
         listener.listen("plimsoll_jobs").await?;
         Ok(listener)
+    }
+
+    /// One round over all queues. Returns how long to wait for the next.
+    async fn round(&self, memory: &mut Memory) -> Result<Duration, RelayError> {
+        let view = self.transport.look().await?;
+        if view.epoch.is_none() {
+            self.mark_epoch(&memory.pool).await?;
+        }
+        let mut connection = memory.pool.acquire().await?;
+        let next = dispatch::promote(&mut connection).await?;
+        if memory.swept.elapsed() > SWEEP_EVERY {
+            memory.swept = Instant::now();
+            dispatch::unpark(&mut connection).await?;
+            self.sweep().await;
+        }
+        let mut left = Left::Settled;
+        for glance in dispatch::glance(&mut connection).await? {
+            let Ok(queue) = glance.queue.parse::<Queue>() else { continue };
+            let edited = memory.revisions.get(&queue) != Some(&glance.revision);
+            if edited || glance.has_work {
+                left =
+                    left.max(self.serve(&mut connection, memory, queue, edited, view.waiting(queue)).await?);
+            }
+        }
+        Ok(match left {
+            Left::Busy => BUSY,
+            Left::Full => FULL,
+            Left::Settled => next.map_or(EVERY, |next| next.min(EVERY)),
+        })
     }
 
     async fn sweep(&self) {
@@ -110,108 +188,78 @@ impl Relay {
 
     /// Redis that lost its data (flushed, restored, failed over to an empty one) no longer has our epoch: everything
     /// dispatched is then due again, at once instead of when its lease runs out.
-    async fn check_epoch(&self) -> Result<(), RelayError> {
-        if self.transport.epoch().await?.is_some() {
+    async fn mark_epoch(&self, pool: &PgPool) -> Result<(), RelayError> {
+        let mut transaction = pool.begin().await?;
+        if !dispatch::try_lock(&mut transaction, "epoch").await?
+            || self.transport.look().await?.epoch.is_some()
+        {
             return Ok(());
         }
-        let mut transaction = self.pool.begin().await?;
-        if !try_lock(&mut transaction, "epoch").await? || self.transport.epoch().await?.is_some() {
-            return Ok(());
+        let mut returned = 0;
+        for queue in Queue::ALL {
+            returned += dispatch::recall(&mut transaction, queue).await?;
         }
-        let returned = sqlx::query(
-            "update jobs set state = 'available', leased_until = null where state = 'dispatched'",
-        )
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
         transaction.commit().await?;
         self.transport.set_epoch(&Uuid::new_v4().to_string()).await?;
         if returned > 0 {
+            metrics::REDISPATCHED.add(["lost_data".into()], returned);
             warn!(jobs = returned, "redis had lost its data, dispatched jobs are sent again");
         }
         Ok(())
     }
 
-    /// Fills the window of `queue`. True when it could have used more room.
-    async fn dispatch(&self, queue: Queue) -> Result<bool, RelayError> {
-        let room = self.window.saturating_sub(self.transport.waiting(queue).await?);
-        if room == 0 {
-            return Ok(true);
+    /// Fills the room that `queue` has, `waiting` ids being in Redis.
+    async fn serve(
+        &self,
+        connection: &mut PgConnection,
+        memory: &mut Memory,
+        queue: Queue,
+        edited: bool,
+        waiting: usize,
+    ) -> Result<Left, RelayError> {
+        metrics::REDIS_IDS.set([queue.as_str().into()], waiting as f64);
+        let ahead = memory.sent_lately(queue).clamp(1, self.window);
+        if !edited && waiting > 0 && waiting * 2 >= ahead {
+            // Enough lies ready: wait until a good part of it is gone.
+            return Ok(Left::Full);
         }
-        let mut transaction = self.pool.begin().await?;
-        if !try_lock(&mut transaction, queue.as_str()).await? {
-            return Ok(false);
+        let mut transaction = connection.begin().await?;
+        if !dispatch::try_lock(&mut transaction, queue.as_str()).await? {
+            return Ok(Left::Full);
         }
-        let mut due: Vec<(Uuid, i64, i16, chrono::DateTime<chrono::Utc>)> = sqlx::query_as(
-            "with waiting as (
-                 select id, concurrency_key, priority, run_at
-                   from jobs
-                  where queue = $1 and state in ('available', 'scheduled', 'retryable') and run_at <= now()
-                    and (concurrency_key is null or not exists (
-                            select from jobs held
-                             where held.concurrency_key = jobs.concurrency_key
-                               and held.state in ('dispatched', 'running')))
-                  order by priority, run_at, id
-                  limit $2
-             ), first_of_its_key as (
-                 select id, row_number() over (partition by coalesce(concurrency_key, id::text)
-                                                   order by priority, run_at, id) as turn
-                   from waiting
-             ), due as (
-                 select id from jobs
-                  where id in (select id from first_of_its_key where turn = 1)
-                    and state in ('available', 'scheduled', 'retryable')
-                    for update skip locked
-             )
-             update jobs
-                set state = 'dispatched', fence = nextval('job_fences'), leased_by = null,
-                    leased_until = now() + make_interval(secs => $3)
-               from due where jobs.id = due.id
-          returning jobs.id, jobs.fence, jobs.priority, jobs.run_at",
-        )
-        .bind(queue.as_str())
-        .bind(i64::try_from(room).unwrap_or(i64::MAX))
-        .bind(self.patience.as_secs_f64())
-        .fetch_all(&mut *transaction)
-        .await?;
+        let mut standing = dispatch::standing(&mut transaction, queue).await?;
+        let known = memory.revisions.insert(queue, standing.revision);
+        if standing.is_paused || known.is_some_and(|known| known != standing.revision) {
+            let recalled = dispatch::recall(&mut transaction, queue).await?;
+            info!(%queue, recalled, paused = standing.is_paused, "the queue was edited");
+            standing = dispatch::standing(&mut transaction, queue).await?;
+        }
+        let ahead = i64::try_from(ahead).unwrap_or(i64::MAX);
+        let window = i64::try_from(self.window.saturating_sub(waiting)).unwrap_or(i64::MAX);
+        let room = standing.room(ahead).min(window);
+        let sent = match room {
+            ..=0 => Vec::new(),
+            room => dispatch::send(&mut transaction, queue, &standing, room, self.patience).await?,
+        };
         transaction.commit().await?;
-        if due.is_empty() {
-            return Ok(false);
+        if standing.is_paused {
+            return Ok(Left::Settled);
         }
-        due.sort_unstable_by_key(|(id, _, priority, run_at)| (*priority, *run_at, *id));
-        let references: Vec<_> =
-            due.iter().map(|(id, fence, ..)| JobRef { id: *id, fence: *fence }).collect();
-        let count = references.len();
-        if let Err(error) = self.transport.push(queue, references.clone()).await {
-            self.take_back(&references).await?;
+        if sent.is_empty() {
+            return Ok(Left::Full);
+        }
+        runtime::failpoint!("dispatched");
+        memory.sent.entry(queue).or_default().push_back((Instant::now(), sent.len()));
+        if let Err(error) = self.transport.push(queue, sent.clone()).await {
+            let returned = dispatch::take_back(connection, &sent).await?;
+            metrics::REDISPATCHED.add(["push_failed".into()], returned);
+            info!(jobs = returned, "jobs wait for redis to come back");
             return Err(error.into());
         }
-        Ok(count == room)
+        runtime::failpoint!("pushed");
+        metrics::RELAY_DISPATCHED.add([queue.as_str().into()], sent.len() as u64);
+        Ok(Left::Busy)
     }
-
-    /// Redis did not take them: they are due again at once. What did arrive is refused by its fence when it is dispatched anew.
-    async fn take_back(&self, references: &[JobRef]) -> sqlx::Result<()> {
-        let (ids, fences): (Vec<Uuid>, Vec<i64>) = references.iter().map(|r| (r.id, r.fence)).unzip();
-        let returned = sqlx::query(
-            "update jobs set state = 'available', leased_until = null
-               from unnest($1::uuid[], $2::bigint[]) as sent (id, fence)
-              where jobs.id = sent.id and jobs.fence = sent.fence and jobs.state = 'dispatched'",
-        )
-        .bind(&ids)
-        .bind(&fences)
-        .execute(&self.pool)
-        .await?;
-        info!(jobs = returned.rows_affected(), "jobs wait for redis to come back");
-        Ok(())
-    }
-}
-
-/// True when this transaction is the only one at work on `what`, until it ends.
-async fn try_lock(connection: &mut sqlx::PgConnection, what: &str) -> sqlx::Result<bool> {
-    sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended('plimsoll relay ' || $1, 0))")
-        .bind(what)
-        .fetch_one(connection)
-        .await
 }
 
 async fn pause(stop: &CancellationToken, wait: Duration) {

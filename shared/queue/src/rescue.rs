@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use runtime::metrics;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -20,15 +21,26 @@ pub struct Rescued {
 
 /// Looks for expired leases every `every`, until `stop`. Safe to run any number of times at once.
 pub async fn run(pool: &PgPool, every: Duration, stop: &CancellationToken) {
+    let pulse = runtime::health::pulse("rescue", every * 3 + Duration::from_secs(10));
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(every) => {}
         }
-        match once(pool).await {
+        let looked = once(pool).await;
+        pulse.mark(&looked);
+        if let Ok(Rescued { returned, poisoned }) = looked {
+            metrics::LEASES_EXPIRED.add(["returned".into()], returned);
+            metrics::LEASES_EXPIRED.add(["poisoned".into()], poisoned);
+        }
+        if let Err(error) = stop_waiting(pool).await {
+            runtime::complain!(%error, "cannot look for jobs that have waited long enough");
+        }
+        match looked {
             Ok(Rescued { returned: 0, poisoned: 0 }) => {}
             Ok(Rescued { returned, poisoned: 0 }) => {
-                warn!(returned, "jobs whose lease ran out are due again")
+                runtime::failpoint!("rescued");
+                warn!(returned, "jobs whose lease ran out are due again");
             }
             Ok(Rescued { returned, poisoned }) => {
                 error!(
@@ -36,9 +48,17 @@ pub async fn run(pool: &PgPool, every: Duration, stop: &CancellationToken) {
                     poisoned, "jobs killed their worker {CRASHES_UNTIL_POISON} times and are dead"
                 );
             }
-            Err(error) => warn!(%error, "cannot look for expired leases"),
+            Err(error) => runtime::complain!(%error, "cannot look for expired leases"),
         }
     }
+}
+
+/// Lets those go that were to wait for other jobs, but not as long as this. Returns their number.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn stop_waiting(pool: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select jobs_stop_waiting()").fetch_one(pool).await
 }
 
 /// One look. A running job whose lease ran out has crashed its worker, or lost it: it is due again, and dead as poison after

@@ -2,39 +2,54 @@
 //!
 //! [`Runner::run`] takes the row, starts the handler under its timeout, keeps the lease, and writes how it ended. It
 //! never fails towards the transport: whatever happens is a row, and what could not be written is rescued.
+//!
+//! Claims, completions and verdicts of all jobs of the process share statements (`gather`), and so do their renewals (`keeper`).
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use domain::id::{JobId, TenantId};
 use futures::FutureExt;
 use sqlx::{PgConnection, PgPool};
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
 use crate::{
-    claim::{self, Claimed, Hold, JobRef, Verdict},
-    error::JobError,
+    gather::{Claims, Completions, Gatherer, Lost, Statement, Verdicts},
+    claim::{self, Claimed, JobRef, Verdict},
+    error::{Class, JobError},
+    fleet,
     job::Registry,
+    keeper::{InHand, Keeper},
+    measure,
 };
 
-/// How long a payload that is too new for this build waits for a newer worker to come by.
-const WAIT_FOR_NEWER: Duration = Duration::from_secs(30);
-/// How long a delivery waits for a database that is away, and how often it asks.
+/// How long a payload that is too new for this build waits when a newer worker is there to take it, and when there is none yet.
+const LEAVE_TO_NEWER: Duration = Duration::from_secs(1);
+const WAIT_FOR_NEWER: Duration = Duration::from_secs(60);
+/// How long a delivery waits for a database that is away.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(30);
-const CLAIM_PAUSE: Duration = Duration::from_millis(500);
+/// How often a database that is away is asked.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Progress is written at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Longest error text that is kept.
 const ERROR_LENGTH: usize = 4000;
 
-/// Proof that completion was recorded. Only [`Attempt::complete`] makes one.
+/// What a handler that is done returns. Only [`Attempt::complete`] and [`Attempt::finish`] make one.
 #[derive(Debug)]
-pub struct Done(());
+pub struct Done(Completion);
+
+#[derive(Debug)]
+enum Completion {
+    /// In the handler's own transaction.
+    Recorded,
+    /// By the runner, with this result, together with whatever else has just been finished.
+    ToRecord(serde_json::Value),
+}
 
 /// One try at a job: what a handler may know about it, and its way to say that it is done.
 pub struct Attempt {
@@ -65,10 +80,17 @@ impl Attempt {
         // A tenant's transaction may not touch the engine's columns; the worker's login may take the role that does.
         sqlx::query("set local role plimsoll_system").execute(&mut *connection).await?;
         if claim::complete(connection, self.reference, &result).await? {
-            Ok(Done(()))
+            Ok(Done(Completion::Recorded))
         } else {
             Err(JobError::Superseded)
         }
+    }
+
+    /// Ends a job that wrote nothing that must stand or fall with it: the runner records completion and `result`, in one statement with
+    /// others that have just finished. Far cheaper than a transaction of one's own.
+    #[must_use]
+    pub fn finish(&self, result: serde_json::Value) -> Done {
+        Done(Completion::ToRecord(result))
     }
 
     /// Says how far the work is (0 to 100) and what it is at. Cheap to call often.
@@ -95,10 +117,14 @@ pub struct Runner<C> {
     lease: Duration,
     /// Cancelled when unfinished work must be handed back.
     stop: CancellationToken,
+    keeper: Keeper,
+    claims: Gatherer<Claims>,
+    completions: Gatherer<Completions>,
+    verdicts: Gatherer<Verdicts>,
 }
 
 impl<C: Send + Sync + 'static> Runner<C> {
-    /// A runner that calls itself `worker` in leases and attempts.
+    /// A runner that calls itself `worker` in leases and attempts, a name that no other process has or had.
     #[must_use]
     pub fn new(
         registry: Registry<C>,
@@ -108,7 +134,18 @@ impl<C: Send + Sync + 'static> Runner<C> {
         lease: Duration,
         stop: CancellationToken,
     ) -> Self {
-        Self { registry, context, pool, worker, lease, stop }
+        Self {
+            keeper: Keeper::new(pool.clone(), lease),
+            claims: Gatherer::new(Claims { pool: pool.clone(), worker: worker.clone(), lease }),
+            completions: Gatherer::new(Completions(pool.clone())),
+            verdicts: Gatherer::new(Verdicts(pool.clone())),
+            registry,
+            context,
+            pool,
+            worker,
+            lease,
+            stop,
+        }
     }
 
     /// The name in leases and attempts.
@@ -117,13 +154,33 @@ impl<C: Send + Sync + 'static> Runner<C> {
         &self.worker
     }
 
+    /// What this build can do, as its row says: each kind with the newest version that it reads.
+    pub(crate) fn kinds(&self) -> serde_json::Value {
+        self.registry.versions().map(|(kind, version)| (kind, serde_json::Value::from(version))).collect()
+    }
+
+    /// Ends `job` at once if it is in hand: somebody asked for that.
+    pub(crate) fn cancel(&self, job: uuid::Uuid) {
+        self.keeper.cancel(job);
+    }
+
     /// Does what `reference` names, unless it is no longer to be done. True when it was this call that did it.
     pub async fn run(&self, reference: JobRef) -> bool {
+        self.run_holding(reference, ()).await
+    }
+
+    /// As [`Self::run`], and lets go of `slot` when the handler has ended, before that is recorded.
+    pub(crate) async fn run_holding<S>(&self, reference: JobRef, slot: S) -> bool {
+        let Some(in_hand) = self.keeper.enter(reference) else { return false };
         let Some(claimed) = self.claim(reference).await else { return false };
-        let span = tracing::info_span!("job", job.id = %claimed.job_id(), job.kind = %claimed.kind, attempt = claimed.attempt);
+        in_hand.claimed();
+        runtime::failpoint!("claimed");
+        let span = measure::span(&claimed);
         async {
             let started = Instant::now();
-            let ended = self.attempt(reference, &claimed).await;
+            let ended = self.attempt(&in_hand, reference, &claimed).await;
+            drop(slot);
+            runtime::failpoint!("handled");
             self.record(reference, &claimed, ended, started.elapsed()).await;
         }
         .instrument(span)
@@ -135,52 +192,51 @@ impl<C: Send + Sync + 'static> Runner<C> {
     async fn claim(&self, reference: JobRef) -> Option<Claimed> {
         let began = Instant::now();
         loop {
-            match claim::take(&self.pool, reference, &self.worker, self.lease).await {
+            match self.claims.ask(reference).await {
                 Ok(claimed) => return claimed,
                 Err(error) if began.elapsed() > CLAIM_PATIENCE || self.stop.is_cancelled() => {
                     warn!(job.id = %reference.id, %error, "could not claim, the job will be dispatched again");
                     return None;
                 }
-                Err(_) => tokio::time::sleep(CLAIM_PAUSE).await,
+                Err(_) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
             }
         }
     }
 
-    async fn attempt(&self, reference: JobRef, claimed: &Claimed) -> Ended {
+    async fn attempt(&self, in_hand: &InHand, reference: JobRef, claimed: &Claimed) -> Ended {
         if claimed.cancel_requested {
             return Ended::Verdict(Verdict::Cancelled);
         }
         let known = self.registry.find(&claimed.kind).filter(|entry| entry.version >= claimed.kind_version);
         let Some(entry) = known else {
-            return Ended::Verdict(Verdict::GiveBack { pause: WAIT_FOR_NEWER, outcome: "snoozed" });
+            let pause = self.pause_for_newer(claimed).await;
+            return Ended::Verdict(Verdict::GiveBack { pause, outcome: "left_to_newer" });
         };
         let attempt = Attempt {
             job: claimed.job_id(),
             tenant: claimed.tenant(),
             number: claimed.attempt,
             is_last: claimed.attempt >= claimed.max_attempts,
-            cancelled: CancellationToken::new(),
+            cancelled: in_hand.cancelled.clone(),
             reference,
             pool: self.pool.clone(),
             last_progress: Mutex::new(None),
         };
-        let work = match entry.start(claimed.payload.clone(), &self.context, &attempt) {
+        let work = match entry.start(claimed.payload.clone(), claimed.kind_version, &self.context, &attempt) {
             Ok(work) => work,
             Err(error) => {
                 let error = format!("the payload is not one of `{}`: {error}", claimed.kind);
                 return Ended::Verdict(Verdict::Dead { reason: "invalid_payload", error });
             }
         };
-        let lost = Arc::new(tokio::sync::Notify::new());
-        let _renewal = self.keep_lease(reference, attempt.cancelled.clone(), lost.clone());
         let timeout = Duration::from_secs(u64::try_from(claimed.timeout_seconds).unwrap_or(1));
         tokio::select! {
             ended = tokio::time::timeout(timeout, AssertUnwindSafe(work).catch_unwind()) => match ended {
-                Ok(Ok(Ok(Done(())))) => Ended::Completed,
+                Ok(Ok(Ok(Done(completion)))) => Ended::Done(completion),
                 Ok(Ok(Err(error))) => self.judge(error, claimed, &entry.retry),
                 Ok(Err(panic)) => {
-                    let error = JobError::Retry(anyhow::anyhow!("the handler panicked: {}", panic_text(&*panic)));
-                    self.judge(error, claimed, &entry.retry)
+                    let error = anyhow::anyhow!(panic_text(&*panic).to_owned()).context(Class::Panic);
+                    self.judge(JobError::Retry(error), claimed, &entry.retry)
                 }
                 Err(_) => {
                     attempt.cancelled.cancel();
@@ -189,11 +245,11 @@ impl<C: Send + Sync + 'static> Runner<C> {
                         Ended::Verdict(Verdict::Dead { reason: "timeout", error })
                     } else {
                         let pause = entry.retry.pause_after(claimed.attempt, rand::random());
-                        Ended::Verdict(Verdict::Retry { pause, class: "timeout", error })
+                        Ended::Verdict(Verdict::Retry { pause, class: Class::Timeout.as_str(), error })
                     }
                 }
             },
-            () = lost.notified() => Ended::Superseded,
+            () = in_hand.lost.cancelled() => Ended::Superseded,
             () = attempt.cancelled.cancelled() => Ended::Verdict(Verdict::Cancelled),
             () = self.stop.cancelled() => {
                 attempt.cancelled.cancel();
@@ -202,41 +258,26 @@ impl<C: Send + Sync + 'static> Runner<C> {
         }
     }
 
-    /// Renews the lease for as long as the returned guard lives.
-    fn keep_lease(
-        &self,
-        reference: JobRef,
-        cancelled: CancellationToken,
-        lost: Arc<tokio::sync::Notify>,
-    ) -> AbortOnDrop {
-        let (pool, lease) = (self.pool.clone(), self.lease);
-        let renewal = tokio::spawn(async move {
-            let mut last_renewed = Instant::now();
-            loop {
-                tokio::time::sleep(lease / 3).await;
-                match claim::renew(&pool, reference, lease).await {
-                    Ok(Hold::Kept) => last_renewed = Instant::now(),
-                    Ok(Hold::CancelRequested) => return cancelled.cancel(),
-                    Ok(Hold::Lost) => return lost.notify_one(),
-                    // Whoever cannot renew for a whole lease must assume that the job has been given away.
-                    Err(_) if last_renewed.elapsed() > lease => return lost.notify_one(),
-                    Err(error) => warn!(job.id = %reference.id, %error, "could not renew the lease"),
-                }
-            }
-        });
-        AbortOnDrop(renewal.abort_handle())
+    /// How long a payload that is too new for this build waits before it is handed out again.
+    async fn pause_for_newer(&self, claimed: &Claimed) -> Duration {
+        match fleet::somebody_reads(&self.pool, &claimed.kind, claimed.kind_version).await {
+            Ok(true) => LEAVE_TO_NEWER,
+            _ => WAIT_FOR_NEWER,
+        }
     }
 
     fn judge(&self, error: JobError, claimed: &Claimed, retry: &crate::job::RetryPolicy) -> Ended {
         let pause = retry.pause_after(claimed.attempt, rand::random());
         Ended::Verdict(match error {
             JobError::Superseded => return Ended::Superseded,
-            JobError::Retry(error) => {
-                Verdict::Retry { pause, class: "error", error: shorten(format!("{error:#}")) }
-            }
+            JobError::Retry(error) => Verdict::Retry {
+                pause,
+                class: Class::of(&error).as_str(),
+                error: shorten(format!("{error:#}")),
+            },
             JobError::RetryAfter(after, error) => Verdict::Retry {
                 pause: after.max(pause),
-                class: "asked_to_wait",
+                class: Class::AskedToWait.as_str(),
                 error: shorten(format!("{error:#}")),
             },
             JobError::Snooze(pause) => Verdict::GiveBack { pause, outcome: "snoozed" },
@@ -247,12 +288,32 @@ impl<C: Send + Sync + 'static> Runner<C> {
     async fn record(&self, reference: JobRef, claimed: &Claimed, ended: Ended, took: Duration) {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let verdict = match ended {
-            Ended::Completed => return info!(took_ms, waited_s = claimed.waited_seconds, "job completed"),
+            Ended::Done(Completion::Recorded) => {
+                measure::completed(claimed, took);
+                return info!(took_ms, waited_s = claimed.waited_seconds, "job completed");
+            }
+            Ended::Done(Completion::ToRecord(result)) => {
+                match self.insist(&self.completions, (reference, result)).await {
+                    Ok(true) => {
+                        measure::completed(claimed, took);
+                        return info!(took_ms, waited_s = claimed.waited_seconds, "job completed");
+                    }
+                    // Cancelled in the last moment, or not ours any more; then this verdict is void as well.
+                    Ok(false) => Verdict::Cancelled,
+                    Err(Lost::Refused(error)) => {
+                        let error = shorten(format!("the result cannot be stored: {error}"));
+                        Verdict::Dead { reason: "discarded", error }
+                    }
+                    Err(error) => return warn!(%error, "could not record completion, the job will be rescued"),
+                }
+            }
             Ended::Superseded => {
+                measure::superseded(claimed, took);
                 return warn!(took_ms, "the job was given to another worker, this result is void");
             }
             Ended::Verdict(verdict) => verdict,
         };
+        measure::concluded(claimed, &verdict, took);
         match &verdict {
             Verdict::Retry { pause, error, .. } => {
                 warn!(took_ms, again_in_s = pause.as_secs(), error, "job failed");
@@ -261,28 +322,31 @@ impl<C: Send + Sync + 'static> Runner<C> {
             Verdict::GiveBack { outcome, .. } => info!(took_ms, outcome, "job handed back"),
             Verdict::Cancelled => info!(took_ms, "job cancelled"),
         }
-        match claim::conclude(&self.pool, reference, &verdict).await {
+        match self.insist(&self.verdicts, (reference, verdict)).await {
             Ok(true) => {}
             Ok(false) => warn!("the job was given to another worker, this verdict is void"),
             Err(error) => warn!(%error, "could not write the verdict, the job will be rescued"),
         }
     }
+
+    /// Asks until the database answers, for as long as a lease lasts. Safe, since what was written once is not written twice.
+    async fn insist<S: Statement>(&self, batch: &Gatherer<S>, ask: S::Ask) -> Result<S::Answer, Lost> {
+        let began = Instant::now();
+        loop {
+            match batch.ask(ask.clone()).await {
+                Err(Lost::Unreachable(_) | Lost::Silent) if began.elapsed() < self.lease => {
+                    tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
 }
 
 enum Ended {
-    /// Recorded by the handler itself, in its own transaction.
-    Completed,
+    Done(Completion),
     Superseded,
     Verdict(Verdict),
-}
-
-/// The renewal must end with the work it renews for, however that ends; a lease renewed for nobody would never be rescued.
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -4,7 +4,7 @@
 //! fetch script fails for good beyond some 8,000), no locks, no events, results kept so that acknowledgements work, a connection that waits out
 //! an outage, and our own clean-up, since it never frees what is done.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use apalis::prelude::TaskSink;
 use apalis_redis::{Config, ConnectionManager, RedisStorage};
@@ -26,6 +26,22 @@ pub enum TransportError {
     Redis(#[from] redis::RedisError),
     #[error("apalis-redis could not take the job ids: {0}")]
     Push(String),
+}
+
+/// Redis at one moment.
+#[derive(Debug)]
+pub struct View {
+    /// What identifies the content of this Redis: there once [`Transport::set_epoch`] was called, gone when Redis lost its data.
+    pub epoch: Option<String>,
+    waiting: HashMap<Queue, usize>,
+}
+
+impl View {
+    /// Ids of `queue` that no worker has fetched yet.
+    #[must_use]
+    pub fn waiting(&self, queue: Queue) -> usize {
+        self.waiting.get(&queue).copied().unwrap_or(0)
+    }
 }
 
 /// A connection to Redis and the names we use there.
@@ -56,18 +72,27 @@ impl Transport {
         Ok(())
     }
 
-    /// Ids of `queue` that no worker has fetched yet.
+    /// What a relay must know of Redis before each round, in one round trip.
     ///
     /// # Errors
     /// When Redis does not answer.
-    pub async fn waiting(&self, queue: Queue) -> Result<usize> {
-        let name = self.name(queue);
-        let (scheduled, active): (usize, usize) = redis::pipe()
-            .zcard(format!("{name}:scheduled"))
-            .llen(format!("{name}:active"))
-            .query_async(&mut self.connection.clone())
-            .await?;
-        Ok(scheduled + active)
+    pub async fn look(&self) -> Result<View> {
+        let mut pipe = redis::pipe();
+        pipe.get(format!("{}:epoch", self.prefix));
+        for queue in Queue::ALL {
+            let name = self.name(queue);
+            pipe.zcard(format!("{name}:scheduled")).llen(format!("{name}:active"));
+        }
+        let (epoch, counts): (Option<String>, Vec<usize>) = {
+            let mut answers: Vec<redis::Value> = pipe.query_async(&mut self.connection.clone()).await?;
+            let counts = answers.split_off(1);
+            let epoch =
+                answers.pop().map(redis::from_redis_value).transpose().map_err(redis::RedisError::from)?;
+            let counts: std::result::Result<_, _> = counts.into_iter().map(redis::from_redis_value).collect();
+            (epoch.flatten(), counts.map_err(redis::RedisError::from)?)
+        };
+        let waiting = Queue::ALL.into_iter().zip(counts.chunks(2).map(|pair| pair.iter().sum())).collect();
+        Ok(View { epoch, waiting })
     }
 
     /// Hands `references` to the workers of `queue`, in order, and wakes them.
@@ -80,14 +105,6 @@ impl Transport {
         storage.push_bulk(references).await.map_err(|error| TransportError::Push(error.to_string()))?;
         let _: i64 = self.connection.clone().publish(self.wake_channel(queue), count).await?;
         Ok(())
-    }
-
-    /// What identifies the content of this Redis: `epoch` once [`Self::set_epoch`] was called, gone when Redis lost its data.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn epoch(&self) -> Result<Option<String>> {
-        Ok(self.connection.clone().get(format!("{}:epoch", self.prefix)).await?)
     }
 
     /// Marks the content of this Redis.

@@ -13,6 +13,7 @@ use std::{
 
 use apalis::prelude::{PollSnapshot, PollStrategy};
 use futures::task::AtomicWaker;
+use runtime::health::Pulse;
 use tokio::time::Sleep;
 
 /// Polls every `every`, and whenever [`AtomicWaker::wake`] is called on the shared waker.
@@ -22,6 +23,8 @@ pub(crate) struct SafeWake {
     timer: Arc<Mutex<Option<Pin<Box<Sleep>>>>>,
     poke: Arc<AtomicWaker>,
     poked: Arc<std::sync::atomic::AtomicBool>,
+    /// Beaten at every poll: this is where a worker that fetches no more is noticed.
+    pulse: Arc<Pulse>,
 }
 
 /// The other end: pokes the worker.
@@ -39,16 +42,17 @@ impl Poke {
 }
 
 impl SafeWake {
-    pub(crate) fn every(every: Duration) -> (Self, Poke) {
+    pub(crate) fn every(every: Duration, pulse: Arc<Pulse>) -> (Self, Poke) {
         let waker = Arc::new(AtomicWaker::new());
         let poked = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let poke = Poke { waker: waker.clone(), poked: poked.clone() };
-        (Self { every, timer: Arc::default(), poke: waker, poked }, poke)
+        (Self { every, timer: Arc::default(), poke: waker, poked, pulse }, poke)
     }
 }
 
 impl PollStrategy for SafeWake {
     fn poll_drive(&mut self, context: &mut Context<'_>, _: &PollSnapshot) -> Poll<Option<()>> {
+        self.pulse.beat();
         self.poke.register(context.waker());
         let mut fired = self.poked.swap(false, std::sync::atomic::Ordering::Acquire);
         let mut timer = self.timer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,23 +4,35 @@
 //! misbehaves, and work that was begun should not be lost over that. When a queue's worker dies it is rebuilt under a new name.
 
 use std::{
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use apalis::{
-    layers::WorkerBuilderExt,
-    prelude::{BackendExt, BoxDynError, Data, Monitor, WorkerBuilder},
+use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, WorkerBuilder};
+use runtime::{
+    health::{self, Pulse},
+    metrics::WORKER_SLOTS,
 };
 use sqlx::PgPool;
-use tokio::sync::Semaphore;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::{
+    cancel,
     claim::JobRef,
+    fleet::{HEARTBEAT_EVERY, Order},
+    gate::{Gate, Slot},
     job::{Queue, Registry},
+    pool,
     runner::Runner,
     transport::Transport,
     wake::SafeWake,
@@ -28,10 +40,14 @@ use crate::{
 
 /// How often a worker looks for work without being poked. The poke gives the speed, this the certainty.
 const POLL_EVERY: Duration = Duration::from_millis(250);
-/// How often a worker says that it is alive.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+/// Connections of the engine in a worker process: one each for claims, completions, verdicts and renewals.
+const CONNECTIONS: u32 = 4;
+/// Ids fetched with one call.
+const MOST_AT_A_TIME: usize = 32;
 /// Rest before a queue's worker is rebuilt.
 const REBUILD_PAUSE: Duration = Duration::from_millis(250);
+/// A worker that has written no heartbeat, or looked into a queue no more, for this long is not ready.
+const READY_WITHIN: Duration = Duration::from_secs(15);
 
 /// How a worker process is set up.
 #[derive(Debug, Clone)]
@@ -44,7 +60,7 @@ pub struct Settings {
     pub grace: Duration,
 }
 
-/// Serves the queues until `stop`, then waits for what runs, then hands back the rest.
+/// Serves the queues until `stop` or until it is told to drain, then waits for what runs, then hands back the rest.
 ///
 /// # Errors
 /// When Postgres does not know this worker at start.
@@ -56,6 +72,7 @@ pub async fn run<C: Send + Sync + 'static>(
     settings: Settings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let pool = pool::beside(&pool, CONNECTIONS, &pool::BY_INDEX);
     let name = worker_name();
     let hand_back = CancellationToken::new();
     let runner = Arc::new(Runner::new(
@@ -67,33 +84,104 @@ pub async fn run<C: Send + Sync + 'static>(
         hand_back.clone(),
     ));
     let tasks = TaskTracker::new();
-    announce(&pool, &name, &settings).await?;
+    let desks: Vec<_> = settings
+        .queues
+        .iter()
+        .map(|&queue| Desk {
+            queue,
+            capacity: slots_of(queue, settings.slots),
+            runner: runner.clone(),
+            slots: Arc::new(Semaphore::new(slots_of(queue, settings.slots))),
+            tasks: tasks.clone(),
+        })
+        .collect();
+    for desk in &desks {
+        WORKER_SLOTS.set([desk.queue.as_str().into(), "total".into()], desk.capacity as f64);
+    }
+    let beating = health::pulse("worker heartbeat", READY_WITHIN);
+    let kinds = runner.kinds();
+    announce(&pool, &name, &settings, &kinds).await?;
+    let heard = {
+        let runner = runner.clone();
+        move |job| runner.cancel(job)
+    };
+    let _cancellations = AbortOnDropHandle::new(tokio::spawn(cancel::listen(pool.clone(), heard)));
+    let (mode, shown) = watch::channel(Mode::Working);
+    let (told, mut order) = watch::channel(Order::Work);
+    let heartbeat =
+        Heartbeat { pool: pool.clone(), name: name.clone(), settings: settings.clone(), kinds, shown, told };
+    let heartbeat = AbortOnDropHandle::new(tokio::spawn(heartbeat.beat(beating)));
+
     info!(worker = %name, queues = ?settings.queues, slots = settings.slots, "worker ready");
-
-    let mut fetchers = tokio::task::JoinSet::new();
-    for queue in settings.queues.clone() {
-        let slots = slots_of(queue, settings.slots);
-        let desk =
-            Desk { runner: runner.clone(), slots: Arc::new(Semaphore::new(slots)), tasks: tasks.clone() };
-        fetchers.spawn(fetch(queue, slots, desk, transport.clone(), name.clone(), stop.clone()));
+    let mut generation = 0;
+    while !stop.is_cancelled() {
+        let wanted = *order.borrow_and_update();
+        if wanted == Order::Drain {
+            break;
+        }
+        if wanted == Order::Work {
+            mode.send_replace(Mode::Working);
+            generation += 1;
+            serve(
+                &desks,
+                &transport,
+                &format!("{name}-{generation}"),
+                until_told_otherwise(&mut order, &stop),
+            )
+            .await;
+        } else {
+            info!(worker = %name, "quiet: finishing what runs, taking nothing new");
+            mode.send_replace(Mode::Quiet);
+            until_told_otherwise(&mut order, &stop).await;
+        }
     }
-    let heartbeat = tokio::spawn(heartbeat(pool.clone(), name.clone()));
-    stop.cancelled().await;
-    while fetchers.join_next().await.is_some() {}
 
+    mode.send_replace(Mode::Draining);
     tasks.close();
-    let began = Instant::now();
-    if tokio::time::timeout(settings.grace, tasks.wait()).await.is_err() {
-        warn!(after_s = began.elapsed().as_secs(), "handing back what is still running");
-        hand_back.cancel();
-        tasks.wait().await;
+    tokio::select! {
+        () = tasks.wait() => {}
+        () = stop.cancelled() => {
+            let began = Instant::now();
+            if tokio::time::timeout(settings.grace, tasks.wait()).await.is_err() {
+                warn!(after_s = began.elapsed().as_secs(), "handing back what is still running");
+                hand_back.cancel();
+                tasks.wait().await;
+            }
+        }
     }
-    heartbeat.abort();
+    drop(heartbeat);
     if let Err(error) = sqlx::query("delete from workers where name = $1").bind(&name).execute(&pool).await {
         warn!(%error, "could not sign off; the entry disappears by itself");
     }
     info!(worker = %name, "worker stopped");
     Ok(())
+}
+
+/// Returns when the order changes, or with `stop`.
+async fn until_told_otherwise(order: &mut watch::Receiver<Order>, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        // An end of orders is an end of the process.
+        _ = order.changed() => {}
+    }
+}
+
+/// Fetches for all desks until `enough`; what was fetched and not begun goes back.
+async fn serve<C: Send + Sync + 'static>(
+    desks: &[Desk<C>],
+    transport: &Transport,
+    name: &str,
+    enough: impl Future<Output = ()>,
+) {
+    let serving = CancellationToken::new();
+    let mut fetchers = JoinSet::new();
+    for desk in desks {
+        let pulse = Arc::new(health::pulse(format!("queue {}", desk.queue), READY_WITHIN));
+        fetchers.spawn(fetch(desk.clone(), pulse, transport.clone(), name.to_owned(), serving.clone()));
+    }
+    enough.await;
+    serving.cancel();
+    while fetchers.join_next().await.is_some() {}
 }
 
 /// Rendering is pure CPU: more at once than cores only makes each slower.
@@ -110,6 +198,9 @@ fn worker_name() -> String {
 
 /// Where deliveries of one queue are handed in.
 struct Desk<C> {
+    queue: Queue,
+    /// How many slots there are.
+    capacity: usize,
     runner: Arc<Runner<C>>,
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -117,7 +208,13 @@ struct Desk<C> {
 
 impl<C> Clone for Desk<C> {
     fn clone(&self) -> Self {
-        Self { runner: self.runner.clone(), slots: self.slots.clone(), tasks: self.tasks.clone() }
+        Self {
+            queue: self.queue,
+            capacity: self.capacity,
+            runner: self.runner.clone(),
+            slots: self.slots.clone(),
+            tasks: self.tasks.clone(),
+        }
     }
 }
 
@@ -125,35 +222,32 @@ impl<C> Clone for Desk<C> {
 async fn deliver<C: Send + Sync + 'static>(
     reference: JobRef,
     desk: Data<Desk<C>>,
+    slot: Data<Slot>,
+    pulse: Data<Arc<Pulse>>,
 ) -> Result<(), BoxDynError> {
-    let slot = desk.slots.clone().acquire_owned().await?;
-    let runner = desk.runner.clone();
-    let work = desk.tasks.spawn(async move {
-        let _slot = slot;
-        runner.run(reference).await;
-    });
-    if let Err(error) = work.await {
-        warn!(job.id = %reference.id, %error, "the task of a job ended unexpectedly, the job will be rescued");
-    }
+    // With every slot taken apalis does not look into the queue, and need not.
+    let busy = (desk.slots.available_permits() == 0).then(|| pulse.busy());
+    let (runner, slot) = (desk.runner.clone(), slot.0);
+    let counted = WORKER_SLOTS.hold([desk.queue.as_str().into(), "busy".into()]);
+    desk.tasks.spawn(async move { runner.run_holding(reference, (slot, busy, counted)).await });
     Ok(())
 }
 
-/// Fetches ids of `queue` until `stop`.
+/// Fetches ids for `desk` until `stop`, whatever Redis does meanwhile.
 async fn fetch<C: Send + Sync + 'static>(
-    queue: Queue,
-    slots: usize,
     desk: Desk<C>,
+    pulse: Arc<Pulse>,
     transport: Transport,
     name: String,
     stop: CancellationToken,
 ) {
-    let mut generation = 0_u32;
+    let queue = desk.queue;
+    let mut rebuilt = 0_u32;
     while !stop.is_cancelled() {
-        generation += 1;
-        let (strategy, poke) = SafeWake::every(POLL_EVERY);
-        let listening = {
+        let (strategy, poke) = SafeWake::every(POLL_EVERY, pulse.clone());
+        let _listening = AbortOnDropHandle::new(tokio::spawn({
             let transport = transport.clone();
-            tokio::spawn(async move {
+            async move {
                 loop {
                     if let Ok(mut pushes) = transport.on_push(queue).await {
                         while pushes.next().await {
@@ -162,16 +256,18 @@ async fn fetch<C: Send + Sync + 'static>(
                     }
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
-            })
-        };
-        let batch = slots.div_ceil(4);
-        let apalis_name = format!("{queue}@{name}-{generation}");
-        let (storage, desk) = (transport.storage(queue, batch), desk.clone());
+            }
+        }));
+        // Few at a time, so that a worker with one free slot does not sit on what another could run.
+        let batch = desk.capacity.div_ceil(8).min(MOST_AT_A_TIME);
+        let apalis_name = format!("{queue}@{name}-{rebuilt}");
+        let (storage, desk, pulse) = (transport.storage(queue, batch), desk.clone(), pulse.clone());
         let monitor = Monitor::new().register(move |_| {
             WorkerBuilder::new(apalis_name.clone())
                 .backend(storage.clone().poll_with_strategy(strategy.clone()))
                 .data(desk.clone())
-                .concurrency(slots)
+                .data(pulse.clone())
+                .layer(Gate { slots: desk.slots.clone() })
                 .build(deliver::<C>)
         });
         let stopping = stop.clone();
@@ -182,35 +278,101 @@ async fn fetch<C: Send + Sync + 'static>(
                 Ok(())
             })
             .await;
-        listening.abort();
         if !stop.is_cancelled() {
-            warn!(%queue, ended = ?ended.err().map(|error| error.to_string()), "rebuilding the connection to redis");
+            rebuilt += 1;
+            runtime::complain!(%queue, ended = ?ended.err().map(|error| error.to_string()), "rebuilding the connection to redis");
             tokio::time::sleep(REBUILD_PAUSE).await;
         }
     }
 }
 
-async fn announce(pool: &PgPool, name: &str, settings: &Settings) -> anyhow::Result<()> {
+async fn announce(
+    pool: &PgPool,
+    name: &str,
+    settings: &Settings,
+    kinds: &serde_json::Value,
+) -> sqlx::Result<()> {
     let queues: Vec<_> = settings.queues.iter().map(|queue| queue.as_str()).collect();
+    let slots = |queue: &Queue| i32::try_from(slots_of(*queue, settings.slots)).unwrap_or(i32::MAX);
+    let queue_slots: Vec<_> = settings.queues.iter().map(slots).collect();
     let host =
         hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
-    sqlx::query("insert into workers (name, host, version, queues, slots) values ($1, $2, $3, $4, $5)")
-        .bind(name)
-        .bind(host)
-        .bind(runtime::VERSION)
-        .bind(&queues)
-        .bind(i32::try_from(settings.slots).unwrap_or(i32::MAX))
-        .execute(pool)
-        .await?;
+    sqlx::query(
+        "insert into workers (name, host, version, queues, slots, queue_slots, kinds)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         on conflict (name) do nothing",
+    )
+    .bind(name)
+    .bind(host)
+    .bind(runtime::VERSION)
+    .bind(&queues)
+    .bind(i32::try_from(settings.slots).unwrap_or(i32::MAX))
+    .bind(&queue_slots)
+    .bind(kinds)
+    .execute(pool)
+    .await?;
     Ok(())
 }
 
-async fn heartbeat(pool: PgPool, name: String) {
-    loop {
-        tokio::time::sleep(HEARTBEAT_EVERY).await;
-        let beat = sqlx::query("update workers set heartbeat_at = now() where name = $1").bind(&name);
-        if let Err(error) = beat.execute(&pool).await {
-            warn!(%error, "could not write the heartbeat");
+/// What the worker does, as its row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Working,
+    Quiet,
+    Draining,
+}
+
+impl Mode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Quiet => "quiet",
+            Self::Draining => "draining",
         }
+    }
+}
+
+/// Says that the worker lives and what it does, and hears what it is to do.
+struct Heartbeat {
+    pool: PgPool,
+    name: String,
+    settings: Settings,
+    kinds: serde_json::Value,
+    shown: watch::Receiver<Mode>,
+    told: watch::Sender<Order>,
+}
+
+impl Heartbeat {
+    async fn beat(mut self, pulse: Pulse) {
+        loop {
+            let beat = self.once().await;
+            pulse.mark(&beat);
+            if let Err(error) = beat {
+                runtime::complain!(%error, "could not write the heartbeat");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(HEARTBEAT_EVERY) => {}
+                // A new mode is shown at once.
+                changed = self.shown.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn once(&mut self) -> sqlx::Result<()> {
+        let mode = *self.shown.borrow_and_update();
+        let wanted: Option<String> = sqlx::query_scalar(
+            "update workers set heartbeat_at = now(), mode = $2 where name = $1 returning wanted",
+        )
+        .bind(&self.name)
+        .bind(mode.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(wanted) = wanted else {
+            // Silent for so long that housekeeping has struck it off.
+            return announce(&self.pool, &self.name, &self.settings, &self.kinds).await;
+        };
+        let order = wanted.parse().unwrap_or(Order::Work);
+        self.told.send_if_modified(|known| std::mem::replace(known, order) != order);
+        Ok(())
     }
 }
