@@ -5,7 +5,7 @@ use std::time::Duration;
 use queue::schedule::{database_version, firing};
 use store::{SystemDb, schedules};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// A scheduler that has fired what is due longer ago than this is not ready.
@@ -30,7 +30,7 @@ pub(crate) async fn run(db: &SystemDb, stop: &CancellationToken) {
         pulse.mark(&round);
         match round {
             Ok(()) => is_planned = true,
-            Err(error) => warn!(%error, "cannot fire what is due"),
+            Err(error) => runtime::complain!(%error, "cannot fire what is due"),
         }
     }
 }

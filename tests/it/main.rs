@@ -1,12 +1,29 @@
 //! Integration tests: one binary, real Postgres, real Redis, the real application.
 
 mod architecture;
+mod audit;
 mod bad_input;
+mod apalis_pins;
+mod api_keys;
+mod directory;
 mod faults;
+mod identity;
 mod isolation;
+mod job_dependencies;
+mod job_keys;
+mod limits;
+mod openid;
+mod logging;
+mod metrics;
 mod operations;
+mod probes;
+mod programs;
 mod queue_delivery;
 mod queue_states;
+mod schedules;
+mod schedules_api;
 mod settings;
+mod shutdown;
+mod traces;
 mod walkthrough;
 mod work;

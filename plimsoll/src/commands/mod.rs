@@ -4,13 +4,21 @@
 
 mod agent;
 mod api_client;
+mod audit;
 mod check_config;
 mod demo;
 mod doctor;
+mod jobs;
+mod keys;
 mod migrate;
 mod openapi;
+mod probe;
+mod schedules;
+mod server;
 mod services;
+mod tokens;
 mod up;
+mod verify;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -41,8 +49,15 @@ enum Command {
     Migrate(migrate::Arguments),
     CheckConfig(check_config::Arguments),
     Doctor(doctor::Arguments),
+    Probe(probe::Arguments),
+    Audit(audit::Arguments),
+    Verify(verify::Arguments),
+    Keys(keys::Arguments),
     Agent(agent::Arguments),
+    Jobs(jobs::Arguments),
+    Schedules(schedules::Arguments),
     Services(services::Arguments),
+    Tokens(tokens::Arguments),
     Openapi(openapi::Arguments),
 }
 
@@ -69,7 +84,14 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Migrate(arguments) => with_settings(async |config| migrate::run(config, &arguments).await),
         Command::CheckConfig(arguments) => with_settings(async |_| check_config::run(&arguments)),
         Command::Doctor(arguments) => with_settings(async |config| doctor::run(config, &arguments).await),
+        Command::Probe(arguments) => with_settings(async |config| probe::run(&config, &arguments)),
+        Command::Audit(arguments) => with_settings(async |config| audit::run(config, &arguments).await),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Keys(arguments) => with_settings(async |config| keys::run(&config, &arguments)),
         Command::Agent(arguments) => block_on(agent::run(&arguments)),
+        Command::Jobs(arguments) => block_on(jobs::run(&arguments)),
+        Command::Schedules(arguments) => block_on(schedules::run(&arguments)),
+        Command::Tokens(arguments) => with_settings(async |config| tokens::run(config, &arguments).await),
         Command::Services(arguments) => {
             with_settings(async |config| services::run(&config, &arguments).await)
         }
@@ -94,5 +116,10 @@ fn with_adjusted_settings(
 }
 
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(command);
+    // What computes on a blocking thread cannot be stopped, and its job has been handed back by now.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime::trace::shutdown();
+    done
 }

@@ -467,7 +467,8 @@ pub async fn has_waiting(connection: &mut PgConnection, id: ScheduleId) -> Resul
     Ok(waiting)
 }
 
-/// Takes a nominal time, to be settled in the same transaction. False: it was dealt with before.
+/// Takes a nominal time, to be settled in the same transaction. False: it was dealt with before. One that was missed, by a clock that had
+/// been wrong, can still be taken.
 ///
 /// # Errors
 /// When the database refuses.
@@ -479,7 +480,8 @@ pub async fn take(
 ) -> Result<bool> {
     let taken = sqlx::query(
         "insert into schedule_firings (schedule_id, nominal_at, outcome, requested_by) values ($1, $2, 'skipped', $3)
-         on conflict (schedule_id, nominal_at) do nothing",
+         on conflict (schedule_id, nominal_at) do update set outcome = 'skipped', missed_until = null, fired_at = now()
+          where schedule_firings.outcome = 'missed'",
     )
     .bind(id.0)
     .bind(nominal_at)
