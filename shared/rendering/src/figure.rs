@@ -71,6 +71,26 @@ pub(crate) fn width_of(svg: &str) -> f64 {
     width.and_then(|width| width.parse().ok()).unwrap_or(FULL)
 }
 
+/// The same drawing, shown larger.
+pub(crate) fn enlarged(svg: &str, factor: f64) -> String {
+    let (head, rest) = svg.split_once('>').unwrap_or((svg, ""));
+    let mut shown = String::with_capacity(svg.len() + 16);
+    for (index, part) in head.split("\" ").enumerate() {
+        shown.push_str(if index > 0 { "\" " } else { "" });
+        match part.split_once("=\"") {
+            Some((name @ ("width" | "height"), size)) => {
+                let size =
+                    size.parse::<f64>().map_or_else(|_| size.to_owned(), |size| canvas::short(size * factor));
+                shown.push_str(&format!("{name}=\"{size}"));
+            }
+            _ => shown.push_str(part),
+        }
+    }
+    shown.push('>');
+    shown.push_str(rest);
+    shown
+}
+
 /// The earlier values of a key figure as a small line. Decoration: the values say nothing that the trend does not.
 pub(crate) fn history(values: &[Number], tone: Tone) -> Option<String> {
     const WIDTH: f64 = 64.0;
@@ -174,6 +194,17 @@ mod tests {
         let bars = || Plot::Bars { bars: Vec::<Bar>::new() };
         let widths = widths(&section(vec![bars(), bars(), Plot::HeatMap { columns: vec![], rows: vec![] }]));
         assert_eq!(widths, [Some(HALF), Some(HALF), Some(FULL)]);
+    }
+
+    #[test]
+    fn an_enlarged_drawing_keeps_its_inner_measures() {
+        let svg = "<svg viewBox=\"0 0 10 5\" width=\"10\" height=\"5\"><rect width=\"3\"/></svg>";
+        let larger = "<svg viewBox=\"0 0 10 5\" width=\"20\" height=\"10\"><rect width=\"3\"/></svg>";
+        // The last attribute of the tag is followed by its end, not by another.
+        assert_eq!(
+            enlarged(&svg.replace("5\">", "5\" x=\"\">"), 2.0),
+            larger.replace("10\">", "10\" x=\"\">")
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod figure;
 mod fonts;
+mod html;
 mod image;
 mod markdown;
 mod pdf;
@@ -25,8 +26,8 @@ use domain::document::{Branding, Document, DocumentError, Format};
 pub use image::checked as checked_image;
 
 /// The formats that [`render`] can produce now.
-pub const FORMATS: [Format; 6] =
-    [Format::Pdf, Format::Csv, Format::Json, Format::Markdown, Format::Svg, Format::Png];
+pub const FORMATS: [Format; 7] =
+    [Format::Pdf, Format::Html, Format::Csv, Format::Json, Format::Markdown, Format::Svg, Format::Png];
 
 /// Settings that change the file but not what it says.
 #[derive(Debug, Clone, Default)]
@@ -93,7 +94,8 @@ pub fn render(document: &Document, format: Format, options: &Options) -> Result<
         Format::Json => Ok(Rendered::new(format, serde_json::to_vec_pretty(document)?)),
         Format::Markdown => Ok(Rendered::new(format, markdown::render(document).into_bytes())),
         Format::Svg | Format::Png => figure::render(document, format, &theme::Palette::of(&options.branding)),
-        Format::Html | Format::Docx | Format::Xlsx => {
+        Format::Html => Ok(Rendered::new(format, html::render(document, options).into_bytes())),
+        Format::Docx | Format::Xlsx => {
             Err(RenderError::UnsupportedFormat { report: document.report_type.clone(), format })
         }
     }

@@ -13,7 +13,7 @@ use domain::document::{
     Table,
 };
 
-use crate::{appendix_heading, prepare::is_safe_link, sanitise::is_hidden};
+use crate::{appendix_heading, prepare::is_safe_link, sanitise::reveal};
 
 pub(crate) fn render(document: &Document) -> String {
     let mut out = front_matter(&document.cover);
@@ -416,19 +416,6 @@ fn code(text: &str) -> String {
     let fence = "`".repeat(longest + 1);
     let padding = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{fence}{padding}{text}{padding}{fence}")
-}
-
-/// Characters that would hide or reorder text, spelled out.
-fn reveal(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '\n' | '\r' | '\t') || !is_hidden(character) {
-            shown.push(character);
-        } else {
-            let _ = write!(shown, "⟨U+{:04X}⟩", u32::from(character));
-        }
-    }
-    shown
 }
 
 /// Text that reads as itself in a paragraph, a heading and a table cell.

@@ -10,9 +10,9 @@ mod tables;
 use std::collections::HashSet;
 
 use domain::document::{
-    Block, CodeBlock, Cover, CoverFact, DataFreshness, Document, Fact, FeedFreshness, FrozenInput, Image,
-    Inline, KeyFigure, KeyValues, Link, List, ListItem, Method, Note, Orientation, Paragraph, Picture,
-    Presentation, Quantity, Reference, Seal, Section, Status, Trend,
+    Block, Chart, CodeBlock, Cover, CoverFact, DataFreshness, Diagram, Document, Fact, FeedFreshness,
+    FrozenInput, Image, Inline, KeyFigure, KeyValues, Link, List, ListItem, Method, Note, Orientation,
+    Paragraph, Picture, Presentation, Quantity, Reference, Seal, Section, Status, Trend,
 };
 
 use crate::sanitise::{Place, printable};
@@ -72,6 +72,20 @@ pub(crate) fn for_page(document: &Document) -> Document {
     inputs.iter_mut().for_each(set_input);
     seal.iter_mut().for_each(set_seal);
     copy
+}
+
+/// A chart as far as it can be drawn.
+pub(crate) fn chart(chart: &Chart) -> Chart {
+    let mut chart = chart.clone();
+    figures::set_chart(&mut chart);
+    chart
+}
+
+/// A diagram as far as it can be drawn.
+pub(crate) fn diagram(diagram: &Diagram) -> Diagram {
+    let mut diagram = diagram.clone();
+    figures::set_diagram(&mut diagram);
+    diagram
 }
 
 /// What is counted over the whole document.

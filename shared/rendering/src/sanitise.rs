@@ -160,8 +160,21 @@ fn is_showable(character: char) -> bool {
 }
 
 /// Control characters, bidi controls, zero-width characters: whatever acts without being seen.
-pub(crate) fn is_hidden(character: char) -> bool {
+fn is_hidden(character: char) -> bool {
     character.is_control() || is_default_ignorable(character) || is_separator(character)
+}
+
+/// Characters that would hide or reorder text, spelled out.
+pub(crate) fn reveal(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '\n' | '\r' | '\t') || !is_hidden(character) {
+            shown.push(character);
+        } else {
+            let _ = write!(shown, "⟨U+{:04X}⟩", u32::from(character));
+        }
+    }
+    shown
 }
 
 /// Line and paragraph separators and interlinear annotation: they steer layout and have no shape.

@@ -17,6 +17,10 @@ pub(crate) enum Paint {
     Hairline,
     Panel,
     Paper,
+    /// The organization's first colour, which a dark page shows lighter.
+    Primary(Colour),
+    /// Its second.
+    Secondary(Colour),
     Exactly(Colour),
 }
 
@@ -34,6 +38,8 @@ impl Paint {
             Self::Hairline => ("hairline", theme::HAIRLINE),
             Self::Panel => ("panel", theme::PANEL),
             Self::Paper => ("paper", theme::WHITE),
+            Self::Primary(colour) => ("primary", colour),
+            Self::Secondary(colour) => ("secondary", colour),
             Self::Exactly(colour) => return format!("{property}=\"{colour}\""),
         };
         format!("class=\"{property}-{name}\" {property}=\"{colour}\"")

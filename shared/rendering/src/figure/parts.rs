@@ -101,7 +101,8 @@ pub(super) fn bars(canvas: &mut Canvas, bars: &[Bar], palette: &Palette, width: 
     let room = (width - left - numbers - ratings - 8.0).max(10.0);
     for (index, (bar, value)) in bars.iter().zip(values).enumerate() {
         let y = ROW * index as f64;
-        let fill = bar.severity.map_or(palette.secondary, |severity| theme::severity(severity).fill);
+        let own = Paint::Secondary(palette.secondary);
+        let fill = bar.severity.map_or(own, |severity| theme::severity(severity).fill.into());
         canvas.text(0.0, y + 11.0, label, &label.fit(&bar.label, labels + 0.01));
         canvas.rect([left, y + 3.5, (room * value / largest).max(0.8), 9.0], 1.5, fill);
         if let Some(severity) = bar.severity {
@@ -202,11 +203,19 @@ fn heat_colours(cell: HeatCell, largest: u64, palette: &Palette) -> (Paint, Pain
         (None, 0) => return (Paint::Panel, Paint::Muted),
         (None, _) => theme::WHITE.mix(palette.primary, 0.12 + 0.82 * value as f64 / largest as f64),
     };
-    (ground.into(), letters_on(ground).into())
+    (ground.into(), contrasting(ground).into())
 }
 
 /// White or ink, whichever is easier to read.
-pub(super) fn letters_on(ground: Colour) -> Colour {
+pub(super) fn letters_on(ground: Paint) -> Paint {
+    match ground {
+        Paint::Exactly(colour) => contrasting(colour).into(),
+        Paint::Primary(_) | Paint::Secondary(_) => Paint::Paper,
+        Paint::Ink | Paint::Muted | Paint::Hairline | Paint::Panel | Paint::Paper => Paint::Ink,
+    }
+}
+
+fn contrasting(ground: Colour) -> Colour {
     if theme::WHITE.contrast(ground) >= theme::INK.contrast(ground) { theme::WHITE } else { theme::INK }
 }
 
@@ -242,6 +251,10 @@ pub(super) fn sparklines(canvas: &mut Canvas, lines: &[Sparkline], width: f64) -
 }
 
 /// What a series is coloured with.
-pub(super) fn series_fill(severity: Option<Severity>, index: usize, palette: &Palette) -> Colour {
-    severity.map_or_else(|| palette.series(index), |severity| theme::severity(severity).fill)
+pub(super) fn series_fill(severity: Option<Severity>, index: usize, palette: &Palette) -> Paint {
+    match severity {
+        Some(severity) => theme::severity(severity).fill.into(),
+        None if palette.series(index) == palette.primary => Paint::Primary(palette.primary),
+        None => palette.series(index).into(),
+    }
 }

@@ -141,7 +141,7 @@ pub(super) fn stacked(
         for (value, fill) in column.values.iter().zip(&fills).filter(|(value, _)| **value > 0) {
             let [top, bottom] = [below + value, below].map(|sum| axis.y(sum as f64));
             canvas.rect([middle - bar / 2.0, top, bar, (bottom - top - 0.5).max(0.4)], 0.0, *fill);
-            let number = style(6.8, letters_on(*fill).into()).middle();
+            let number = style(6.8, letters_on(*fill)).middle();
             let text = words::count(*value);
             if bottom - top > 9.0 && number.width(&text) < bar - 1.0 {
                 canvas.text(middle, f64::midpoint(top, bottom) + 2.3, number, &text);
