@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
@@ -11,10 +11,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 use uuid::Uuid;
 
-use crate::error::ApiError;
+use crate::{error::ApiError, observe::Observed};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -26,22 +26,38 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// For those that bring an inventory over a slow line.
 pub(crate) const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
 
+/// The id of the request, for whoever records what it did.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(String);
+
+impl RequestId {
+    /// That of the request with these extensions.
+    pub(crate) fn of(extensions: &Extensions) -> Option<String> {
+        extensions.get::<Self>().map(|id| id.0.clone())
+    }
+}
+
 /// Gives the request an id, which its log lines and its answer carry, and logs how it went.
-pub(crate) async fn identify(request: Request, next: Next) -> Response {
+pub(crate) async fn identify(mut request: Request, next: Next) -> Response {
     let id = sent_id(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!(
         "request",
-        id = %id,
+        request_id = %id,
         method = %request.method(),
         path = request.uri().path(),
-        user = tracing::field::Empty,
+        user = Empty,
+        trace_id = Empty,
+        otel.name = Empty,
+        otel.kind = Empty,
     );
+    let observed = Observed::begin(&request, &span);
     async move {
-        let begun = Instant::now();
         let mut response = next.run(request).await;
+        let took = observed.answered(response.status(), &Span::current());
         tracing::info!(
             status = response.status().as_u16(),
-            milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "answered"
         );
         response.headers_mut().extend(HeaderValue::try_from(id).ok().map(|id| (REQUEST_ID, id)));

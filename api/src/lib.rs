@@ -12,6 +12,7 @@ mod extract;
 mod idempotency;
 mod layers;
 mod limit;
+mod observe;
 mod openapi;
 mod reply;
 mod routes;

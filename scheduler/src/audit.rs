@@ -8,7 +8,7 @@ use store::{
     audit::{self, chain::SealingKey},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -29,7 +29,7 @@ pub(crate) async fn run(db: &SystemDb, key: &SealingKey, stop: &CancellationToke
         let stopped = tokio::time::timeout(EVERY, stop.cancelled()).await.is_ok();
         if let Err(error) = audit::seal(db.pool(), key).await {
             // Nothing is lost: what is not sealed now is sealed next time.
-            warn!(%error, "could not seal the audit trail");
+            runtime::complain!(%error, "could not seal the audit trail");
         }
         if stopped {
             return;

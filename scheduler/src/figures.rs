@@ -22,7 +22,6 @@ pub(crate) async fn run(db: &SystemDb, stop: &CancellationToken) {
         if let Err(error) = show(db).await {
             debug!(%error, "cannot count jobs for the metrics");
         }
-        store::db::show_pool("scheduler", db.pool());
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY.max(begun.elapsed() * SHARE)) => {}

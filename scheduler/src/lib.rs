@@ -40,14 +40,16 @@ pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result
     let rescue_every = (config.job_lease / 6).clamp(Duration::from_millis(250), Duration::from_secs(5));
     let audit_key = audit::key(&config.audit_key_file)?;
     info!("scheduler ready");
-    tokio::join!(relay.run(&stop), rescue::run(db.pool(), rescue_every, &stop), schedules::run(&db, &stop), audit::run(&db, &audit_key, &stop), figures::run(&db, &stop), log_level(&db, &stop));
+    tokio::join!(relay.run(&stop), rescue::run(db.pool(), rescue_every, &stop), schedules::run(&db, &stop), audit::run(&db, &audit_key, &stop), figures::run(&db, &stop), watch(&db, &stop));
     info!("scheduler stopped");
     Ok(())
 }
 
-async fn log_level(db: &SystemDb, stop: &CancellationToken) {
+/// What every process does beside its work.
+async fn watch(db: &SystemDb, stop: &CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         never = store::log_level::follow(db.pool()) => match never {},
+        never = store::db::show_pool("scheduler", db.pool()) => match never {},
     }
 }

@@ -1,8 +1,9 @@
 //! The programs as processes, for tests that ask them, stop them and kill them.
 
 use std::{
+    fs::File,
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
@@ -19,6 +20,7 @@ pub struct Program {
     pub admin: SocketAddr,
     /// Where the API listens, if it is the API.
     pub api: SocketAddr,
+    log: PathBuf,
     child: Child,
 }
 
@@ -36,8 +38,12 @@ impl Program {
         settings: &[(&str, &str)],
     ) -> Self {
         let (admin, api) = (free_address(), free_address());
+        std::fs::create_dir_all(folder).expect("a folder");
+        let log = folder.join(format!("{name}-{}.log", admin.port()));
         let child = Command::new(path)
             .arg(name)
+            .stdin(Stdio::null())
+            .stderr(File::create(&log).expect("a log"))
             .env("DATABASE_URL", db.worker_url.expose_secret())
             .env("API_DATABASE_URL", db.api_url.expose_secret())
             .env("PLIMSOLL_HOME", folder)
@@ -47,7 +53,16 @@ impl Program {
             .envs(settings.iter().copied())
             .spawn()
             .expect("the program starts");
-        Self { path, name, admin, api, child }
+        Self { path, name, admin, api, log, child }
+    }
+
+    /// What it has logged so far.
+    ///
+    /// # Panics
+    /// When the file has gone.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("the log is there")
     }
 
     /// What its admin port says to `/readyz` or `/livez`.

@@ -15,9 +15,12 @@ async fn until_ready(program: &Program) {
     eventually("readiness", SOON, || async { program.probe("/readyz").ok() }).await;
 }
 
-/// Waits until it is not ready, and returns what it says is missing.
-async fn until_not_ready(program: &Program) -> String {
-    eventually("its end", SOON, || async { program.probe("/readyz").err() }).await.to_string()
+/// Waits until it is not ready, and says that `missing` is.
+async fn until_missing(program: &Program, missing: &str) {
+    eventually(missing, SOON, || async {
+        program.probe("/readyz").is_err_and(|said| said.to_string().contains(missing)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,8 +44,7 @@ async fn each_program_is_ready_while_it_does_its_work_and_only_then() {
 
     postgres.stop().await;
     for (program, missing) in programs.iter().zip(["postgres: ", "worker heartbeat: ", "relay: "]) {
-        let said = until_not_ready(program).await;
-        assert!(said.contains(missing), "{said}");
+        until_missing(program, missing).await;
         assert_eq!(program.probe("/livez").expect("an outage is no reason to be restarted"), "alive");
         let check = program.check_health();
         assert_eq!(check.status.code(), Some(69), "{check:?}");

@@ -1,17 +1,19 @@
-//! Work that an administrator starts by hand.
+//! What an administrator starts by hand, and how much is logged.
 
+use axum::extract::State;
 use queue::{
     Job, enqueue,
     jobs::{Correlate, IngestInventory},
 };
-use serde::Serialize;
-use store::inventory;
+use runtime::telemetry::Level;
+use serde::{Deserialize, Serialize};
+use store::{inventory, log_level};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     error::ApiError,
-    extract::{Actor, Admin},
+    extract::{Actor, Admin, InstanceAdmin, Json},
     idempotency::{Begun, IdempotencyKey},
     openapi::{Conflicting, Invalid, WithRole},
     reply::{Accepted, JobAccepted},
@@ -85,6 +87,76 @@ async fn force_inventory(
     work.accept(first, InventoryForced { job: JobAccepted::new(first), jobs, kind }).await
 }
 
+/// How much the processes say in their logs.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"level": "debug"}))]
+struct LogLevel {
+    level: LogLevelWord,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum LogLevelWord {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl From<Level> for LogLevelWord {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+        }
+    }
+}
+
+impl From<LogLevelWord> for Level {
+    fn from(word: LogLevelWord) -> Self {
+        match word {
+            LogLevelWord::Debug => Self::Debug,
+            LogLevelWord::Info => Self::Info,
+            LogLevelWord::Warn => Self::Warn,
+            LogLevelWord::Error => Self::Error,
+        }
+    }
+}
+
+/// How much is logged
+///
+/// What was chosen last, or what the API's `LOG_LEVEL` says if nothing ever was.
+#[utoipa::path(get, path = "/api/system/log-level", tag = "system",
+    responses((status = 200, body = LogLevel), WithRole))]
+async fn current_log_level(State(app): State<AppState>, mut actor: Actor<Admin>) -> Result<Json<LogLevel>, ApiError> {
+    let mut tx = actor.begin().await?;
+    let chosen = log_level::get(&mut tx).await?;
+    let level = chosen.unwrap_or_else(|| Level::of_setting(&app.config.log_level));
+    Ok(Json(LogLevel { level: level.into() }))
+}
+
+/// Log more, or less
+///
+/// All processes, of all parts of the installation, follow within five seconds, and those that start later do too. `debug` is
+/// about the product's own work; libraries stay at `info`. Secrets are logged at no level.
+#[utoipa::path(put, path = "/api/system/log-level", tag = "system", request_body = LogLevel,
+    responses((status = 200, body = LogLevel), WithRole, Invalid))]
+async fn choose_log_level(
+    mut actor: Actor<InstanceAdmin>,
+    Json(wanted): Json<LogLevel>,
+) -> Result<Json<LogLevel>, ApiError> {
+    let mut work = actor.begin().await?;
+    log_level::set(&mut work, wanted.level.into()).await?;
+    work.commit().await?;
+    Ok(Json(wanted))
+}
+
 pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::default().routes(routes!(force_correlate)).routes(routes!(force_inventory))
+    OpenApiRouter::default()
+        .routes(routes!(force_correlate))
+        .routes(routes!(force_inventory))
+        .routes(routes!(current_log_level, choose_log_level))
 }

@@ -227,6 +227,7 @@ async fn record<J: Job>(
     }
     loop {
         if insert::<J>(connection, origin, &row, run_at, waits_for).await? {
+            runtime::metrics::JOBS_ENQUEUED.add([J::QUEUE.as_str().into(), J::KIND.into()], 1);
             return Ok(Enqueued { id: JobId(row.id), created: true });
         }
         let unfinished: Option<Uuid> = sqlx::query_scalar(
@@ -253,10 +254,11 @@ async fn insert<J: Job>(
 ) -> Result<bool> {
     let inserted = sqlx::query(
         "insert into jobs (id, tenant_id, kind, kind_version, queue, priority, payload, state, run_at, max_attempts,
-                           timeout_seconds, unique_key, concurrency_key, requested_by, fold_key, pending_dependencies)
+                           timeout_seconds, unique_key, concurrency_key, requested_by, fold_key, pending_dependencies,
+                           trace_context)
          values ($1, $2, $3, $4, $5, $6, $7,
                  case when $15 > 0 then 'waiting' when $8 > now() then 'scheduled' else 'available' end,
-                 coalesce($8, now()), $9, $10, $11, $12, $13, $14, $15)
+                 coalesce($8, now()), $9, $10, $11, $12, $13, $14, $15, $16)
          on conflict (kind, unique_key) where unique_key is not null and finished_at is null do nothing",
     )
     .bind(row.id)
@@ -274,6 +276,7 @@ async fn insert<J: Job>(
     .bind(origin.user.map(|user| user.0))
     .bind(row.key_during(During::Waiting))
     .bind(i32::try_from(waits_for).unwrap_or(i32::MAX))
+    .bind(runtime::trace::current())
     .execute(&mut *connection)
     .await?;
     Ok(inserted.rows_affected() == 1)
@@ -291,8 +294,8 @@ async fn insert_chunk<J: Job>(
     let concurrency: Vec<Option<&str>> = rows.iter().map(|row| row.concurrency_key.as_deref()).collect();
     let inserted: Vec<Uuid> = sqlx::query_scalar(
         "insert into jobs (id, tenant_id, kind, kind_version, queue, priority, payload, max_attempts,
-                           timeout_seconds, unique_key, concurrency_key, requested_by)
-         select new.id, $5, $6, $7, $8, $9, new.payload, $10, $11, new.unique_key, new.concurrency_key, $12
+                           timeout_seconds, unique_key, concurrency_key, requested_by, trace_context)
+         select new.id, $5, $6, $7, $8, $9, new.payload, $10, $11, new.unique_key, new.concurrency_key, $12, $13
            from unnest($1::uuid[], $2::jsonb[], $3::text[], $4::text[])
                 as new (id, payload, unique_key, concurrency_key)
          on conflict (kind, unique_key) where unique_key is not null and finished_at is null do nothing
@@ -310,8 +313,11 @@ async fn insert_chunk<J: Job>(
     .bind(J::RETRY.max_attempts)
     .bind(timeout_seconds::<J>())
     .bind(origin.user.map(|user| user.0))
+    .bind(runtime::trace::current())
     .fetch_all(&mut *connection)
     .await?;
+    let created = u64::try_from(inserted.len()).unwrap_or(u64::MAX);
+    runtime::metrics::JOBS_ENQUEUED.add([J::QUEUE.as_str().into(), J::KIND.into()], created);
     Ok(inserted.into_iter().collect())
 }
 

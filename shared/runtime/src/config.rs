@@ -95,38 +95,106 @@ pub const SETTINGS: &[Setting] = &[
     setting("ACCESS_TOKEN_MINUTES", "30", "Life of an access token."),
     setting("REFRESH_TOKEN_DAYS", "7", "Life of a refresh token; each is good for one use."),
     setting("SESSION_DAYS", "30", "A sign-in is over after so many days, however often it is refreshed."),
-    setting("SIGNING_KEY_DAYS", "30", "Age at which the key that signs access tokens makes way for a new one."),
-    setting("SIGN_INS_PER_MINUTE", "10", "Sign-ins and set-ups of one address in a minute, counted in Redis for all API processes."),
+    setting(
+        "SIGNING_KEY_DAYS",
+        "30",
+        "Age at which the key that signs access tokens makes way for a new one.",
+    ),
+    setting(
+        "SIGN_INS_PER_MINUTE",
+        "10",
+        "Sign-ins and set-ups of one address in a minute, counted in Redis for all API processes.",
+    ),
     setting("WRITES_PER_MINUTE", "600", "Writing requests of one person or key in a minute."),
     setting("EXPORTS_PER_MINUTE", "30", "Exports of one person or key in a minute."),
-    setting("TRUSTED_PROXIES", "", "Addresses or networks, with commas, of proxies whose X-Forwarded-For is believed; nobody is otherwise."),
-    setting("OIDC_ISSUER", "", "OpenID provider that people may sign in with, to the letter as it names itself; none otherwise."),
+    setting(
+        "TRUSTED_PROXIES",
+        "",
+        "Addresses or networks, with commas, of proxies whose X-Forwarded-For is believed; nobody is otherwise.",
+    ),
+    setting(
+        "OIDC_ISSUER",
+        "",
+        "OpenID provider that people may sign in with, to the letter as it names itself; none otherwise.",
+    ),
     setting("OIDC_CLIENT_ID", "", "What the provider knows us as."),
     secret("OIDC_CLIENT_SECRET", "Our secret at the provider; without it PKCE alone proves that it is us."),
-    setting("OIDC_REDIRECT_URL", "", "Page that people come back to, as registered there; PUBLIC_URL/auth/callback otherwise."),
+    setting(
+        "OIDC_REDIRECT_URL",
+        "",
+        "Page that people come back to, as registered there; PUBLIC_URL/auth/callback otherwise.",
+    ),
     setting("OIDC_SCOPES", "openid profile email", "What is asked of the provider."),
     setting("OIDC_PROVIDER_NAME", "", "Name of the provider for people; the host of OIDC_ISSUER otherwise."),
     setting("OIDC_GROUPS_CLAIM", "groups", "Claim of the ID token that lists groups."),
-    setting("OIDC_ADMIN_GROUP", "", "Group whose members are administrators. With any OIDC_*_GROUP, roles are kept at the provider."),
+    setting(
+        "OIDC_ADMIN_GROUP",
+        "",
+        "Group whose members are administrators. With any OIDC_*_GROUP, roles are kept at the provider.",
+    ),
     setting("OIDC_ANALYST_GROUP", "", "Group whose members are analysts."),
-    setting("OIDC_READ_ONLY_GROUP", "", "Group whose members may read; with it, nobody who is in none of the three comes in."),
-    setting("OIDC_ORGANIZATION", "", "Slug of the organization that new people are put into; the oldest one otherwise."),
-    setting("LDAP_URL", "", "Directory that people may sign in with, ldaps://host or ldap://host; none otherwise."),
-    setting("LDAP_STARTTLS", "true", "Encrypt ldap:// connections; only one to a loopback address can do without."),
-    setting("LDAP_CA_FILE", "", "PEM file of the authorities that the certificate is checked against; the machine's otherwise."),
+    setting(
+        "OIDC_READ_ONLY_GROUP",
+        "",
+        "Group whose members may read; with it, nobody who is in none of the three comes in.",
+    ),
+    setting(
+        "OIDC_ORGANIZATION",
+        "",
+        "Slug of the organization that new people are put into; the oldest one otherwise.",
+    ),
+    setting(
+        "LDAP_URL",
+        "",
+        "Directory that people may sign in with, ldaps://host or ldap://host; none otherwise.",
+    ),
+    setting(
+        "LDAP_STARTTLS",
+        "true",
+        "Encrypt ldap:// connections; only one to a loopback address can do without.",
+    ),
+    setting(
+        "LDAP_CA_FILE",
+        "",
+        "PEM file of the authorities that the certificate is checked against; the machine's otherwise.",
+    ),
     setting("LDAP_BIND_DN", "", "Whom to bind as for searching; nobody in particular otherwise."),
     secret("LDAP_BIND_PASSWORD", "Password of LDAP_BIND_DN."),
     setting("LDAP_BASE_DN", "", "Where people are searched."),
-    setting("LDAP_USER_FILTER", "(&(objectClass=person)(uid={username}))", "Which entry is a person's; (sAMAccountName={username}) in Active Directory."),
-    setting("LDAP_ID_ATTRIBUTE", "entryUUID", "Attribute that never changes, by which a person is known again; objectGUID in Active Directory."),
-    setting("LDAP_USERNAME_ATTRIBUTE", "uid", "Attribute with the username; sAMAccountName in Active Directory."),
+    setting(
+        "LDAP_USER_FILTER",
+        "(&(objectClass=person)(uid={username}))",
+        "Which entry is a person's; (sAMAccountName={username}) in Active Directory.",
+    ),
+    setting(
+        "LDAP_ID_ATTRIBUTE",
+        "entryUUID",
+        "Attribute that never changes, by which a person is known again; objectGUID in Active Directory.",
+    ),
+    setting(
+        "LDAP_USERNAME_ATTRIBUTE",
+        "uid",
+        "Attribute with the username; sAMAccountName in Active Directory.",
+    ),
     setting("LDAP_EMAIL_ATTRIBUTE", "mail", "Attribute with the e-mail address."),
     setting("LDAP_GROUP_BASE_DN", "", "Where groups are searched; without it memberOf of the person counts."),
     setting("LDAP_GROUP_FILTER", "(|(member={dn})(uniqueMember={dn}))", "Which groups a person is in."),
-    setting("LDAP_ADMIN_GROUP", "", "DN of the group whose members are administrators. With any LDAP_*_GROUP, roles are kept there."),
+    setting(
+        "LDAP_ADMIN_GROUP",
+        "",
+        "DN of the group whose members are administrators. With any LDAP_*_GROUP, roles are kept there.",
+    ),
     setting("LDAP_ANALYST_GROUP", "", "DN of the group whose members are analysts."),
-    setting("LDAP_READ_ONLY_GROUP", "", "DN of the group whose members may read; with it, nobody who is in none of the three comes in."),
-    setting("LDAP_ORGANIZATION", "", "Slug of the organization that new people are put into; the oldest one otherwise."),
+    setting(
+        "LDAP_READ_ONLY_GROUP",
+        "",
+        "DN of the group whose members may read; with it, nobody who is in none of the three comes in.",
+    ),
+    setting(
+        "LDAP_ORGANIZATION",
+        "",
+        "Slug of the organization that new people are put into; the oldest one otherwise.",
+    ),
     setting(
         "AUDIT_KEY_FILE",
         "",
@@ -138,10 +206,26 @@ pub const SETTINGS: &[Setting] = &[
         "Folder of the keys that sign reports, made by the first; PLIMSOLL_HOME/seal otherwise. Belongs into the backup.",
     ),
     secret("SEAL_KEY", "Private key (PEM) that signs PDFs instead; best given as SEAL_KEY_FILE."),
-    setting("SEAL_CERTIFICATE", "", "Its certificate (PEM), then those above it; best given as SEAL_CERTIFICATE_FILE."),
-    setting("TSA_URL", "", "Timestamp authority (RFC 3161) for signed reports; without it they carry this server's time alone."),
-    setting("TSA_ROOTS", "", "Certificates (PEM) that its timestamps are trusted from; best given as TSA_ROOTS_FILE."),
-    setting("TSA_REQUIRED", "false", "true: no timestamp, no signed report, it is tried again; false: the report says that it has none."),
+    setting(
+        "SEAL_CERTIFICATE",
+        "",
+        "Its certificate (PEM), then those above it; best given as SEAL_CERTIFICATE_FILE.",
+    ),
+    setting(
+        "TSA_URL",
+        "",
+        "Timestamp authority (RFC 3161) for signed reports; without it they carry this server's time alone.",
+    ),
+    setting(
+        "TSA_ROOTS",
+        "",
+        "Certificates (PEM) that its timestamps are trusted from; best given as TSA_ROOTS_FILE.",
+    ),
+    setting(
+        "TSA_REQUIRED",
+        "false",
+        "true: no timestamp, no signed report, it is tried again; false: the report says that it has none.",
+    ),
     setting("DEBUG", "false", "true turns request limits off, for development on a loopback address only."),
     setting("WORKER_QUEUES", "ingest,analysis,rendering,delivery,maintenance", "Queues this worker serves."),
     setting(
@@ -191,7 +275,11 @@ pub const SETTINGS: &[Setting] = &[
         "Where traces go, by OTLP over HTTP: http://collector:4318; without it there are none.",
     ),
     secret("OTEL_EXPORTER_OTLP_HEADERS", "Headers for the collector, name=value with commas between."),
-    setting("OTEL_TRACES_SAMPLER_ARG", "1", "The part of traces that is kept, 0 to 1; what a caller has begun is kept if it keeps it."),
+    setting(
+        "OTEL_TRACES_SAMPLER_ARG",
+        "1",
+        "The part of traces that is kept, 0 to 1; what a caller has begun is kept if it keeps it.",
+    ),
 ];
 
 /// How mails leave.
@@ -436,7 +524,18 @@ impl Reader {
     /// A misspelt name in the environment would be silently without effect. Only our own prefixes can be judged.
     fn refuse_misspelt_names(&mut self) {
         for name in self.environment.keys() {
-            let ours = ["PLIMSOLL_", "SEAL_", "TSA_", "SMTP_", "MAIL_", "WORKER_", "RELAY_", "OIDC_", "LDAP_", "JOB_LEASE"];
+            let ours = [
+                "PLIMSOLL_",
+                "SEAL_",
+                "TSA_",
+                "SMTP_",
+                "MAIL_",
+                "WORKER_",
+                "RELAY_",
+                "OIDC_",
+                "LDAP_",
+                "JOB_LEASE",
+            ];
             if ours.iter().any(|prefix| name.starts_with(prefix)) && known(name).is_none() {
                 self.problems.push(format!("{name} is not a setting{}", suggestion(name)));
             }

@@ -124,12 +124,6 @@ pub fn stuck() -> Vec<String> {
         .collect()
 }
 
-/// How long this process has run, as far as anybody asked for its health.
-#[must_use]
-pub fn uptime() -> Duration {
-    STARTED.elapsed()
-}
-
 fn living() -> Vec<Arc<Mark>> {
     marks().iter().filter_map(Weak::upgrade).collect()
 }

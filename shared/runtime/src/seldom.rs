@@ -30,6 +30,18 @@ impl Seldom {
     }
 }
 
+/// As `tracing::warn!`, at most once in ten seconds: for what is tried again and again while something is away.
+#[macro_export]
+macro_rules! complain {
+    ($($line:tt)*) => {{
+        static COMPLAINT: $crate::seldom::Seldom =
+            $crate::seldom::Seldom::every(::std::time::Duration::from_secs(10));
+        if COMPLAINT.may() {
+            ::tracing::warn!($($line)*);
+        }
+    }};
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,12 +5,14 @@
 //! which row-level security holds every statement to one tenant.
 
 use std::{
+    convert::Infallible,
     ops::{Deref, DerefMut},
     str::FromStr,
     time::Duration,
 };
 
 use domain::id::TenantId;
+use runtime::metrics::DB_CONNECTIONS;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     Connection, Executor, PgConnection, PgPool, Postgres, Transaction,
@@ -21,6 +23,8 @@ use crate::error::{Error, Result};
 
 /// How long a request waits for a connection before it is told that the database is unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the metrics are told of a pool.
+const SHOW_EVERY: Duration = Duration::from_secs(5);
 
 /// Connections that see one tenant's rows at a time.
 #[derive(Debug, Clone)]
@@ -60,6 +64,16 @@ impl AppDb {
     #[must_use]
     pub fn shared(&self) -> &PgPool {
         &self.0
+    }
+}
+
+/// Shows in the metrics how many connections `pool` has, under `name`.
+pub async fn show_pool(name: &'static str, pool: &PgPool) -> Infallible {
+    loop {
+        let (all, idle) = (f64::from(pool.size()), pool.num_idle() as f64);
+        DB_CONNECTIONS.set([name.into(), "idle".into()], idle);
+        DB_CONNECTIONS.set([name.into(), "busy".into()], (all - idle).max(0.0));
+        tokio::time::sleep(SHOW_EVERY).await;
     }
 }
 

@@ -41,7 +41,7 @@ pub async fn follow(pool: &PgPool) -> Infallible {
             && let Ok(level) = get(&mut connection).await
             && telemetry::choose(level)
         {
-            info!(level = level.map_or("as set at start", Level::as_str), "the log level has changed");
+            info!(chosen = level.map_or("as set at start", Level::as_str), "the log level has changed");
         }
         sleep(LOOK_EVERY).await;
     }

@@ -10,6 +10,7 @@ use queue::{
     error::DiscardIfMissing,
     jobs::{Correlate, CrawlSource},
 };
+use runtime::metrics;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -70,6 +71,18 @@ struct Crawl<'a> {
 fn age_of(content: &Content) -> Option<chrono::DateTime<chrono::Utc>> {
     let changed = chrono::DateTime::parse_from_rfc2822(content.last_modified.as_ref()?).ok()?;
     Some(changed.to_utc())
+}
+
+fn count(source: &str, counts: &Counts) {
+    for (result, rows) in [
+        ("created", counts.created),
+        ("updated", counts.updated),
+        ("removed", counts.removed),
+        ("unchanged", counts.unchanged),
+        ("rejected", counts.rejected),
+    ] {
+        metrics::FEED_ROWS.add([source.to_owned().into(), result.into()], rows.unsigned_abs());
+    }
 }
 
 /// Why a crawl brought nothing, and what is to become of the job.
@@ -150,6 +163,7 @@ impl Crawl<'_> {
         match feeds::fetch(&self.context.sources, &place, &known(self.source), &limits).await? {
             Fetched::NotModified(validators) => self.finish_unchanged(&validators).await,
             Fetched::Content(content) => {
+                metrics::FEED_BYTES.add([self.source.slug.clone().into()], content.bytes);
                 let bytes_read = i64::try_from(content.bytes).unwrap_or(i64::MAX);
                 self.merge(&content).await.map_err(|failure| Failure { bytes_read, ..failure })
             }
@@ -157,6 +171,7 @@ impl Crawl<'_> {
     }
 
     async fn finish_unchanged(&self, validators: &Validators) -> Result<Done, Failure> {
+        metrics::FEED_NOT_MODIFIED.add([self.source.slug.clone().into()], 1);
         let mut tx = self.context.db.begin().await?;
         let (etag, last_modified) = (validators.etag.as_deref(), validators.last_modified.as_deref());
         sources::mark_unchanged(&mut tx, self.source.id(), etag, last_modified).await?;
@@ -183,6 +198,7 @@ impl Crawl<'_> {
             }
         };
         runtime::failpoint!("feed-merged");
+        count(&source.slug, &counts);
         let facts = ContentFacts {
             etag: content.etag.clone(),
             last_modified: content.last_modified.clone(),

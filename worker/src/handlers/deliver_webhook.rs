@@ -4,6 +4,7 @@ use chrono::Utc;
 use delivery::webhook::{self, Delivery, Outcome, WebhookSecret};
 use domain::id::WebhookId;
 use queue::{Attempt, Done, Handler, JobError, OrDiscard, error::DiscardIfMissing, jobs::DeliverWebhook};
+use runtime::metrics;
 use serde_json::json;
 use store::deliveries::{self, DeliveryAttempt};
 
@@ -36,6 +37,7 @@ impl Handler<Context> for DeliverWebhook {
             },
         )
         .await;
+        runtime::failpoint!("webhook-sent");
 
         let attempts_made = u32::try_from(event.attempt_count).unwrap_or(u32::MAX).saturating_add(1);
         let pause = webhook::schedule(attempts_made, rand::random());
@@ -46,6 +48,7 @@ impl Handler<Context> for DeliverWebhook {
             Outcome::Retry { class, .. } if pause.is_none() => ("exhausted", class.as_str()),
             Outcome::Retry { class, .. } => ("pending", class.as_str()),
         };
+        metrics::WEBHOOK_ATTEMPTS.add([word.into()], 1);
         let remembered = DeliveryAttempt {
             at,
             status: made.status,

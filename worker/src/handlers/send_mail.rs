@@ -8,6 +8,7 @@ use delivery::mail::{
 };
 use domain::{document::Quantity, id::ReportId};
 use queue::{Attempt, Done, Handler, JobError, OrDiscard, error::DiscardIfMissing, jobs::SendMail};
+use runtime::metrics;
 use serde_json::json;
 use store::deliveries::{Mail, Outcome, Outcomes};
 
@@ -36,8 +37,11 @@ impl Handler<Context> for SendMail {
             let outgoing = compose(&self, context, &mail, waiting).await?;
             let sent =
                 context.mailer.send(&outgoing).await.or_discard("no mail can be made of the report")?;
+            runtime::failpoint!("mail-sent");
             for sent in sent {
                 let recipient = recorded_as(&mail, &sent.recipient);
+                let class = sent.result.as_ref().map_or_else(MailError::class, |_| "delivered");
+                metrics::MAIL_ATTEMPTS.add([class.into()], 1);
                 match sent.result {
                     Ok(_) => {
                         outcomes.insert(recipient, Outcome::Delivered);

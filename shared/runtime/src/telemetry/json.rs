@@ -63,7 +63,12 @@ struct Own<'a>(&'a mut Map<String, Value>);
 
 impl Own<'_> {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        let name = if field.name() == "message" { "msg".to_owned() } else { flat(field.name()) };
+        let name = match field.name() {
+            "message" => "msg".to_owned(),
+            // Those are the line's own.
+            taken @ ("ts" | "level" | "target" | "msg") => format!("{taken}_"),
+            name => flat(name),
+        };
         self.0.insert(name, value.into());
     }
 }
@@ -136,7 +141,7 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             let _request = tracing::info_span!("request", request_id = "r-1").entered();
             let _job = tracing::info_span!("job", job.id = "j-1", attempt = 1).entered();
-            tracing::warn!(attempt = 2, error = "a \"quoted\"\nreason", "failed");
+            tracing::warn!(attempt = 2, level = "high", error = "a \"quoted\"\nreason", "failed");
         });
         let text = String::from_utf8(written.0.lock().expect("nobody panicked").clone()).expect("utf-8");
         assert_eq!(text.lines().count(), 1, "{text}");
@@ -144,6 +149,7 @@ mod tests {
         assert!(line["ts"].as_str().is_some_and(|ts| ts.ends_with('Z')), "{line}");
         for (name, value) in [
             ("level", "warn".into()),
+            ("level_", "high".into()),
             ("msg", "failed".into()),
             ("request_id", "r-1".into()),
             ("job_id", "j-1".into()),
