@@ -206,6 +206,12 @@ impl TestApp {
         self.send(request.body(Body::from(body.to_string())).expect("a request")).await
     }
 
+    /// `PUT path` with a JSON body.
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        let request = self.request(Method::PUT, path).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).expect("a request")).await
+    }
+
     /// `POST path` with bytes that claim to be JSON.
     pub async fn post_bytes(&self, path: &str, bytes: Vec<u8>) -> Answer {
         let request = self.request(Method::POST, path).header("content-type", "application/json");
@@ -225,9 +231,27 @@ impl TestApp {
     ///
     /// # Panics
     /// When the answer cannot be read.
-    pub async fn send(&self, mut request: Request<Body>) -> Answer {
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000))));
-        let response = self.router.clone().oneshot(request).await.expect("a router always answers");
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        Self::send_to(&self.router, [127, 0, 0, 1], request).await
+    }
+
+    /// Another API process of the same installation.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn another_node(&self) -> Router {
+        let state = api::AppState::new(self.config.clone(), CancellationToken::new());
+        api::app(state.expect("the API can be made"))
+    }
+
+    /// Sends a request to a node, as from `address`.
+    ///
+    /// # Panics
+    /// When the answer cannot be read.
+    pub async fn send_to(node: &Router, address: [u8; 4], mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((address, 40_000))));
+        let response = node.clone().oneshot(request).await.expect("a router always answers");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("the body arrives").to_bytes().to_vec();
         Answer { status: parts.status, headers: parts.headers, bytes }

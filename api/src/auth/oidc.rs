@@ -22,6 +22,7 @@ use jsonwebtoken::{
 use runtime::{
     config::{Config, Oidc as Settings},
     egress::{Client, HeaderValue, Policy, Request, header},
+    seldom::Seldom,
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -36,7 +37,7 @@ use crate::error::ApiError;
 pub(crate) const SIGN_IN_TIME: Duration = Duration::from_secs(600);
 /// How old what we know of the provider may be, and how often an unknown key makes us ask again.
 const KNOWN_AGE: Duration = Duration::from_secs(600);
-const KEYS_MIN_AGE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How far the provider's clock may be from ours, seconds.
 const LEEWAY: u64 = 60;
 /// What an ID token may be signed with: never with a secret that we share, never with nothing.
@@ -57,6 +58,7 @@ pub(crate) struct Provider {
     settings: Settings,
     redirect_url: String,
     http: Client,
+    look: Seldom,
     known: Mutex<Option<Arc<Known>>>,
 }
 
@@ -124,7 +126,8 @@ impl Provider {
             .redirect_url
             .as_ref()
             .map_or_else(|| format!("{}/auth/callback", config.public_url()), Url::to_string);
-        Ok(Self { settings, redirect_url, http: Client::new(policy)?, known: Mutex::default() })
+        let (http, look) = (Client::new(policy)?, Seldom::every(LOOK_EVERY));
+        Ok(Self { settings, redirect_url, http, look, known: Mutex::default() })
     }
 
     /// The settings that say what groups and new people get.
@@ -256,7 +259,8 @@ impl Provider {
             Some(key) => key.clone(),
             // The provider may have a new key.
             None => {
-                let known = self.known(KEYS_MIN_AGE).await?;
+                let age = if self.look.may() { Duration::ZERO } else { KNOWN_AGE };
+                let known = self.known(age).await?;
                 find_key(&known.keys, header.kid.as_deref()).context("the ID token's key is unknown")?.clone()
             }
         };

@@ -3,8 +3,10 @@
 use domain::id::{SessionId, TenantId, UserId};
 use secrecy::SecretString;
 use serde::Serialize;
+use serde_json::json;
 use store::{
     TenantTx,
+    audit::{self, By, Note},
     auth::{self, Account, ExternalIdentity, OidcSignIn},
     sessions,
     users::AuthProvider,
@@ -141,10 +143,34 @@ async fn by_identity(app: &AppState, identity: &ExternalIdentity<'_>) -> Result<
     if account.is_active { Ok(account) } else { Err(WRONG) }
 }
 
-/// Begins a session of somebody who has proved who they are.
-pub(crate) async fn begin(app: &AppState, account: Account) -> Result<SignedInAs, ApiError> {
+/// Writes down that somebody could not sign in as `username`. A name that nobody has is not written: people type passwords there.
+pub(crate) async fn note_failure(app: &AppState, by: &By, username: &str) -> Result<(), ApiError> {
+    let account = auth::account_by_login(app.db.shared(), username).await?;
+    let note = Note {
+        action: "auth.login_failed",
+        target_type: "user",
+        target_id: account.as_ref().map(|account| account.id.to_string()),
+        detail: json!({ "username": account.as_ref().map(|account| &account.username) }),
+    };
+    let tenant = account.map(|account| TenantId(account.tenant_id));
+    let mut connection = app.db.shared().begin().await.map_err(store::Error::from)?;
+    let by = By { actor: "anonymous".into(), ..by.clone() };
+    audit::note(&mut connection, tenant, &by, &note).await?;
+    Ok(connection.commit().await.map_err(store::Error::from)?)
+}
+
+/// Begins a session of somebody who has proved who they are. `by`: where the request came from.
+pub(crate) async fn begin(app: &AppState, account: Account, by: By) -> Result<SignedInAs, ApiError> {
     let (tenant, user) = (TenantId(account.tenant_id), UserId(account.id));
     let mut tx = app.db.begin(tenant).await?;
+    let by = By { actor_id: Some(account.id), actor: account.username.clone(), ..by };
+    let note = Note {
+        action: "auth.login",
+        target_type: "user",
+        target_id: Some(account.id.to_string()),
+        detail: json!({ "provider": account.auth_provider.as_str() }),
+    };
+    audit::note(&mut tx, Some(tenant), &by, &note).await?;
     let session = sessions::begin(&mut tx, user, app.config.lifetimes.session).await?;
     let tokens = tokens(app, tx, user, session).await?;
     let role = account.role.as_str();

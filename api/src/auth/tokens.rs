@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use domain::id::{SessionId, TenantId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use runtime::config::Lifetimes;
+use runtime::{config::Lifetimes, seldom::Seldom};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -29,7 +29,7 @@ const LEEWAY: u64 = 10;
 /// How soon a key that was added or removed is noticed.
 const KEYS_AGE: Duration = Duration::from_secs(60);
 /// How often unknown key ids make us look for new keys.
-const KEYS_MIN_AGE: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What an access token says: RFC 7519, section 4.1, the tenant, and the session (`sid` of OpenID Connect Front-Channel
 /// Logout 1.0, section 3).
@@ -57,6 +57,7 @@ pub(crate) struct Identity {
 /// Signs and verifies access tokens with the installation's keys, which all API processes share.
 pub(crate) struct AccessTokens {
     lifetimes: Lifetimes,
+    look: Seldom,
     keys: Mutex<Option<Arc<Keys>>>,
 }
 
@@ -69,7 +70,7 @@ struct Keys {
 
 impl AccessTokens {
     pub(crate) fn new(lifetimes: Lifetimes) -> Self {
-        Self { lifetimes, keys: Mutex::new(None) }
+        Self { lifetimes, look: Seldom::every(LOOK_EVERY), keys: Mutex::new(None) }
     }
 
     /// A token for `user`, good from now and as long as the session goes on.
@@ -97,8 +98,8 @@ impl AccessTokens {
         const REFUSED: ApiError = ApiError::Unauthenticated("The access token is not valid: sign in again");
         let Some(id) = key_id(token) else { return Err(REFUSED) };
         let mut keys = self.keys(pool, KEYS_AGE).await?;
-        if !keys.verifying.contains_key(&id) {
-            keys = self.keys(pool, KEYS_MIN_AGE).await?;
+        if !keys.verifying.contains_key(&id) && self.look.may() {
+            keys = self.keys(pool, Duration::ZERO).await?;
         }
         let Some(key) = keys.verifying.get(&id) else { return Err(REFUSED) };
         match check(token, key) {

@@ -1,0 +1,48 @@
+//! `plimsoll tokens`: the key that signs access tokens.
+
+use runtime::config::Config;
+use store::auth;
+use uuid::Uuid;
+
+use crate::exit::{Exit, Failure};
+use crate::installation::Installation;
+use crate::terminal;
+
+/// Look after what access tokens are signed with.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Rotate(Rotate),
+}
+
+/// Sign access tokens with a new key from now on.
+///
+/// It happens by itself every SIGNING_KEY_DAYS. Running API processes notice within a minute, and tokens that are signed
+/// already stay good until they end.
+#[derive(Debug, clap::Args)]
+struct Rotate {
+    /// The old keys may have been seen by others: forget them. Access tokens signed with one are worthless within a
+    /// minute; whoever has a refresh token stays signed in.
+    #[arg(long)]
+    forget: bool,
+}
+
+pub(super) async fn run(config: Config, arguments: &Arguments) -> Result<(), Failure> {
+    let Command::Rotate(Rotate { forget }) = &arguments.command;
+    let Some(installation) = Installation::find(config)? else {
+        let sentence = "nothing runs here: start `plimsoll up`, or set DATABASE_URL and REDIS_URL";
+        return Err(Failure::new(Exit::Unavailable, anyhow::anyhow!(sentence)));
+    };
+    let mut owner = installation.connect_as_owner().await?;
+    let secret: [u8; 32] = rand::random();
+    let left = auth::rotate_signing_key(&mut owner, Uuid::now_v7(), &secret, *forget)
+        .await
+        .map_err(Failure::unavailable)?;
+    terminal::result(format_args!("access tokens are signed with a new key; {left} older ones still verify"));
+    Ok(())
+}
