@@ -2,6 +2,8 @@
 
 mod architecture;
 mod audit;
+#[path = "../../shared/signing/tests/it/authority.rs"]
+mod authority;
 mod bad_input;
 mod apalis_pins;
 mod api_keys;
@@ -24,6 +26,7 @@ mod schedules;
 mod schedules_api;
 mod settings;
 mod shutdown;
+mod signing;
 mod traces;
 mod walkthrough;
 mod work;

@@ -8,7 +8,9 @@ use axum::{
 };
 use runtime::config::Network;
 
-use crate::{error::ApiError, limit, state::AppState};
+use store::audit::By;
+
+use crate::{error::ApiError, layers::RequestId, limit, state::AppState};
 
 /// Headers that a proxy adds: whoever sends one is not the one who asks.
 const PROXY_HEADERS: [&str; 3] = ["forwarded", "x-forwarded-for", "via"];
@@ -55,9 +57,9 @@ impl FromRequestParts<AppState> for Client {
     }
 }
 
-/// Leave to try to sign in: so many times a minute for each address.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SignInAttempt;
+/// Leave to try to sign in, so many times a minute for each address; and what the audit trail says of whoever tries.
+#[derive(Debug, Clone)]
+pub(crate) struct SignInAttempt(pub(crate) By);
 
 impl FromRequestParts<AppState> for SignInAttempt {
     type Rejection = ApiError;
@@ -65,7 +67,11 @@ impl FromRequestParts<AppState> for SignInAttempt {
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
         let client = Client::from_request_parts(parts, app).await?;
         limit::admit_sign_in(parts, app, client.address).await?;
-        Ok(Self)
+        Ok(Self(By {
+            request_id: RequestId::of(&parts.extensions),
+            address: client.address.map(|address| address.to_string()),
+            ..By::default()
+        }))
     }
 }
 

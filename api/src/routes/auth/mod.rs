@@ -13,7 +13,9 @@ use axum::{
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use store::{
+    audit::{self, Note},
     sessions::{self, Redeemed},
     users::{self, Change},
 };
@@ -131,12 +133,18 @@ async fn list_auth_providers(State(app): State<AppState>) -> Json<Providers> {
               (status = 401, description = "Wrong username or password.", body = crate::error::ErrorBody),
               Anyone, BadBody, Limited))]
 async fn login(
-    _: SignInAttempt,
+    SignInAttempt(by): SignInAttempt,
     State(app): State<AppState>,
     Json(request): Json<Login>,
 ) -> Result<Json<SignedInAs>, ApiError> {
-    let account = sign_in::by_password(&app, &request.username, request.password).await?;
-    Ok(Json(sign_in::begin(&app, account).await?))
+    let account = match sign_in::by_password(&app, &request.username, request.password).await {
+        Err(error @ ApiError::Unauthenticated(_)) => {
+            sign_in::note_failure(&app, &by, &request.username).await?;
+            return Err(error);
+        }
+        account => account?,
+    };
+    Ok(Json(sign_in::begin(&app, account, by).await?))
 }
 
 /// Exchange a refresh token
@@ -186,6 +194,13 @@ async fn logout(
     if let Some(session) = actor.session() {
         sessions::end(&mut tx, session).await?;
     }
+    let note = Note {
+        action: "auth.logout",
+        target_type: "user",
+        target_id: Some(actor.id().to_string()),
+        detail: json!({}),
+    };
+    audit::note(&mut tx, Some(actor.tenant), actor.by(), &note).await?;
     tx.commit().await?;
     let forget = [(header::SET_COOKIE, SessionCookie::forget(&app.config))];
     Ok((forget, Json(SignedOut { signed_out: true })).into_response())

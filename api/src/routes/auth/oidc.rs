@@ -68,7 +68,7 @@ async fn authorize_oidc(
               (status = 403, description = "In no group that may use this installation.", body = crate::error::ErrorBody),
               Anyone, Missing, Nonsense, Conflicting, BadBody, Limited, UpstreamFails))]
 async fn complete_oidc(
-    _: SignInAttempt,
+    SignInAttempt(by): SignInAttempt,
     State(app): State<AppState>,
     Json(request): Json<Callback>,
 ) -> Result<Json<SignedInAs>, ApiError> {
@@ -86,7 +86,7 @@ async fn complete_oidc(
         return Err(NOT_BEGUN);
     }
     let account = sign_in::by_provider(&app, provider, &request.code, &kept).await?;
-    Ok(Json(sign_in::begin(&app, account).await?))
+    Ok(Json(sign_in::begin(&app, account, by).await?))
 }
 
 fn provider(app: &AppState) -> Result<&Provider, ApiError> {

@@ -54,7 +54,7 @@ struct SetUp {
               (status = 403, description = "The one-time token is missing or wrong.", body = crate::error::ErrorBody),
               Anyone, BadBody, Conflicting, Limited))]
 async fn set_up(
-    _: SignInAttempt,
+    SignInAttempt(by): SignInAttempt,
     State(app): State<AppState>,
     client: Client,
     headers: HeaderMap,
@@ -104,7 +104,7 @@ async fn set_up(
         username: request.username,
         email: request.email,
     };
-    Ok(Created(sign_in::begin(&app, account).await?))
+    Ok(Created(sign_in::begin(&app, account, by).await?))
 }
 
 /// The name of an organization for people, at most 200 characters.

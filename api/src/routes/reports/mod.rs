@@ -13,7 +13,12 @@ use domain::{document::Document, id::ReportId, page};
 use queue::{enqueue, jobs::RenderReport};
 use reports::ReportType;
 use serde::{Deserialize, Deserializer, Serialize};
-use store::{reports as stored, users::Role};
+use serde_json::json;
+use store::{
+    audit::{self, Note},
+    reports as stored,
+    users::Role,
+};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -208,11 +213,35 @@ struct ReportDetail {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Artifact {
+    /// Null unless the file was signed.
+    signature: Option<Signature>,
     file_name: String,
     media_type: String,
     size_bytes: i64,
     /// In hex.
     sha256: String,
+}
+
+/// The signature of a file. Whoever has the file can have it verified by `POST /api/v1/reports/verify`.
+#[derive(Debug, Serialize, ToSchema)]
+struct Signature {
+    signed_by: String,
+    signed_at: DateTime<Utc>,
+    /// Who attests the time. Null: nobody, it is that of the server that signed.
+    timestamp_authority: Option<String>,
+    /// SHA-256 of the certificate, in hex.
+    certificate_sha256: String,
+}
+
+impl From<store::signing_keys::IssuedFile> for Signature {
+    fn from(file: store::signing_keys::IssuedFile) -> Self {
+        Self {
+            signed_by: file.signed_by,
+            signed_at: file.signed_at,
+            timestamp_authority: file.timestamp_authority,
+            certificate_sha256: hex::encode(file.certificate_sha256),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -279,6 +308,11 @@ async fn generate_report(
             "Sending a report needs the role analyst: leave recipients out".into(),
         ));
     }
+    if request.signer().is_some_and(|signer| signer != actor.user.email) && actor.user.role < Role::Analyst {
+        return Err(ApiError::Forbidden(
+            "Signing in somebody else's name needs the role analyst: leave signer out".into(),
+        ));
+    }
     let mut work = match key.begin(actor.begin().await?, &request).await? {
         Begun::Before(answer) => return Ok(Accepted::Before(answer)),
         Begun::Now(work) => work,
@@ -314,6 +348,7 @@ async fn get_report(
     let report = stored::find(&mut tx, id).await?;
     let artifact = match stored::artifact(&mut tx, id).await {
         Ok(artifact) => Some(Artifact {
+            signature: store::signing_keys::issued_for(&mut tx, id).await?.map(Into::into),
             file_name: artifact.file_name,
             media_type: artifact.media_type,
             size_bytes: artifact.byte_count,
@@ -380,8 +415,15 @@ async fn download_report(
         }
         Err(error) => return Err(error.into()),
     };
+    let note = Note {
+        action: "report.download",
+        target_type: "report",
+        target_id: Some(id.0.to_string()),
+        detail: json!({ "file_name": artifact.file_name, "sha256": hex::encode(&artifact.sha256) }),
+    };
+    audit::note(&mut tx, Some(actor.tenant), actor.by(), &note).await?;
     // The file may be large and the client slow: give the connection back first.
-    drop(tx);
+    tx.commit().await?;
     let bytes = app.artifacts.get(&artifact.storage_key, &artifact.sha256).await;
     let bytes = bytes.map_err(|error| ApiError::Internal(error.into()))?;
     let value = |text: String| HeaderValue::try_from(text).map_err(anyhow::Error::from);

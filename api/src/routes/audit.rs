@@ -1,0 +1,121 @@
+//! The audit trail, for whoever must answer for what was done.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::audit::{self, Entry};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use crate::{
+    error::ApiError,
+    extract::{Actor, Analyst, Listing, PageParams, day},
+    openapi::{Invalid, WithRole},
+    reply::Page,
+    state::AppState,
+};
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct AuditFilter {
+    /// Name or id of whoever did it; `system` for what nobody asked for.
+    #[param(example = "admin")]
+    actor: Option<String>,
+    /// A whole action, or what it is about: `user.create`, or `user` for all of these.
+    #[param(example = "user.create")]
+    action: Option<String>,
+    #[param(example = "user")]
+    target_type: Option<String>,
+    /// Id of what it was done to.
+    target_id: Option<String>,
+    /// On this day or later (UTC).
+    #[serde(default, deserialize_with = "day")]
+    #[param(example = "2026-01-01")]
+    date_from: Option<NaiveDate>,
+    /// On this day or earlier (UTC).
+    #[serde(default, deserialize_with = "day")]
+    #[param(example = "2026-12-31")]
+    date_to: Option<NaiveDate>,
+}
+
+/// Somebody did something.
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditEntry {
+    id: Uuid,
+    /// The name at that time.
+    #[schema(example = "admin")]
+    actor: String,
+    /// Null for what the product did by itself, and for who was not signed in.
+    actor_id: Option<Uuid>,
+    #[schema(example = "user.create")]
+    action: String,
+    #[schema(example = "user")]
+    target_type: String,
+    target_id: Option<String>,
+    /// Of a change: the fields that it changed, as they were. Secrets are masked.
+    #[schema(value_type = Option<Object>)]
+    old_value: Option<Value>,
+    /// Of a change: the same fields as they are since. Of something new: all of it. Otherwise: the circumstances.
+    #[schema(value_type = Option<Object>)]
+    new_value: Option<Value>,
+    /// `X-Request-Id` of the request.
+    request_id: Option<String>,
+    /// Where the request came from.
+    address: Option<String>,
+    /// Its number in the chain of this organization; null in the first second or two.
+    sequence: Option<i64>,
+    /// SHA-256 of the entry and the one before it, hexadecimal.
+    hash: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<Entry> for AuditEntry {
+    fn from(entry: Entry) -> Self {
+        Self {
+            id: entry.id,
+            actor: entry.actor,
+            actor_id: entry.actor_id,
+            action: entry.action,
+            target_type: entry.target_type,
+            target_id: entry.target_id,
+            old_value: entry.old_value,
+            new_value: entry.new_value,
+            request_id: entry.request_id,
+            address: entry.address,
+            sequence: entry.sequence,
+            hash: entry.hash.map(hex::encode),
+            created_at: entry.created_at,
+        }
+    }
+}
+
+/// List audit entries
+///
+/// Newest first. Administrators of the installation also see what belongs to no organization. `plimsoll audit verify` finds out whether
+/// entries were changed or removed.
+#[utoipa::path(get, path = "/api/audit", tag = "system", params(PageParams, AuditFilter),
+    responses((status = 200, body = Page<AuditEntry>), WithRole, Invalid))]
+async fn list_audit(
+    mut actor: Actor<Analyst>,
+    Listing { page, filter }: Listing<AuditFilter>,
+) -> Result<Page<AuditEntry>, ApiError> {
+    let begins = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+    let wanted = audit::Filter {
+        actor: filter.actor,
+        action: filter.action,
+        target_type: filter.target_type,
+        target_id: filter.target_id,
+        from: filter.date_from.map(begins),
+        before: filter.date_to.and_then(|day| day.checked_add_days(Days::new(1))).map(begins),
+        with_installation: actor.user.is_instance_admin,
+    };
+    let by = actor.by().clone();
+    let mut tx = actor.begin().await?;
+    audit::act_as(&mut tx, &by).await?;
+    Ok(Page::of(audit::list(&mut tx, &wanted, page).await?))
+}
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default().routes(routes!(list_audit))
+}
