@@ -52,9 +52,11 @@ create table inventory_submissions (
     received_at timestamptz not null default now(),
     ingested_at timestamptz,
     skipped     text[] not null default '{}',
-    constraint inventory_submissions_asset_fkey foreign key (tenant_id, asset_id)
-        references assets (tenant_id, id) on delete set null (asset_id)
+    constraint inventory_submissions_asset_fkey foreign key (tenant_id, asset_id) references assets (tenant_id, id)
 );
+create index inventory_submissions_asset_idx on inventory_submissions (tenant_id, asset_id);
+create trigger forget_asset before delete on assets
+    for each row execute function forget_in('inventory_submissions', 'asset_id');
 create index inventory_submissions_received_idx on inventory_submissions (received_at);
 call protect_tenant_rows('inventory_submissions');
 grant select, insert, update on inventory_submissions to plimsoll_app;
