@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::{
-    error::{ApiError, Problems},
     auth::account::is_email,
+    error::{ApiError, Problems},
     words::EmailAddress,
 };
 
@@ -117,9 +117,11 @@ pub(super) fn check(request: &GenerateReport) -> Result<(&'static ReportType, Fo
         let formats: Vec<_> = formats.iter().map(|format| format.as_str()).collect();
         format!("`{}` is not a format of this report: ask for one of {}", shown(asked), formats.join(", "))
     });
-    problems.require(!request.options.signed || format.is_none_or(|format| format == Format::Pdf), "options -> signed", || {
-        format!("`{}` cannot carry a signature: ask for pdf, or leave signed out", shown(asked))
-    });
+    problems.require(
+        !request.options.signed || format.is_none_or(|format| format == Format::Pdf),
+        "options -> signed",
+        || format!("`{}` cannot carry a signature: ask for pdf, or leave signed out", shown(asked)),
+    );
     problems.finish()?;
     report_type.zip(format).ok_or(ApiError::NotFound)
 }

@@ -92,6 +92,7 @@ async fn tell(
             Mail::Smtp { .. } => None,
         },
         public_url: config.public_url(),
+        seal: config.seal.clone(),
     };
     let story = async {
         let told = tokio::select! {

@@ -9,14 +9,16 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use chrono::{DateTime, Utc};
 use delivery::webhook::WebhookSecret;
+use runtime::config::SealSettings;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use signing::Anchors;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::receiver::{self, Receiver};
 use super::steps::Steps;
-use crate::commands::agent;
 use crate::commands::api_client::ApiClient;
+use crate::commands::{agent, verify};
 use crate::exit::Failure;
 
 /// No step of the demo takes nearly as long.
@@ -37,6 +39,8 @@ pub(super) struct Setting {
     pub(super) outbox: Option<PathBuf>,
     /// How people reach the API.
     pub(super) public_url: String,
+    /// What signs the reports.
+    pub(super) seal: SealSettings,
 }
 
 /// Do it all, telling each step, and say at the end where everything is.
@@ -52,6 +56,10 @@ pub(super) async fn tell(server: &str, setting: &Setting, steps: &mut Steps) -> 
     steps.end();
     for path in &reports {
         steps.tell(&format!("Report:        {}", path.display()));
+    }
+    if let [.., path] = reports.as_slice() {
+        let root = root_file(setting);
+        steps.tell(&format!("Verify:        plimsoll verify {} --root {}", path.display(), root.display()));
     }
     let url = &setting.public_url;
     steps.tell(&format!("API:           {url}/api/docs"));
@@ -229,8 +237,12 @@ async fn make_reports(
     for (report_type, title) in
         [("executive_summary", "Executive summary"), ("technical", "Technical report")]
     {
-        let mut request =
-            json!({ "title": format!("{title} for {host}"), "report_type": report_type, "format": "pdf" });
+        let mut request = json!({
+            "title": format!("{title} for {host}"),
+            "report_type": report_type,
+            "format": "pdf",
+            "options": { "signed": true },
+        });
         if report_type == "executive_summary"
             && let Some(recipient) = &setting.recipient
         {
@@ -243,7 +255,8 @@ async fn make_reports(
         steps.begin(&format!("rendering {report_type}"));
         wait_for(api, text(accepted, "job_id")?, steps).await?;
         let (path, pages) = fetch(api, text(accepted, "report_id")?, &setting.folder).await?;
-        steps.done(format!("report              {report_type}, {pages} pages"));
+        let signer = verified(&path, setting)?;
+        steps.done(format!("report              {report_type}, {pages} pages, signed by {signer}"));
         files.push(path);
     }
     steps.begin("delivering the webhook");
@@ -285,6 +298,22 @@ async fn fetch(api: &ApiClient, report: &str, folder: &Path) -> Result<(PathBuf,
     let path = folder.join(name.context("the report's file has no name")?);
     fs::write(&path, &file.bytes).with_context(|| format!("cannot write {}", path.display()))?;
     Ok((path, detail["page_count"].clone()))
+}
+
+/// Check a report as `plimsoll verify` does, and leave what it takes to do so again. Returns in whose name it is signed.
+fn verified(path: &Path, setting: &Setting) -> Result<String, Failure> {
+    let anchors = verify::installation_anchors(&setting.seal)?;
+    let file = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let verdict = signing::verify(&file, &anchors, Utc::now());
+    let proof = verdict.finding.with_context(|| format!("the signature of {} does not hold", path.display()))?;
+    let root = root_file(setting);
+    let text = Anchors::write_pem(&anchors.seals);
+    fs::write(&root, text).with_context(|| format!("cannot write {}", root.display()))?;
+    Ok(proof.statement.signed_by)
+}
+
+fn root_file(setting: &Setting) -> PathBuf {
+    setting.folder.join("root.pem")
 }
 
 async fn follow_mail(api: &ApiClient, setting: &Setting, steps: &mut Steps) -> Result<(), Failure> {
