@@ -35,6 +35,9 @@ const COOKIE: &str = "session-cookie";
             **Work** that takes time answers 202 with a `job_id` once it is safely recorded. Follow `Location`, \
             or listen to `/api/jobs/{job_id}/events`. With an `Idempotency-Key` such a request can be repeated \
             without being done twice.\n\n\
+            **Limits** hold for sign-ins (by address), for requests that change something and for exports (by person or \
+            key). An answer to a request that was counted says in `X-RateLimit-*`, `RateLimit-Policy` and `RateLimit` how \
+            much is left.\n\n\
             **Errors** are `{\"detail\": …}`, for invalid input with `errors` that name each field. Every \
             answer carries `X-Request-Id`, which is also in the server's log.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
@@ -129,6 +132,22 @@ fn refusals() -> Vec<(String, RefOr<Response>)> {
         let integer: Schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).into();
         HeaderBuilder::new().schema(Some(integer)).description(Some(description)).build()
     };
+    let text = |description: &str| {
+        let text: Schema = ObjectBuilder::new().schema_type(Type::String).into();
+        HeaderBuilder::new().schema(Some(text)).description(Some(description)).build()
+    };
+    // Also on every other answer to a request that was counted.
+    let standing = |response: ResponseBuilder| {
+        response
+            .header("X-RateLimit-Limit", seconds("How many there may be in a window."))
+            .header("X-RateLimit-Remaining", seconds("How many are left."))
+            .header("X-RateLimit-Reset", seconds("When there will be more, in Unix seconds."))
+            .header("RateLimit-Policy", text("Every limit that counts here: `q` in `w` seconds."))
+            .header(
+                "RateLimit",
+                text("What is left of each, `r`, and the seconds until there will be more, `t`."),
+            )
+    };
     let later = |response: ResponseBuilder| response.header("Retry-After", seconds("Seconds to wait."));
     let named = [
         ("BadRequest", error("The request cannot be done as it is.")),
@@ -142,7 +161,7 @@ fn refusals() -> Vec<(String, RefOr<Response>)> {
             "Invalid",
             body("Validation error: each field with what is wrong and what to do.", "ValidationErrorBody"),
         ),
-        ("RateLimited", later(body("Too many requests.", "RateLimitedBody"))),
+        ("RateLimited", standing(later(body("Too many requests.", "RateLimitedBody")))),
         ("Internal", error("A fault of ours. It is in the log under `X-Request-Id`.")),
         ("BadGateway", error("A service that is needed for it failed.")),
         ("Unavailable", later(error("The database cannot be reached for now."))),

@@ -401,15 +401,19 @@ async fn organizations_are_made_by_the_installations_administrator_and_know_noth
     assert_eq!((&made["slug"], &made["users"]), (&json!("beta"), &json!(1)));
     app.post("/api/organizations", &new).await.expect(409);
     assert_eq!(app.get("/api/organizations").await.expect(200).json()["total"], 2);
-    app.patch(&format!("/api/organizations/{}", text(&made["id"])), &json!({ "display_name": "B" }))
-        .await
-        .expect(404);
+    let path = format!("/api/organizations/{}", text(&made["id"]));
+    app.patch(&path, &json!({ "display_name": "Beta KG" })).await.expect(200);
+    let first = app.get("/api/organizations").await.expect(200).json()["data"][0]["id"].clone();
     let token = text(&login(&app, "beta-admin", "four words nobody guesses").await["access_token"]);
     app.sign_in_as(Some(token));
     let own = app.get("/api/organizations").await.expect(200).json();
     assert_eq!((&own["total"], &own["data"][0]["slug"]), (&json!(1), &json!("beta")));
     assert_eq!(app.get("/api/users").await.expect(200).json()["total"], 1);
-    let path = format!("/api/organizations/{}", text(&made["id"]));
+    let nowhere = app.get(&format!("/api/organizations/{}", Uuid::new_v4())).await.expect(404).json();
+    assert_eq!(app.get(&format!("/api/organizations/{}", text(&first))).await.expect(404).json(), nowhere);
+    app.patch(&format!("/api/organizations/{}", text(&first)), &json!({ "display_name": "B" }))
+        .await
+        .expect(404);
     let renamed = app.patch(&path, &json!({ "display_name": " Beta AG " })).await.expect(200).json();
     assert_eq!(renamed["display_name"], "Beta AG");
     app.post("/api/organizations", &new).await.expect(403);

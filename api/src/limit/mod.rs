@@ -54,7 +54,10 @@ struct Rule {
 
 /// Whose requests are counted together.
 enum Counts {
-    PersonOrKey,
+    /// A person's, by whatever credential of theirs, or those of an organization's key.
+    Person,
+    /// Those of one key, or of a person who signed in.
+    Token,
     Tenant,
 }
 
@@ -63,13 +66,13 @@ const RULES: &[Rule] = &[
     Rule {
         quota: |config| Quota { name: "writes", limit: config.quotas.writes, window: MINUTE },
         applies: |method, _| !is_safe(method),
-        counts: Counts::PersonOrKey,
+        counts: Counts::Person,
         only_success: false,
     },
     Rule {
         quota: |config| Quota { name: "exports", limit: config.quotas.exports, window: MINUTE },
         applies: |method, path| is_safe(method) && path.starts_with("/api/export/"),
-        counts: Counts::PersonOrKey,
+        counts: Counts::Person,
         only_success: false,
     },
     Rule {
@@ -81,7 +84,7 @@ const RULES: &[Rule] = &[
     Rule {
         quota: |_| TOKEN_REQUESTS,
         applies: |_, path| path.starts_with("/api/v1/reports/"),
-        counts: Counts::PersonOrKey,
+        counts: Counts::Token,
         only_success: false,
     },
 ];
@@ -110,10 +113,10 @@ pub(crate) async fn admit(
         }
         let subject = match (&rule.counts, credential) {
             (Counts::Tenant, _) => tenant.to_string(),
-            (Counts::PersonOrKey, Credential::Session(_)) => user.to_string(),
-            (Counts::PersonOrKey, Credential::PersonalToken(key) | Credential::OrganizationKey(key)) => {
-                key.to_string()
-            }
+            (Counts::Person | Counts::Token, Credential::OrganizationKey(key))
+            | (Counts::Token, Credential::PersonalToken(key)) => key.to_string(),
+            (Counts::Person, Credential::Session(_) | Credential::PersonalToken(_))
+            | (Counts::Token, Credential::Session(_)) => user.to_string(),
         };
         take(parts, app, (rule.quota)(&app.config), &subject, rule.only_success).await?;
     }

@@ -9,7 +9,7 @@ use domain::{
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use store::{
-    Error,
+    Error, TenantTx,
     organizations::{self, NewOrganization},
 };
 use utoipa::ToSchema;
@@ -142,29 +142,53 @@ async fn create_organization(
     Ok(Created(organizations::own(&mut tx).await?.into()))
 }
 
+/// Get an organization
+///
+/// One's own; administrators of the installation get any.
+#[utoipa::path(get, path = "/api/organizations/{organization_id}", tag = "organizations",
+    params(("organization_id" = Uuid, Path, description = "The organization's id.")),
+    responses((status = 200, body = Organization), WithRole, Missing))]
+async fn get_organization(
+    State(app): State<AppState>,
+    mut actor: Actor<ReadOnly>,
+    Path(id): Path<TenantId>,
+) -> Result<Json<Organization>, ApiError> {
+    let mut tx = enter(&app, &mut actor, id).await?;
+    Ok(Json(organizations::own(&mut tx).await?.into()))
+}
+
 /// Rename an organization
 ///
-/// One's own. The slug stays: it is part of addresses.
+/// One's own; administrators of the installation rename any. The slug stays: it is part of addresses.
 #[utoipa::path(patch, path = "/api/organizations/{organization_id}", tag = "organizations",
     request_body = UpdateOrganization,
     params(("organization_id" = Uuid, Path, description = "The organization's id.")),
     responses((status = 200, body = Organization), WithRole, Missing, BadBody))]
 async fn update_organization(
+    State(app): State<AppState>,
     mut actor: Actor<Admin>,
     Path(id): Path<TenantId>,
     Json(request): Json<UpdateOrganization>,
 ) -> Result<Json<Organization>, ApiError> {
-    if id != actor.tenant {
-        return Err(ApiError::NotFound);
-    }
     let mut problems = Problems::default();
     check_name(&mut problems, &request.display_name);
     problems.finish()?;
-    let mut tx = actor.begin().await?;
+    let mut tx = enter(&app, &mut actor, id).await?;
     organizations::rename(&mut tx, request.display_name.trim()).await?;
     let organization = organizations::own(&mut tx).await?;
     tx.commit().await?;
     Ok(Json(organization.into()))
+}
+
+/// A transaction of an organization that the actor may look into: for all others it does not exist.
+async fn enter<P>(app: &AppState, actor: &mut Actor<P>, id: TenantId) -> Result<TenantTx, ApiError> {
+    if id == actor.tenant {
+        return actor.begin().await;
+    }
+    if !actor.user.is_instance_admin {
+        return Err(ApiError::NotFound);
+    }
+    Ok(app.db.begin(id).await?)
 }
 
 fn check_name(problems: &mut Problems, name: &str) {
@@ -185,7 +209,7 @@ fn is_slug(text: &str) -> bool {
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(list_organizations, create_organization))
-        .routes(routes!(update_organization))
+        .routes(routes!(get_organization, update_organization))
 }
 
 #[cfg(test)]

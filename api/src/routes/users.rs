@@ -140,6 +140,7 @@ pub(super) struct User {
     #[schema(value_type = RoleWord)]
     role: &'static str,
     /// May also change what all organizations share.
+    #[schema(required = false)]
     is_instance_admin: bool,
     #[schema(value_type = AuthProviderWord)]
     auth_provider: &'static str,
