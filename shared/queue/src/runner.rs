@@ -308,6 +308,11 @@ impl<C: Send + Sync + 'static> Runner<C> {
                 }
             }
             Ended::Superseded => {
+                // Completion is refused as well where somebody wants the job cancelled. Then it is still ours, and this ends it.
+                let verdict = Verdict::GiveBack { pause: Duration::ZERO, outcome: "interrupted" };
+                if let Ok(true) = self.insist(&self.verdicts, (reference, verdict)).await {
+                    return info!(took_ms, "job cancelled");
+                }
                 measure::superseded(claimed, took);
                 return warn!(took_ms, "the job was given to another worker, this result is void");
             }
