@@ -1,0 +1,111 @@
+//! `plimsoll verify` and `plimsoll keys`: exit codes and words, without any server.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use chrono::Utc;
+use signing::Statement;
+use signing::keyring::Keyring;
+use signing::pack::{File, seal};
+
+fn plimsoll(home: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    command.args(arguments).env_clear().env("PLIMSOLL_HOME", home).env("PATH", "/usr/bin:/bin");
+    command.output().expect("plimsoll runs")
+}
+
+fn results(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A pack that the keys in `home` have signed.
+fn pack(home: &Path) -> Vec<u8> {
+    let now = Utc::now();
+    let keys = Keyring::new(home.join("seal")).current("Acme Corp", now).expect("keys");
+    let files = [File { name: "a.csv", media_type: "text/csv", bytes: b"a,b\n" }];
+    let statement = Statement {
+        title: "November\u{1b}[2J posture".into(),
+        tenant: "Acme Corp".into(),
+        signed_by: "compliance@acme.com".into(),
+        ..Statement::new("0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7c", now, now)
+    };
+    seal(&files, &[], &statement, &keys.pack().expect("a key for packs")).expect("a pack")
+}
+
+#[test]
+fn a_good_file_ends_with_0_and_says_who_signed_it() {
+    let home = tempfile::tempdir().expect("a folder");
+    let file = home.path().join("pack.zip");
+    fs::write(&file, pack(home.path())).expect("written");
+    let output = plimsoll(home.path(), &["verify", file.to_str().expect("utf-8")]);
+    let said = results(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", errors(&output));
+    assert!(said.starts_with("VALID") && said.contains("compliance@acme.com"), "{said}");
+    assert!(!said.contains('\u{1b}'), "what a file says cannot move the cursor");
+}
+
+#[test]
+fn a_changed_file_ends_with_1_and_says_so_in_json_too() {
+    let home = tempfile::tempdir().expect("a folder");
+    let file = home.path().join("pack.zip");
+    let mut bytes = pack(home.path());
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&file, bytes).expect("written");
+    let output = plimsoll(home.path(), &["verify", "--json", file.to_str().expect("utf-8")]);
+    assert_eq!(output.status.code(), Some(1));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&answer["valid"], &answer["tampered"]), (&false.into(), &true.into()), "{answer}");
+    assert!(errors(&output).contains("not to be relied on"), "{}", errors(&output));
+}
+
+#[test]
+fn a_stranger_needs_the_root_and_nothing_else() {
+    let (home, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (file, root) = (elsewhere.path().join("pack.zip"), elsewhere.path().join("root.pem"));
+    let (file_name, root_name) = (file.to_str().expect("utf-8"), root.to_str().expect("utf-8"));
+    fs::write(&file, pack(home.path())).expect("written");
+    let exported = plimsoll(home.path(), &["keys", "export-root", "--out", root_name]);
+    assert_eq!(exported.status.code(), Some(0), "{}", errors(&exported));
+
+    let nobody = plimsoll(elsewhere.path(), &["verify", file_name]);
+    assert_eq!(nobody.status.code(), Some(78));
+    assert!(errors(&nobody).contains("--root"), "{}", errors(&nobody));
+    let verified = plimsoll(elsewhere.path(), &["verify", file_name, "--root", root_name]);
+    assert_eq!(verified.status.code(), Some(0), "{}", errors(&verified));
+
+    // Somebody else's root does not do.
+    let other = plimsoll(elsewhere.path(), &["keys", "export-root", "--out", root_name]);
+    assert_eq!(other.status.code(), Some(0));
+    let refused = plimsoll(elsewhere.path(), &["verify", file_name, "--root", root_name]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(results(&refused).contains("not one that is trusted here"), "{}", results(&refused));
+}
+
+#[test]
+fn a_file_that_is_not_there_ends_with_69() {
+    let home = tempfile::tempdir().expect("a folder");
+    pack(home.path());
+    assert_eq!(plimsoll(home.path(), &["verify", "nowhere.pdf"]).status.code(), Some(69));
+}
+
+#[test]
+fn renewed_keys_are_listed_and_old_files_stay_good() {
+    let home = tempfile::tempdir().expect("a folder");
+    let file = home.path().join("pack.zip");
+    fs::write(&file, pack(home.path())).expect("written");
+    for arguments in [&["keys", "rotate"][..], &["keys", "rotate", "--root"]] {
+        let output = plimsoll(home.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    }
+    let listed = results(&plimsoll(home.path(), &["keys", "list"]));
+    assert_eq!(listed.lines().count(), 12, "three generations of four certificates: {listed}");
+    assert_eq!(listed.lines().filter(|line| line.contains(" signs ")).count(), 4, "{listed}");
+    let output = plimsoll(home.path(), &["verify", file.to_str().expect("utf-8")]);
+    assert_eq!(output.status.code(), Some(0), "{}", results(&output));
+}
