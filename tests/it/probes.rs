@@ -54,6 +54,8 @@ async fn each_program_is_ready_while_it_does_its_work_and_only_then() {
     let postgres = start(&settings).await.expect("it comes back");
     for program in &programs {
         until_ready(program).await;
+        let lines = program.log().lines().count();
+        assert!(lines < 60, "an outage of half a minute is told in {lines} lines:\n{}", program.log());
     }
     drop(programs);
     drop(db);

@@ -57,6 +57,14 @@ pub static REDISPATCHED: Counter<1> = Counter::new(
     ["cause"],
     "Dispatched jobs taken back to be sent again: Redis lost its data (lost_data) or did not take them (push_failed)",
 );
+pub static SCHEDULE_LAG: Histogram<0> = Histogram::new(
+    "schedule_lag_seconds",
+    [],
+    "From the time that a schedule names to its job being made",
+    WAITS,
+);
+pub static SCHEDULE_MISSED: Counter<0> =
+    Counter::new("schedule_missed", [], "Stretches of a schedule's times that came and were not run, by its policy");
 pub static REDIS_IDS: Gauge<1> =
     Gauge::new("redis_ids", ["queue"], "Job ids that wait in Redis to be fetched");
 
@@ -118,6 +126,8 @@ static ALL: &[&dyn Metric] = &[
     &FENCE_REJECTED,
     &RELAY_DISPATCHED,
     &REDISPATCHED,
+    &SCHEDULE_LAG,
+    &SCHEDULE_MISSED,
     &REDIS_IDS,
     &JOBS,
     &QUEUE_LATENCY,

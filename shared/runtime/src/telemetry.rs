@@ -4,17 +4,16 @@
 //! `SecretString`s, and of other people's crates nothing below `info` is written unless `LOG_LEVEL` names them.
 
 mod json;
+mod quiet;
 
 use std::{
     io::IsTerminal,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
-    filter::{FilterExt, LevelFilter, filter_fn},
-    fmt,
-    layer::SubscriberExt,
+    EnvFilter, Layer, Registry, fmt,
+    layer::{Layered, SubscriberExt},
     reload,
     util::SubscriberInitExt,
 };
@@ -41,13 +40,47 @@ const OURS: &[&str] = &[
     "worker",
 ];
 
+/// What decides first, for the log and for traces.
+type Gate = reload::Layer<EnvFilter, Registry>;
+/// What the other layers stand on.
+type Gated = Layered<Gate, Registry>;
+
 /// What can be changed while running, and what it was at first.
 struct Dial {
-    filter: reload::Handle<EnvFilter, Registry>,
+    gate: reload::Handle<EnvFilter, Registry>,
+    /// Traces are wanted: the gate lets our spans through however quiet the log is, and this keeps it quiet.
+    lines: Option<quiet::Shared>,
     /// `LOG_LEVEL`, as it was given.
     setting: String,
     /// What was chosen since; none: the setting.
     chosen: Mutex<Option<Level>>,
+}
+
+impl Dial {
+    /// False: logging has ended.
+    fn turn(&self, directives: &str) -> bool {
+        // The setting was read at the start, and ours are sound.
+        let Ok(lines) = filter(directives) else { return false };
+        let Ok(gate) = filter(&self.gated(directives)) else { return false };
+        if let Some(shared) = &self.lines {
+            *shared.write().unwrap_or_else(PoisonError::into_inner) = lines;
+        }
+        self.gate.reload(gate).is_ok()
+    }
+
+    fn gated(&self, directives: &str) -> String {
+        if self.lines.is_some() { with_our_spans(directives) } else { directives.to_owned() }
+    }
+}
+
+/// `directives`, and our spans at info where they do not speak of them.
+fn with_our_spans(directives: &str) -> String {
+    if matches!(Level::of_setting(directives), Level::Info | Level::Debug) {
+        return directives.to_owned();
+    }
+    let named = |name: &&&str| directives.split(',').any(|directive| directive.trim().starts_with(**name));
+    let unnamed = OURS.iter().filter(|name| !named(name));
+    unnamed.fold(directives.to_owned(), |all, name| format!("{all},{name}=info"))
 }
 
 static DIAL: OnceLock<Dial> = OnceLock::new();
@@ -108,29 +141,33 @@ impl Level {
 /// # Errors
 /// When `LOG_LEVEL` is not a valid filter, or where traces go cannot be used; the message names the setting and the remedy.
 pub fn init(config: &Config) -> anyhow::Result<()> {
-    let (filter, handle) = reload::Layer::new(filter(&config.log_level)?);
+    let traces = trace::layer::<Gated>(config)?;
+    let lines = traces.is_some().then(|| filter(&config.log_level)).transpose()?;
+    let lines = lines.map(|filter| Arc::new(RwLock::new(filter)));
+    let directives =
+        if traces.is_some() { with_our_spans(&config.log_level) } else { config.log_level.clone() };
+    let (gate, handle) = Gate::new(filter(&directives)?);
     let json = match config.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let lines = if json {
-        let lines = fmt::layer().fmt_fields(fmt::format::JsonFields::new()).event_format(json::Lines);
-        lines.with_writer(std::io::stderr).boxed()
+    let written: Box<dyn Layer<Gated> + Send + Sync> = if json {
+        let written = fmt::layer().fmt_fields(fmt::format::JsonFields::new()).event_format(json::Lines);
+        written.with_writer(std::io::stderr).boxed()
     } else {
         fmt::layer().with_writer(std::io::stderr).boxed()
     };
-    let mut layers = vec![lines.with_filter(filter).boxed()];
-    if let Some(traces) = trace::layer(config)? {
-        let ours =
-            filter_fn(|metadata| OURS.contains(&metadata.target().split("::").next().unwrap_or_default()));
-        layers.push(traces.with_filter(LevelFilter::INFO.and(ours)).boxed());
-    }
-    if tracing_subscriber::registry().with(layers).try_init().is_err() {
+    let mut layers = match &lines {
+        Some(filter) => vec![quiet::Quiet { lines: written, filter: filter.clone() }.boxed()],
+        None => vec![written],
+    };
+    layers.extend(traces.map(Layer::boxed));
+    if tracing_subscriber::registry().with(gate).with(layers).try_init().is_err() {
         tracing::debug!("logging was already started");
         return Ok(());
     }
-    let dial = Dial { filter: handle, setting: config.log_level.clone(), chosen: Mutex::new(None) };
+    let dial = Dial { gate: handle, lines, setting: config.log_level.clone(), chosen: Mutex::new(None) };
     // Nobody can have set it: the registry above is the first.
     let _ = DIAL.set(dial);
     Ok(())
@@ -144,8 +181,7 @@ pub fn choose(level: Option<Level>) -> bool {
         return false;
     }
     let directives = level.map_or_else(|| dial.setting.clone(), Level::directives);
-    // The setting was read at the start, and ours are sound; an error says that logging has ended.
-    let changed = filter(&directives).is_ok_and(|filter| dial.filter.reload(filter).is_ok());
+    let changed = dial.turn(&directives);
     if changed {
         *chosen = level;
     }
@@ -174,6 +210,14 @@ mod tests {
         }
         assert_eq!(Level::from_word("verbose"), None);
         assert_eq!(Level::of_setting("queue=debug, warn"), Level::Warn);
+    }
+
+    #[test]
+    fn a_quiet_log_does_not_keep_our_spans_from_traces() {
+        assert_eq!(with_our_spans("info,queue=warn"), "info,queue=warn", "who speaks of a crate means it");
+        let directives = with_our_spans("error,queue=warn");
+        assert!(directives.starts_with("error,queue=warn,api=info,"), "{directives}");
+        assert!(!directives.contains("queue=info"), "{directives}");
     }
 
     #[test]

@@ -20,9 +20,9 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider},
 };
 use secrecy::ExposeSecret;
-use tracing::Span;
+use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use crate::{VERSION, config::Config, egress};
 
@@ -39,7 +39,10 @@ static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 ///
 /// # Errors
 /// When the collector's address or headers cannot be used.
-pub(crate) fn layer(config: &Config) -> anyhow::Result<Option<impl Layer<Registry> + Send + Sync + use<>>> {
+pub(crate) fn layer<S>(config: &Config) -> anyhow::Result<Option<impl Layer<S> + Send + Sync + use<S>>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
     let Some(endpoint) = &config.otlp_endpoint else { return Ok(None) };
     let address = format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'));
     let exporter = SpanExporter::builder()

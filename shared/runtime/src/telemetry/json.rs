@@ -33,13 +33,10 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut line = Map::new();
         let mut ts = String::new();
         SystemTime.format_time(&mut Writer::new(&mut ts))?;
-        line.insert("ts".to_owned(), ts.into());
-        line.insert("level".to_owned(), event.metadata().level().as_str().to_lowercase().into());
-        line.insert("target".to_owned(), event.metadata().target().into());
-        line.insert("msg".to_owned(), Value::Null);
+        let metadata = event.metadata();
+        let mut line = Map::new();
         for span in context.event_scope().into_iter().flat_map(|spans| spans.from_root()) {
             let extensions = span.extensions();
             let known = extensions.get::<FormattedFields<JsonFields>>();
@@ -50,7 +47,18 @@ where
             }
         }
         event.record(&mut Own(&mut line));
-        writeln!(writer, "{}", Value::Object(line))
+        let head = [
+            ("ts", ts.into()),
+            ("level", metadata.level().as_str().to_lowercase().into()),
+            ("target", metadata.target().into()),
+            ("msg", line.remove("msg").unwrap_or_default()),
+        ];
+        let head = head.map(|(name, value): (_, Value)| (name.to_owned(), value));
+        for (at, (name, value)) in head.into_iter().chain(line).enumerate() {
+            let before = if at == 0 { '{' } else { ',' };
+            write!(writer, "{before}{}:{value}", Value::String(name))?;
+        }
+        writeln!(writer, "}}")
     }
 }
 
