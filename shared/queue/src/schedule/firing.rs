@@ -6,6 +6,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::{JobId, UserId};
+use runtime::metrics;
 use sqlx::{Connection, PgConnection};
 use store::{
     SystemDb,
@@ -118,6 +119,7 @@ async fn fire(
     let next = due.next.ok_or(FireError::NeverAgain)?;
     if let Some((from, until)) = due.missed {
         warn!(schedule.id = %schedule.id, schedule.name, %from, %until, "times of a schedule were missed");
+        metrics::SCHEDULE_MISSED.add([], 1);
         schedules::record_missed(connection, schedule.id(), from, until).await?;
     }
     let mut made = 0;
@@ -126,6 +128,7 @@ async fn fire(
     for nominal_at in &due.run {
         if let Some(job) = fire_one(connection, &schedule, *nominal_at).await? {
             schedule.last_job_id = Some(job.0);
+            metrics::SCHEDULE_LAG.observe([], (now - *nominal_at).as_seconds_f64().max(0.0));
             made += 1;
         }
     }
