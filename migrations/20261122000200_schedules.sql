@@ -89,21 +89,21 @@ alter table sources drop column next_crawl_at;
 
 create function sources_keep_schedule() returns trigger language plpgsql as $$
 declare
-    is_new   constant boolean := tg_op = 'INSERT';
-    has_moved constant boolean := not is_new and new.url is distinct from old.url;
+    has_moved constant boolean := tg_op = 'UPDATE' and new.url is distinct from old.url;
+    this_second constant timestamptz := date_trunc('second', now());
 begin
     insert into schedules (name, kind, payload, interval_minutes, enabled, is_built_in, source_id, next_run_at)
     values ('crawl ' || new.slug, 'crawl_source', jsonb_build_object('source_id', new.id), new.crawl_interval_minutes,
-            new.enabled, true, new.id, now())
+            new.enabled, true, new.id, this_second)
         on conflict (source_id) do update
        set interval_minutes = excluded.interval_minutes,
            enabled = excluded.enabled,
            next_run_at = case
-               when has_moved then now()
+               when has_moved then this_second
                when schedules.interval_minutes <> excluded.interval_minutes
-                    then least(schedules.next_run_at, now() + make_interval(mins => excluded.interval_minutes))
+                    then least(schedules.next_run_at, this_second + make_interval(mins => excluded.interval_minutes))
                -- What was turned off has missed nothing.
-               when not schedules.enabled then greatest(schedules.next_run_at, now())
+               when not schedules.enabled then greatest(schedules.next_run_at, this_second)
                else schedules.next_run_at end;
     return null;
 end $$;
@@ -127,7 +127,7 @@ insert into schedules (name, kind, cron, is_built_in)
 values ('retention', 'purge_expired', '15 3 * * *', true),
        ('integrity of stored files', 'verify_artifacts', '45 3 * * *', true);
 insert into schedules (name, kind, payload, interval_minutes, enabled, is_built_in, source_id, next_run_at)
-select 'crawl ' || slug, 'crawl_source', jsonb_build_object('source_id', id), crawl_interval_minutes, enabled, true, id, now()
+select 'crawl ' || slug, 'crawl_source', jsonb_build_object('source_id', id), crawl_interval_minutes, enabled, true, id, date_trunc('second', now())
   from sources;
 insert into schedules (tenant_id, name, kind, payload, cron, is_built_in)
 select id, 'nightly correlation', 'correlate', jsonb_build_object('tenant_id', id, 'asset_id', null), '30 2 * * *', true
