@@ -1,6 +1,8 @@
 //! The fenced writes: taking dispatched jobs, keeping them, and saying how they ended.
 //!
 //! A worker process does each of these for many jobs in one statement (`gather` collects them); the fence of each is checked for itself.
+//! Rows are looked up by id and by nothing else; `state || ''` keeps the planner from reading a partial index of all held jobs instead.
+//!
 //! Every statement here names the fencing token it was given. If the job has been dispatched again since, or was
 //! cancelled, the token no longer fits, nothing is written, and the caller learns that its work is void.
 
@@ -89,7 +91,7 @@ pub async fn take_many(
              select jobs.id, jobs.state as was
                from unnest($1::uuid[], $2::bigint[]) as asked (id, fence)
                join jobs on jobs.id = asked.id and jobs.fence = asked.fence
-              where jobs.state = 'dispatched' or (jobs.state = 'running' and jobs.leased_by = $3)
+              where jobs.state || '' = 'dispatched' or (jobs.state || '' = 'running' and jobs.leased_by = $3)
               order by jobs.id
                 for update of jobs
          ), taken as (
@@ -159,9 +161,9 @@ pub async fn renew_many(pool: &PgPool, references: &[JobRef], lease: Duration) -
               -- Completed, and the handler has not returned yet: still its own.
               where jobs.state in ('running', 'completed')
          ), free as (
-             select jobs.id from jobs
-              where id in (select id from ours) and state = 'running'
-                for update skip locked
+             select jobs.id from ours join jobs on jobs.id = ours.id
+              where jobs.state || '' = 'running'
+                for update of jobs skip locked
          ), renewed as (
              update jobs set leased_until = now() + make_interval(secs => $3)
                from free, hasty where jobs.id = free.id
@@ -238,7 +240,7 @@ pub async fn complete_many(
          ), ours as (
              select jobs.id, asked.result
                from asked join jobs on jobs.id = asked.id and jobs.fence = asked.fence
-              where jobs.state = 'running' and not jobs.cancel_requested
+              where jobs.state || '' = 'running' and not jobs.cancel_requested
               order by jobs.id
                 for update of jobs
          ), done as (
@@ -350,7 +352,7 @@ pub async fn conclude_many(pool: &PgPool, judged: &[(JobRef, Verdict)]) -> sqlx:
                from unnest($1::uuid[], $2::bigint[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[])
                     as asked (id, fence, state, pause, outcome, class, error, reason, give_back)
                join jobs on jobs.id = asked.id and jobs.fence = asked.fence
-              where jobs.state = 'running'
+              where jobs.state || '' = 'running'
               order by jobs.id
                 for update of jobs
          ), written as (
