@@ -1,7 +1,12 @@
 //! Runs: what each crawl, ingestion and correlation did, and starting a crawl by hand.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use queue::{enqueue, jobs::CrawlSource};
+use queue::{
+    After, OnFailure,
+    batches::enqueue_batch,
+    enqueue, enqueue_after, enqueue_many,
+    jobs::{Correlate, CrawlSource},
+};
 use serde::{Deserialize, Serialize};
 use store::{scan_runs, sources};
 use utoipa::{IntoParams, ToSchema};
@@ -214,6 +219,62 @@ async fn trigger_crawl(
     work.accept(job.id, CrawlAccepted { job: JobAccepted::new(job.id), source_slug: slug }).await
 }
 
+/// Crawls that were started together.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "status": "queued",
+                          "batch_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "sources": 5,
+                          "correlation_job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7b"}))]
+struct CrawlsAccepted {
+    #[serde(flatten)]
+    job: JobAccepted,
+    /// Their progress together: `GET /api/batches/{batch_id}`.
+    batch_id: Uuid,
+    /// How many sources are crawled.
+    #[schema(minimum = 1)]
+    sources: usize,
+    /// The comparison that follows when all have ended, well or not.
+    correlation_job_id: Uuid,
+}
+
+/// Crawl all sources now
+///
+/// Every source that is enabled, as one batch, followed by one comparison with what the organization has installed. A source
+/// that is waiting to be crawled or being crawled is not crawled twice.
+#[utoipa::path(post, path = "/api/scan-runs/trigger", tag = "sources", params(IdempotencyKey),
+    responses((status = 202, body = CrawlsAccepted,
+               headers(("Location" = String, description = "Where to ask about the batch's job."))),
+              WithRole, Conflicting, Invalid))]
+async fn trigger_all_crawls(
+    mut actor: Actor<Admin>,
+    key: IdempotencyKey,
+) -> Result<Accepted<CrawlsAccepted>, ApiError> {
+    let mut work = match key.begin(actor.begin().await?, &()).await? {
+        Begun::Before(answer) => return Ok(Accepted::Before(answer)),
+        Begun::Now(work) => work,
+    };
+    let crawls: Vec<_> =
+        sources::enabled(&mut work).await?.into_iter().map(|source_id| CrawlSource { source_id }).collect();
+    if crawls.is_empty() {
+        return Err(ApiError::Conflict("No source is enabled: enable one first".into()));
+    }
+    let jobs = enqueue_many(&mut work, actor.shared_origin(), &crawls).await?;
+    let jobs: Vec<_> = jobs.into_iter().map(|job| job.id).collect();
+    let batch = enqueue_batch(&mut work, actor.origin(), "Crawl all sources", &jobs).await?.id;
+    let correlate = Correlate { tenant_id: actor.tenant, asset_id: None };
+    let after = After { jobs: &jobs, on_failure: OnFailure::Run, at_most: None };
+    let correlation = enqueue_after(&mut work, actor.origin(), &correlate, after).await?.id;
+    let accepted = CrawlsAccepted {
+        job: JobAccepted::new(batch),
+        batch_id: batch.0,
+        sources: jobs.len(),
+        correlation_job_id: correlation.0,
+    };
+    work.accept(batch, accepted).await
+}
+
 pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::default().routes(routes!(list_scan_runs)).routes(routes!(trigger_crawl))
+    OpenApiRouter::default()
+        .routes(routes!(list_scan_runs))
+        .routes(routes!(trigger_crawl))
+        .routes(routes!(trigger_all_crawls))
 }

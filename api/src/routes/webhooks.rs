@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What can be listened for.
-pub(crate) const EVENTS: [&str; 1] = ["report.generated"];
+pub(crate) const EVENTS: [&str; 2] = ["report.generated", "batch.finished"];
 const MOST_WEBHOOKS: i64 = 50;
 /// How secrets are written (Standard Webhooks, "Signature scheme"), and how long they are, bytes.
 const PREFIX: &str = "whsec_";

@@ -245,6 +245,17 @@ pub async fn find(connection: &mut PgConnection, id: SourceId) -> Result<Source>
     Ok(source)
 }
 
+/// All that are to be crawled by themselves.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn enabled(connection: &mut PgConnection) -> Result<Vec<SourceId>> {
+    let ids: Vec<Uuid> = sqlx::query_scalar("select id from sources where enabled order by slug")
+        .fetch_all(connection)
+        .await?;
+    Ok(ids.into_iter().map(SourceId).collect())
+}
+
 /// The id of the source that `slug` names.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use store::SystemDb;
 mod correlate;
 mod crawl_source;
 mod deliver_webhook;
+mod finish_batch;
 mod ingest_inventory;
 mod judging;
 mod purge_expired;

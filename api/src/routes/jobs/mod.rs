@@ -363,14 +363,16 @@ struct Attempt {
 
 impl From<detail::Attempt> for Attempt {
     fn from(attempt: detail::Attempt) -> Self {
+        let is_left = attempt.outcome.as_deref() == Some("left_to_newer");
+        let error_class = attempt.error_class.or_else(|| is_left.then(|| Class::Newer.as_str().to_owned()));
         Self {
             attempt: attempt.attempt,
             worker: attempt.worker,
             started_at: attempt.started_at,
             ended_at: attempt.ended_at,
             outcome: attempt.outcome,
-            hint: attempt.error_class.as_deref().map(|word| Class::from_word(word).hint()),
-            error_class: attempt.error_class,
+            hint: error_class.as_deref().map(|word| Class::from_word(word).hint()),
+            error_class,
             error: attempt.error,
         }
     }
