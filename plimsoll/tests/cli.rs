@@ -46,6 +46,14 @@ fn doctor_without_anything_running_says_what_to_do() {
 }
 
 #[test]
+fn a_signing_key_is_not_rotated_where_nothing_runs() {
+    let home = folder();
+    let output = run(plimsoll(&["tokens", "rotate"]).env("PLIMSOLL_HOME", home.path()));
+    assert_eq!(output.status.code(), Some(69));
+    assert!(errors(&output).contains("plimsoll up"), "{}", errors(&output));
+}
+
+#[test]
 fn doctor_names_each_server_that_does_not_answer() {
     let home = folder();
     let output = run(plimsoll(&["doctor"])

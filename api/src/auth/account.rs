@@ -204,7 +204,7 @@ fn is_easily_guessed(password: &str, own_words: &[&str]) -> bool {
     });
     // A common word twice is as common.
     let half = word.get(..word.len() / 2).unwrap_or_default();
-    let is_doubled = word.len() % 2 == 0 && word == half.repeat(2) && COMMON.contains(&half);
+    let is_doubled = word.len().is_multiple_of(2) && word == half.repeat(2) && COMMON.contains(&half);
     characters.len() < 4 || ROWS.iter().any(|row| row.contains(&lower)) || is_common || is_own || is_doubled
 }
 

@@ -1,6 +1,6 @@
 //! What a request shows, and who that is.
 
-use axum::http::{HeaderMap, Method, header, request::Parts};
+use axum::http::{HeaderMap, header, request::Parts};
 use chrono::{DateTime, Utc};
 use domain::id::{ApiKeyId, SessionId, TenantId, UserId};
 use store::{
@@ -156,11 +156,6 @@ fn organization_behind(key: ShownKey) -> User {
         is_instance_admin: false,
         is_active: true,
     }
-}
-
-/// Whether a request with this method may be followed by a body.
-pub(crate) fn has_no_body(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
 }
 
 #[cfg(test)]

@@ -328,7 +328,7 @@ fn find_key<'a>(keys: &'a [Jwk], id: Option<&str>) -> Option<&'a Jwk> {
     let signs = |key: &&Jwk| matches!(key.common.public_key_use, None | Some(PublicKeyUse::Signature));
     match id {
         Some(id) => keys.iter().filter(signs).find(|key| key.common.key_id.as_deref() == Some(id)),
-        None => keys.iter().filter(signs).next().filter(|_| keys.len() == 1),
+        None => keys.iter().find(signs).filter(|_| keys.len() == 1),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::marker::PhantomData;
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::FromRequestParts,
+    http::{Method, request::Parts},
+};
 use chrono::{DateTime, Utc};
 use domain::id::{SessionId, TenantId, UserId};
 use queue::enqueue::Origin;
@@ -13,7 +16,7 @@ use store::{
 };
 
 use crate::{
-    auth::{Caller, Credential, authenticate, has_no_body, scopes},
+    auth::{Caller, Credential, authenticate, scopes},
     error::ApiError,
     extract::Client,
     layers::RequestId,
@@ -142,9 +145,11 @@ impl<P: Policy> FromRequestParts<AppState> for Actor<P> {
         let Caller { user, tenant, credential, scopes: granted, expires_at, tx } =
             authenticate(parts, app).await?;
         // A connection must not wait for Redis, nor for a body that a slow client is still sending.
-        let tx = has_no_body(&parts.method).then_some(tx);
+        let has_no_body = matches!(parts.method, Method::GET | Method::HEAD);
+        let tx = has_no_body.then_some(tx);
         tracing::Span::current().record("user", tracing::field::display(user.id));
         let by = by(parts, app, &user).await?;
+        limit::admit(parts, app, tenant, user.id, credential).await?;
         let may_not = if P::IN_PERSON && !matches!(credential, Credential::Session(_)) {
             Some("This needs a person who signed in: a key will not do".into())
         } else {
@@ -158,7 +163,6 @@ impl<P: Policy> FromRequestParts<AppState> for Actor<P> {
             note_refusal(parts, app, tenant, &by, &why).await?;
             return Err(ApiError::Forbidden(why));
         }
-        limit::admit(parts, app, tenant, user.id, credential).await?;
         let app = app.clone();
         Ok(Self { user, tenant, credential, expires_at, by, app, tx, policy: PhantomData })
     }
