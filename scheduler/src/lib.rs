@@ -34,7 +34,7 @@ pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result
         pool: db.pool().clone(),
         transport,
         window: config.relay_window,
-        patience: config.job_lease * 4,
+        patience: config.job_lease,
     };
     // Often enough that a lease which ran out is noticed soon after, seldom enough to cost nothing.
     let rescue_every = (config.job_lease / 6).clamp(Duration::from_millis(250), Duration::from_secs(5));

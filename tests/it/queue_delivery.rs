@@ -23,7 +23,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    async fn idle() -> Self {
+    pub(crate) async fn idle() -> Self {
         let services = services().await;
         Self::on(&services.owner_url, &services.redis_url).await
     }
@@ -60,6 +60,18 @@ impl Engine {
         let (pool, stop) = (self.db.pool().clone(), self.stop.clone());
         self.running
             .push(tokio::spawn(async move { rescue::run(&pool, Duration::from_millis(200), &stop).await }));
+    }
+
+    /// How many keys this engine has in Redis.
+    pub(crate) async fn keys_in_redis(&self) -> usize {
+        let client = redis::Client::open(self.redis_url.as_str()).expect("the address is sound");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("redis answers");
+        let keys: Vec<String> = redis::cmd("KEYS")
+            .arg(format!("{}:*", self.prefix))
+            .query_async(&mut connection)
+            .await
+            .expect("keys");
+        keys.len()
     }
 
     /// Starts a worker, which stops when the returned token is cancelled.

@@ -94,7 +94,7 @@ async fn a_snoozed_job_keeps_its_attempts() {
     let reference = dispatch(&db, job).await;
     runner(&db, &Tally::new(&db), LEASE).run(reference).await;
     let row = row(&db, job).await;
-    assert_eq!((row.state.as_str(), row.attempt), ("available", 0));
+    assert_eq!((row.state.as_str(), row.attempt), ("scheduled", 0));
     assert_eq!(outcomes(&db, job).await, ["snoozed"]);
 }
 
@@ -136,7 +136,7 @@ async fn a_payload_newer_than_this_build_waits_for_a_newer_worker() {
     let reference = dispatch(&db, job).await;
     runner(&db, &Tally::new(&db), LEASE).run(reference).await;
     let row = row(&db, job).await;
-    assert_eq!((row.state.as_str(), row.attempt, row.last_error), ("available", 0, None));
+    assert_eq!((row.state.as_str(), row.attempt, row.last_error), ("scheduled", 0, None));
 }
 
 #[tokio::test]

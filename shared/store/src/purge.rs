@@ -7,9 +7,21 @@ use crate::error::Result;
 /// How long finished things are kept. The one declaration of this policy.
 pub const POLICY: &[Rule] = &[
     Rule {
-        what: "finished jobs",
+        what: "completed jobs",
         statement:
-            "delete from jobs where id in (select id from jobs where finished_at < now() - interval '30 days'
+            "delete from jobs where id in (select id from jobs where state = 'completed' and finished_at < now() - interval '30 days'
+                     order by finished_at limit 1000)",
+    },
+    Rule {
+        what: "cancelled jobs",
+        statement:
+            "delete from jobs where id in (select id from jobs where state = 'cancelled' and finished_at < now() - interval '30 days'
+                     order by finished_at limit 1000)",
+    },
+    Rule {
+        // Somebody may still want to know why, or try again.
+        what: "dead jobs",
+        statement: "delete from jobs where id in (select id from jobs where state = 'dead' and finished_at < now() - interval '90 days'
                      order by finished_at limit 1000)",
     },
     Rule {
