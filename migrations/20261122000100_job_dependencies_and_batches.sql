@@ -20,6 +20,7 @@ create index jobs_fold_idx on jobs (kind, fold_key)
 create index jobs_wait_until_idx on jobs (wait_until) where state = 'waiting' and wait_until is not null;
 -- What an operator looks for among millions that went well.
 create index jobs_failed_idx on jobs (tenant_id, created_at desc, id desc) where state in ('dead', 'cancelled');
+create index jobs_waiting_idx on jobs (tenant_id, created_at desc, id desc) where state = 'waiting';
 create index jobs_batches_idx on jobs (tenant_id, created_at desc, id desc) where kind = 'finish_batch';
 
 -- What each live build can do: {"correlate": 1, …}, the newest version of each kind's payload that it reads.

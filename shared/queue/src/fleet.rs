@@ -127,6 +127,20 @@ pub async fn in_hand(db: impl PgExecutor<'_>, visible_to: Option<TenantId>) -> R
     Ok(jobs)
 }
 
+/// Whether a live worker reads payloads of `kind` up to `version`.
+pub(crate) async fn somebody_reads(db: impl PgExecutor<'_>, kind: &str, version: i32) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from workers
+                         where (kinds ->> $1)::integer >= $2 and mode = 'working'
+                           and heartbeat_at > now() - make_interval(secs => $3))",
+    )
+    .bind(kind)
+    .bind(version)
+    .bind(SILENT_AFTER.as_secs_f64())
+    .fetch_one(db)
+    .await
+}
+
 /// Tells the worker called `name` what to do. False: there is none of that name.
 ///
 /// # Errors

@@ -218,7 +218,8 @@ fn order(filter: &Filter) -> &'static str {
     if filter.whose == Whose::All { "id desc" } else { "created_at desc, id desc" }
 }
 
-/// Those that match among the newest `looked_at` after `after`. Read from the ends of an index for each owner, and no further.
+/// Those that match among the newest `looked_at` after `after`. Read from the ends of an index for each owner and state, and no further:
+/// apart, so that the few that are unfinished or failed are found by indexes of their own.
 fn look(
     query: &mut QueryBuilder<Postgres>,
     tx: &TenantTx,
@@ -226,46 +227,77 @@ fn look(
     after: Option<Cursor>,
     looked_at: i64,
 ) {
-    let owners: &[Option<Uuid>] = match filter.whose {
-        Whose::Visible => &[Some(tx.tenant().0), None],
-        Whose::Of(tenant) => &[tenant.map(|tenant| tenant.0)],
-        Whose::All => &[],
+    let owners: &[Owner] = match filter.whose {
+        Whose::Visible => &[Owner::Tenant(tx.tenant().0), Owner::Installation],
+        Whose::Of(Some(tenant)) => &[Owner::Tenant(tenant.0)],
+        Whose::Of(None) => &[Owner::Installation],
+        Whose::All => &[Owner::Anybody],
     };
     query.push("select * from (select * from (");
-    for (index, owner) in owners.iter().enumerate() {
-        if index > 0 {
-            query.push(" union all ");
+    let mut is_first = true;
+    for owner in owners {
+        for states in states(filter) {
+            query.push(if is_first {
+                "(select * from jobs where "
+            } else {
+                " union all (select * from jobs where "
+            });
+            is_first = false;
+            match owner {
+                Owner::Tenant(tenant) => query.push("tenant_id = ").push_bind(*tenant),
+                Owner::Installation => query.push("tenant_id is null"),
+                Owner::Anybody => query.push("true"),
+            };
+            query.push(states);
+            made_when(query, filter);
+            match (owner, after) {
+                (_, None) => {}
+                (Owner::Anybody, Some(after)) => {
+                    query.push(" and id < ").push_bind(after.id);
+                }
+                (_, Some(after)) => {
+                    query.push(" and (created_at, id) < (").push_bind(after.created_at);
+                    query.push(", ").push_bind(after.id).push(")");
+                }
+            }
+            let order = match owner {
+                Owner::Anybody => " order by id desc limit ",
+                _ => " order by tenant_id, created_at desc, id desc limit ",
+            };
+            query.push(order).push_bind(looked_at).push(")");
         }
-        query.push("(select * from jobs where tenant_id ");
-        match owner {
-            Some(tenant) => query.push("= ").push_bind(*tenant),
-            None => query.push("is null"),
-        };
-        bound(query, filter);
-        if let Some(after) = after {
-            query.push(" and (created_at, id) < (").push_bind(after.created_at);
-            query.push(", ").push_bind(after.id).push(")");
-        }
-        query.push(" order by tenant_id, created_at desc, id desc limit ").push_bind(looked_at).push(")");
-    }
-    if owners.is_empty() {
-        query.push("(select * from jobs where true");
-        bound(query, filter);
-        if let Some(after) = after {
-            query.push(" and id < ").push_bind(after.id);
-        }
-        query.push(" order by id desc limit ").push_bind(looked_at).push(")");
     }
     query.push(") as owned order by ").push(order(filter)).push(" limit ").push_bind(looked_at);
     query.push(") as newest where true");
     narrow(query, filter);
 }
 
-/// What an index can answer. The states are written out, so that the partial indexes are found.
-fn bound(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
-    if !filter.states.is_empty() {
-        query.push(" and state in ('").push(filter.states.join("', '")).push("')");
-    }
+#[derive(Clone, Copy)]
+enum Owner {
+    Tenant(Uuid),
+    Installation,
+    Anybody,
+}
+
+/// Conditions that partial indexes are made for, one for each state that is wanted.
+fn states(filter: &Filter) -> Vec<&'static str> {
+    let conditions = filter.states.iter().flat_map(|state| match *state {
+        "waiting" => &[" and state = 'waiting'"][..],
+        "scheduled" => &[" and state = 'scheduled'"],
+        "available" => &[" and state = 'available' and not parked", " and state = 'available' and parked"],
+        "dispatched" => &[" and state = 'dispatched'"],
+        "running" => &[" and state = 'running'"],
+        "retryable" => &[" and state = 'retryable'"],
+        "completed" => &[" and state = 'completed'"],
+        "cancelled" => &[" and state = 'cancelled'"],
+        "dead" => &[" and state = 'dead'"],
+        _ => &[" and false"],
+    });
+    let conditions: Vec<_> = conditions.copied().collect();
+    if conditions.is_empty() { vec![""] } else { conditions }
+}
+
+fn made_when(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
     if let Some(from) = filter.from {
         query.push(" and created_at >= ").push_bind(from);
     }

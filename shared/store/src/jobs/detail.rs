@@ -100,11 +100,12 @@ pub async fn dependents(tx: &mut TenantTx, job: JobId) -> Result<Vec<Dependency>
 /// # Errors
 /// When the database cannot be reached.
 pub async fn unresolved(tx: &mut TenantTx, job: JobId) -> Result<Vec<JobId>> {
-    let ids: Vec<Uuid> =
-        sqlx::query_scalar("select depends_on from job_dependencies where job_id = $1 and resolved_at is null")
-            .bind(job.0)
-            .fetch_all(&mut **tx)
-            .await?;
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select depends_on from job_dependencies where job_id = $1 and resolved_at is null",
+    )
+    .bind(job.0)
+    .fetch_all(&mut **tx)
+    .await?;
     Ok(ids.into_iter().map(JobId).collect())
 }
 

@@ -62,7 +62,10 @@ pub async fn matching(
         Whose::Of(None) => query.push("tenant_id is null"),
         Whose::All => query.push("true"),
     };
-    super::bound(&mut query, filter);
+    if !filter.states.is_empty() {
+        query.push(" and state in ('").push(filter.states.join("', '")).push("')");
+    }
+    super::made_when(&mut query, filter);
     narrow(&mut query, filter);
     if let Some(after) = after {
         query.push(" and id > ").push_bind(after.0);

@@ -1,0 +1,197 @@
+//! Work that is asked for more often than it has to be done.
+
+use std::time::Duration;
+
+use domain::id::{AssetId, JobId, TenantId};
+use harness::TestDb;
+use queue::{
+    Enqueued, Job, Queue, RetryPolicy, UniqueKey,
+    enqueue::{Origin, enqueue, enqueue_at, enqueue_many},
+    jobs::Correlate,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::work::{Tally, Work, dispatch, runner};
+
+/// Once in an hour for each subject.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Hourly {
+    subject: String,
+}
+
+impl Job for Hourly {
+    const KIND: &'static str = "test_hourly";
+    const QUEUE: Queue = Queue::Maintenance;
+    const RETRY: RetryPolicy = RetryPolicy::exponential(1, Duration::from_secs(1), Duration::from_secs(1));
+    const TIMEOUT: Duration = Duration::from_secs(1);
+
+    fn unique_key(&self) -> Option<UniqueKey> {
+        Some(UniqueKey::once_in(Duration::from_secs(3600), &self.subject))
+    }
+}
+
+async fn ask<J: Job + Sync>(db: &TestDb, origin: Origin, job: &J) -> Enqueued {
+    let mut tx = db.system.begin().await.expect("a transaction");
+    let enqueued = enqueue(&mut tx, origin, job).await.expect("accepted");
+    tx.commit().await.expect("committed");
+    enqueued
+}
+
+async fn set_state(db: &TestDb, job: JobId, end: &str) {
+    for change in [
+        "state = 'dispatched', fence = nextval('job_fences'), leased_until = now()",
+        "state = 'running'",
+        end,
+    ] {
+        let change = sqlx::AssertSqlSafe(format!("update jobs set {change} where id = $1"));
+        sqlx::query(change).bind(job.0).execute(db.pool()).await.expect("a legal change");
+    }
+}
+
+const COMPLETED: &str = "state = 'completed', leased_until = null, finished_at = now()";
+const DEAD: &str = "state = 'dead', leased_until = null, finished_at = now(), dead_reason = 'exhausted'";
+
+fn correlate(tenant_id: TenantId) -> Correlate {
+    Correlate { tenant_id, asset_id: None }
+}
+
+#[tokio::test]
+async fn five_changes_before_the_comparison_begins_are_compared_once() {
+    let db = TestDb::new().await;
+    let tenant = db.tenant("acme").await;
+    let origin = Origin::tenant(tenant);
+    let first = ask(&db, origin, &correlate(tenant)).await;
+    assert!(first.created);
+    for _ in 0..4 {
+        assert_eq!(ask(&db, origin, &correlate(tenant)).await, Enqueued { id: first.id, created: false });
+    }
+    let of_an_asset = Correlate { tenant_id: tenant, asset_id: Some(AssetId::new()) };
+    assert!(ask(&db, origin, &of_an_asset).await.created, "one asset is another matter");
+}
+
+#[tokio::test]
+async fn a_change_while_a_comparison_runs_is_compared_after_it() {
+    let db = TestDb::new().await;
+    let tenant = db.tenant("acme").await;
+    let origin = Origin::tenant(tenant);
+    let running = ask(&db, origin, &correlate(tenant)).await.id;
+    dispatch(&db, running).await;
+    let next = ask(&db, origin, &correlate(tenant)).await;
+    assert!(next.created, "what is on its way to a worker may miss what is asked for now");
+    assert_eq!(ask(&db, origin, &correlate(tenant)).await.id, next.id);
+}
+
+#[tokio::test]
+async fn a_folded_request_brings_a_later_one_forward() {
+    let db = TestDb::new().await;
+    let tenant = db.tenant("acme").await;
+    let mut tx = db.system.begin().await.expect("a transaction");
+    let tomorrow = chrono::Utc::now() + chrono::Days::new(1);
+    let later =
+        enqueue_at(&mut tx, Origin::tenant(tenant), &correlate(tenant), tomorrow).await.expect("accepted");
+    tx.commit().await.expect("committed");
+    assert_eq!(ask(&db, Origin::tenant(tenant), &correlate(tenant)).await.id, later.id);
+    let (state, is_due): (String, bool) =
+        sqlx::query_as("select state, run_at <= now() from jobs where id = $1")
+            .bind(later.id.0)
+            .fetch_one(db.pool())
+            .await
+            .expect("the job is there");
+    assert_eq!((state.as_str(), is_due), ("available", true));
+}
+
+/// What a waiting job stands for must be committed before it begins, or it would miss it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_cannot_begin_while_somebody_folds_into_it() {
+    let db = TestDb::new().await;
+    let tenant = db.tenant("acme").await;
+    let waiting = ask(&db, Origin::tenant(tenant), &correlate(tenant)).await.id;
+    let mut tx = db.system.begin().await.expect("a transaction");
+    enqueue(&mut tx, Origin::tenant(tenant), &correlate(tenant)).await.expect("folded");
+    let seen: Option<uuid::Uuid> =
+        sqlx::query_scalar("select id from jobs where id = $1 for update skip locked")
+            .bind(waiting.0)
+            .fetch_optional(db.pool())
+            .await
+            .expect("a look");
+    assert_eq!(seen, None, "a relay passes it over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_requests_at_once_fold_into_one() {
+    let db = TestDb::new().await;
+    let tenant = db.tenant("acme").await;
+    let (origin, job) = (Origin::tenant(tenant), correlate(tenant));
+    let asked = futures::future::join_all((0..50).map(|_| ask(&db, origin, &job))).await;
+    assert_eq!(asked.iter().filter(|one| one.created).count(), 1);
+    assert!(asked.iter().all(|one| one.id == asked[0].id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_in_a_period_means_once_finished_or_not_and_however_many_ask() {
+    let db = TestDb::new().await;
+    let job = Hourly { subject: "a".into() };
+    let asked = futures::future::join_all((0..50).map(|_| ask(&db, Origin::INSTALLATION, &job))).await;
+    let first = asked.iter().find(|one| one.created).expect("somebody is first").id;
+    assert!(asked.iter().all(|one| one.id == first));
+    set_state(&db, first, COMPLETED).await;
+    assert_eq!(ask(&db, Origin::INSTALLATION, &job).await.id, first);
+    assert!(ask(&db, Origin::INSTALLATION, &Hourly { subject: "b".into() }).await.created);
+    sqlx::query("update job_periods set until = now() where key = 'a'")
+        .execute(db.pool())
+        .await
+        .expect("an hour passes");
+    assert!(ask(&db, Origin::INSTALLATION, &job).await.created);
+}
+
+#[tokio::test]
+async fn what_failed_may_be_asked_for_again_within_its_period() {
+    let db = TestDb::new().await;
+    let job = Hourly { subject: "a".into() };
+    let first = ask(&db, Origin::INSTALLATION, &job).await.id;
+    set_state(&db, first, DEAD).await;
+    assert!(ask(&db, Origin::INSTALLATION, &job).await.created);
+}
+
+#[tokio::test]
+async fn the_keys_of_two_tenants_have_nothing_to_do_with_one_another() {
+    let db = TestDb::new().await;
+    let (ours, theirs) = (db.tenant("ours").await, db.tenant("theirs").await);
+    let hourly = Hourly { subject: "monthly report".into() };
+    let unique = Work { unique: Some("monthly report".into()), ..Work::default() };
+    for tenant in [ours, theirs] {
+        let mut tx = db.app.begin(tenant).await.expect("a transaction");
+        for _ in 0..2 {
+            enqueue(&mut tx, Origin::tenant(tenant), &hourly).await.expect("accepted");
+            enqueue(&mut tx, Origin::tenant(tenant), &unique).await.expect("accepted");
+        }
+        tx.commit().await.expect("committed");
+    }
+    let jobs: Vec<(uuid::Uuid, i64)> =
+        sqlx::query_as("select tenant_id, count(*) from jobs group by tenant_id")
+            .fetch_all(db.pool())
+            .await
+            .expect("counted");
+    assert_eq!(jobs.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [2, 2]);
+}
+
+#[tokio::test]
+async fn many_are_accepted_with_one_statement_and_those_that_are_there_are_named() {
+    let db = TestDb::new().await;
+    let work = |key: usize| Work { unique: Some(format!("subject {key}")), ..Work::default() };
+    let there = ask(&db, Origin::INSTALLATION, &work(7)).await.id;
+    let jobs: Vec<Work> = (0..2500).map(|index| work(index % 2000)).collect();
+    let mut tx = db.system.begin().await.expect("a transaction");
+    let asked = enqueue_many(&mut tx, Origin::INSTALLATION, &jobs).await.expect("accepted");
+    tx.commit().await.expect("committed");
+    assert_eq!(asked.len(), 2500);
+    assert_eq!(asked[7], Enqueued { id: there, created: false });
+    assert_eq!(asked.iter().filter(|one| one.created).count(), 1999);
+    assert_eq!(asked[2100].id, asked[100].id);
+    let tally = Tally::new(&db);
+    let reference = dispatch(&db, asked[2000].id).await;
+    assert!(
+        runner(&db, &tally, Duration::from_secs(30)).run(reference).await,
+        "they are jobs like any other"
+    );
+}
