@@ -13,14 +13,15 @@ use domain::{
 };
 use queue::{JobError, OrDiscard};
 use runtime::{
-    config::{Config, SealSettings, TimestampAuthority},
+    config::{BroughtKey, Config, SealSettings, TimestampAuthority},
     egress::{Client, HeaderValue, Policy, Request, header},
 };
 use secrecy::ExposeSecret;
 use signing::{
-    Anchors, Identity, Statement,
+    Anchors, Identity, SignError, Statement,
     keyring::Keyring,
     pdf::Seal,
+    pkcs12,
     timestamp::{QUERY_TYPE, Query, Token},
     verify,
 };
@@ -83,7 +84,7 @@ impl Sealer {
             client: Client::new(policy)?,
             verify_url: format!("{}/api/v1/reports/verify", config.public_url()),
         };
-        sealer.brought().context("SEAL_KEY and SEAL_CERTIFICATE cannot be used")?;
+        sealer.brought().context("the key of the SEAL_ settings cannot be used")?;
         Ok(sealer)
     }
 
@@ -93,9 +94,11 @@ impl Sealer {
         &self.verify_url
     }
 
-    fn brought(&self) -> Result<Option<Identity>, signing::SignError> {
-        let Some(brought) = &self.settings.brought else { return Ok(None) };
-        Identity::from_pem(brought.key.expose_secret(), &brought.certificates).map(Some)
+    fn brought(&self) -> Result<Option<Identity>, SignError> {
+        match &self.settings.brought {
+            Some(brought) => brought_identity(brought).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Settles what the signature of `document` will say. Its content is final, but for the signature page.
@@ -130,7 +133,7 @@ impl Sealer {
             None => sealer.keyring.current(&sealer.organization, now)?.seal(now),
         });
         // Somebody may mend the folder, or the disk may have room again.
-        identity.await?.map_err(|error: signing::SignError| JobError::Retry(error.into()))
+        identity.await?.map_err(|error: SignError| JobError::Retry(error.into()))
     }
 
     /// The name of the timestamp authority, if there is one within reach.
@@ -196,7 +199,7 @@ impl Sealer {
             let bytes = seal.finish(token.as_ref())?;
             let anchors = sealer.anchors(own)?;
             let verdict = verify(&bytes, &anchors, Utc::now());
-            Ok::<_, signing::SignError>((bytes, anchors, verdict))
+            Ok::<_, SignError>((bytes, anchors, verdict))
         });
         let (bytes, anchors, verdict) = checked.await?.or_discard("the PDF cannot be signed")?;
         let proof = verdict.finding.or_discard("the signed file does not verify")?;
@@ -215,7 +218,7 @@ impl Sealer {
     }
 
     /// A key that was brought is trusted by itself: whoever issued its certificate has issued others, to others.
-    fn anchors(&self, own: Vec<u8>) -> Result<Anchors, signing::SignError> {
+    fn anchors(&self, own: Vec<u8>) -> Result<Anchors, SignError> {
         let seals = if self.settings.brought.is_some() { vec![own] } else { self.keyring.roots()? };
         Ok(Anchors { seals, timestamps: self.timestamp_roots.to_vec() })
     }
@@ -237,6 +240,21 @@ impl Plan {
             }),
             content_sha256: self.statement.content_sha256.clone(),
             verify_url: self.verify_url.clone(),
+        }
+    }
+}
+
+/// The key that the settings name. Reads a file if they name one.
+///
+/// # Errors
+/// When it cannot be read or used.
+pub fn brought_identity(brought: &BroughtKey) -> Result<Identity, SignError> {
+    match brought {
+        BroughtKey::Pem { key, certificates } => Identity::from_pem(key.expose_secret(), certificates),
+        BroughtKey::Pkcs12 { path, password } => {
+            let file =
+                std::fs::read(path).map_err(|source| SignError::Folder { path: path.clone(), source })?;
+            pkcs12::read(&file, password.expose_secret())
         }
     }
 }

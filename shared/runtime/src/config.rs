@@ -212,6 +212,12 @@ pub const SETTINGS: &[Setting] = &[
         "Its certificate (PEM), then those above it; best given as SEAL_CERTIFICATE_FILE.",
     ),
     setting(
+        "SEAL_PKCS12",
+        "",
+        "Path of a PKCS#12 file (.p12, .pfx) with key and certificates, instead of the two.",
+    ),
+    secret("SEAL_PKCS12_PASSWORD", "Its password."),
+    setting(
         "TSA_URL",
         "",
         "Timestamp authority (RFC 3161) for signed reports; without it they carry this server's time alone.",
@@ -237,6 +243,16 @@ pub const SETTINGS: &[Setting] = &[
         "JOB_LEASE_SECONDS",
         "30",
         "How long a worker may be silent before its jobs are given to others.",
+    ),
+    setting(
+        "RENDER_MEMORY_MIB",
+        "4096",
+        "Address space of one rendering process in MiB; a report that needs more fails.",
+    ),
+    setting(
+        "RENDER_TIMEOUT_SECONDS",
+        "240",
+        "How long one report may take to render; then its process is killed.",
     ),
     setting(
         "RELAY_WINDOW",
@@ -339,6 +355,8 @@ pub struct Config {
     pub worker_queues: Vec<String>,
     pub worker_slots: usize,
     pub job_lease: Duration,
+    pub render_memory_mib: u64,
+    pub render_timeout: Duration,
     pub relay_window: usize,
     pub shutdown_delay: Duration,
     pub shutdown_grace: Duration,
@@ -436,6 +454,8 @@ impl Config {
             worker_queues: reader.list("WORKER_QUEUES"),
             worker_slots: reader.within("WORKER_SLOTS", 1, 256),
             job_lease: Duration::from_secs(reader.within::<u64>("JOB_LEASE_SECONDS", 1, 3600)),
+            render_memory_mib: reader.within("RENDER_MEMORY_MIB", 256, 1 << 20),
+            render_timeout: Duration::from_secs(reader.within::<u64>("RENDER_TIMEOUT_SECONDS", 1, 3600)),
             relay_window: reader.within("RELAY_WINDOW", 1, 2000),
             shutdown_delay: Duration::from_secs(reader.within::<u64>("SHUTDOWN_DELAY_SECONDS", 0, 600)),
             shutdown_grace: Duration::from_secs(reader.within::<u64>("SHUTDOWN_GRACE_SECONDS", 0, 3600)),

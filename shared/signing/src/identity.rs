@@ -96,6 +96,8 @@ impl Identity {
                 "the first one is not that of the key: put the signer's own certificate first".into(),
             ));
         }
+        let mut seen = std::collections::BTreeSet::new();
+        chain.retain(|der| seen.insert(der.clone()));
         // A root vouches for itself, so that it proves nothing in the file.
         chain.retain(|der| {
             der == own_of(&certificate).as_slice()

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod keyring;
 pub mod pack;
 pub mod pdf;
+pub mod pkcs12;
 pub mod statement;
 pub mod timestamp;
 pub mod verify;
@@ -34,7 +35,7 @@ pub enum SignError {
     Key(String),
     #[error("the certificate cannot be used: {0}")]
     Certificate(String),
-    #[error("the key folder `{path}` cannot be used")]
+    #[error("`{path}` cannot be used as the place of keys")]
     Folder { path: std::path::PathBuf, source: std::io::Error },
     #[error("the timestamp authority's answer is refused: {0}")]
     Timestamp(#[from] timestamp::TimestampError),

@@ -17,12 +17,13 @@ pub struct SealSettings {
     pub timestamps: Option<TimestampAuthority>,
 }
 
-/// A private key with its certificates, all PEM.
+/// A private key with its certificates.
 #[derive(Debug, Clone)]
-pub struct BroughtKey {
-    pub key: SecretString,
-    /// The key's own first.
-    pub certificates: String,
+pub enum BroughtKey {
+    /// Texts; the key's own certificate is the first.
+    Pem { key: SecretString, certificates: String },
+    /// A file that may not be there yet when the settings are read.
+    Pkcs12 { path: PathBuf, password: SecretString },
 }
 
 /// Who says when a report was signed (RFC 3161).
@@ -38,9 +39,19 @@ pub struct TimestampAuthority {
 impl SealSettings {
     pub(super) fn read(reader: &mut Reader, home: &Path) -> Self {
         let (key, certificates) = (reader.secret("SEAL_KEY"), reader.optional("SEAL_CERTIFICATE"));
-        let brought = match (key, certificates) {
-            (Some(key), Some(certificates)) => Some(BroughtKey { key, certificates }),
-            (None, None) => None,
+        let (path, password) = (reader.optional("SEAL_PKCS12"), reader.secret("SEAL_PKCS12_PASSWORD"));
+        let brought = match (key, certificates, path) {
+            (Some(key), Some(certificates), None) => Some(BroughtKey::Pem { key, certificates }),
+            (None, None, Some(path)) => {
+                Some(BroughtKey::Pkcs12 { path, password: password.unwrap_or_default() })
+            }
+            (None, None, None) => None,
+            (_, _, Some(_)) => {
+                reader.problems.push(
+                    "SEAL_PKCS12 holds key and certificate: leave SEAL_KEY and SEAL_CERTIFICATE out, or use these two alone".into(),
+                );
+                None
+            }
             _ => {
                 reader.problems.push(
                     "SEAL_KEY and SEAL_CERTIFICATE belong together: set both, or neither to have keys made"

@@ -25,6 +25,43 @@ fn run(program: &str, arguments: &[&str]) -> Option<String> {
     }
 }
 
+/// OpenSSL exports a key as most authorities do.
+#[test]
+fn a_key_that_openssl_exported_can_sign() {
+    let site = Site::new();
+    let files = Files::new(&site);
+    let authority = &site.generation.authority;
+    fs::write(files.path("key.pem"), &authority.seal.key).unwrap();
+    // The own certificate is not the first one, as it happens.
+    let chain = format!("{}{}", authority.issuing.certificate, authority.seal.certificate);
+    fs::write(files.path("own.pem"), &authority.seal.certificate).unwrap();
+    fs::write(files.path("chain.pem"), chain).unwrap();
+    for extra in
+        [&[][..], &["-keypbe", "AES-128-CBC", "-iter", "1"], &["-keypbe", "NONE", "-certpbe", "NONE"]]
+    {
+        let (key, own, chain, out) =
+            (files.path("key.pem"), files.path("own.pem"), files.path("chain.pem"), files.path("key.p12"));
+        let mut arguments =
+            vec!["pkcs12", "-export", "-inkey", &key, "-in", &own, "-certfile", &chain, "-out", &out];
+        arguments.extend(["-passout", "pass:hunter2"]);
+        arguments.extend(extra);
+        let Some(said) = run("openssl", &arguments) else { return };
+        assert!(said.starts_with("exit status: 0"), "{said}");
+        let file = fs::read(&out).unwrap();
+        let identity = signing::pkcs12::read(&file, "hunter2").unwrap();
+        assert_eq!(identity.fingerprint(), site.identity().fingerprint());
+        assert!(site.accepts(&site.sign(&identity, &crate::support::statement(site.now))));
+        let refused = signing::pkcs12::read(&file, "wrong").unwrap_err().to_string();
+        assert!(refused.contains("password"), "{refused}");
+        for at in (0..file.len()).step_by(7) {
+            let mut changed = file.clone();
+            changed[at] ^= 0x10;
+            // Whatever comes of it: no panic.
+            let _ = signing::pkcs12::read(&changed, "hunter2");
+        }
+    }
+}
+
 struct Files {
     folder: PathBuf,
     _temporary: tempfile::TempDir,
