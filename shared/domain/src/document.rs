@@ -260,6 +260,14 @@ impl Document {
         })
     }
 
+    /// The JSON Schema (draft 2020-12) of the JSON format, published as `docs/schemas/document-1.schema.json`.
+    #[must_use]
+    pub fn json_schema() -> serde_json::Value {
+        let mut schema = schemars::schema_for!(Self);
+        schema.insert("$id".to_owned(), "urn:plimsoll:document:1".into());
+        schema.to_value()
+    }
+
     /// The report hash: SHA-256 of the document as JSON without spaces, in the order of its fields, `seal` being `null`.
     /// Anybody who has the JSON file can compute it.
     ///

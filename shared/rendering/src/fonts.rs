@@ -16,7 +16,7 @@ macro_rules! font {
 }
 
 /// `templates/fonts/README.md` says what each is for, and under which licence.
-const FILES: [&[u8]; 7] = [
+const FILES: [&[u8]; 8] = [
     font!("Inter-Regular.otf"),
     font!("Inter-Italic.otf"),
     font!("Inter-SemiBold.otf"),
@@ -24,11 +24,12 @@ const FILES: [&[u8]; 7] = [
     font!("DejaVuSans.ttf"),
     font!("DejaVuSans-Bold.ttf"),
     font!("DejaVuSansMono.ttf"),
+    font!("DroidSansFallbackFull.ttf"),
 ];
 
 /// The faces that a text in one style is tried with, by their index in [`FILES`]: regular, italic, semibold, bold.
-/// The templates name all three families everywhere, code included.
-const STYLES: [[usize; 3]; 4] = [[0, 4, 6], [1, 4, 6], [2, 5, 6], [3, 5, 6]];
+/// The templates name all four families everywhere, code included.
+const STYLES: [[usize; 4]; 4] = [[0, 4, 6, 7], [1, 4, 6, 7], [2, 5, 6, 7], [3, 5, 6, 7]];
 
 /// The bundled files as they are.
 pub(crate) fn files() -> impl Iterator<Item = &'static [u8]> {
@@ -89,11 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn latin_greek_cyrillic_and_arabic_are_covered_and_chinese_is_not() {
-        for character in ['A', 'é', 'Ω', 'Ж', 'ش', '⟨', '⟩', '…', '↵', '⇥'] {
+    fn the_scripts_of_package_names_are_covered_and_hieroglyphs_are_not() {
+        for character in ['A', 'é', 'Ω', 'Ж', 'ش', 'ש', '日', 'か', '한', '⟨', '⟩', '…', '↵', '⇥']
+        {
             assert!(FONTS.cover(character), "{character}");
         }
-        assert!(!FONTS.cover('日'));
+        assert!(!FONTS.cover('𓀀'));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! It has no limit on time or memory of its own: whoever renders on behalf of others runs this in a process that
 //! can be stopped. Start at [`render`].
 
+pub mod child;
 mod figure;
 mod fonts;
 mod html;
@@ -22,6 +23,7 @@ mod words;
 use std::path::PathBuf;
 
 use domain::document::{Branding, Document, DocumentError, Format};
+use serde::{Deserialize, Serialize};
 
 pub use image::checked as checked_image;
 
@@ -30,7 +32,8 @@ pub const FORMATS: [Format; 7] =
     [Format::Pdf, Format::Html, Format::Csv, Format::Json, Format::Markdown, Format::Svg, Format::Png];
 
 /// Settings that change the file but not what it says.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// Read the templates from this folder at every call instead of using the built-in ones. For editing them.
     pub template_dir: Option<PathBuf>,
@@ -39,6 +42,30 @@ pub struct Options {
     pub branding: Branding,
     /// Attach the report's JSON and CSV to a PDF, which becomes PDF/A-3a.
     pub attach_data: bool,
+}
+
+/// How far a rendering has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Checking the document, drawing its figures.
+    Preparing,
+    /// Laying out pages.
+    Typesetting,
+    /// Turning what was laid out into the file.
+    Writing,
+}
+
+impl Stage {
+    /// For people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing the document",
+            Self::Typesetting => "typesetting",
+            Self::Writing => "writing the file",
+        }
+    }
 }
 
 /// A finished file.
@@ -64,8 +91,18 @@ impl Rendered {
 pub enum RenderError {
     #[error("report type `{report}` has no `{format}` output")]
     UnsupportedFormat { report: String, format: Format },
-    #[error("template `{template}`{}: {message}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
-    Template { template: String, line: Option<usize>, message: String },
+    #[error(
+        "template `{template}`{}: {message}{}",
+        line.map(|line| format!(", line {line}")).unwrap_or_default(),
+        datum.as_ref().map(|datum| format!(" (in {datum})")).unwrap_or_default()
+    )]
+    Template {
+        template: String,
+        line: Option<usize>,
+        message: String,
+        /// The part of the document that it fails on, where one alone is enough.
+        datum: Option<String>,
+    },
     #[error("template file `{}` cannot be read", path.display())]
     TemplateFile { path: PathBuf, source: std::io::Error },
     #[error("the document contradicts itself")]
@@ -86,10 +123,30 @@ pub(crate) fn appendix_heading(index: usize, heading: &str) -> String {
 
 /// Render a document in one format. Takes CPU time in proportion to the document (PDF: about 0.1 s a page in
 /// a debug build): keep it off the threads that serve requests.
+///
+/// # Errors
+/// When the document contradicts itself, or its type has no such output, or a template fails.
 pub fn render(document: &Document, format: Format, options: &Options) -> Result<Rendered, RenderError> {
+    render_watched(document, format, options, |_| ())
+}
+
+/// As [`render`], telling `watch` at the beginning of each stage.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_watched(
+    document: &Document,
+    format: Format,
+    options: &Options,
+    mut watch: impl FnMut(Stage),
+) -> Result<Rendered, RenderError> {
+    watch(Stage::Preparing);
     document.check()?;
+    if format != Format::Pdf {
+        watch(Stage::Writing);
+    }
     match format {
-        Format::Pdf => pdf::render(document, options),
+        Format::Pdf => pdf::render(document, options, &mut watch),
         Format::Csv => table_csv::render(document, options),
         Format::Json => Ok(Rendered::new(format, serde_json::to_vec_pretty(document)?)),
         Format::Markdown => Ok(Rendered::new(format, markdown::render(document).into_bytes())),

@@ -237,12 +237,16 @@ fn is_break_opportunity(character: char) -> bool {
     )
 }
 
-/// Width in average lower-case letters, rounded up: capitals and a few others are half as wide again.
+/// Width in average lower-case letters, rounded up: capitals and a few others are half as wide again, ideographs twice.
 fn width(text: &str) -> usize {
     let halves: usize = text
         .chars()
         .map(|character| match character {
             ' ' | '\n' => 0,
+            '\u{1100}'..='\u{11ff}'
+            | '\u{2e80}'..='\u{d7ff}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{ff00}'..='\u{ff60}' => 4,
             'm' | 'w' | '@' | '%' | '—' | '…' | '⟨' | '⟩' => 3,
             other if other.is_ascii_uppercase() || !other.is_ascii() => 3,
             _ => 2,
@@ -279,10 +283,10 @@ mod tests {
 
     #[test]
     fn code_points_without_a_glyph_are_spelled_out_together_and_counted() {
-        assert_eq!(printable("日本 ok", PROSE), "⟨U+65E5 U+672C⟩ ok");
+        assert_eq!(printable("𓀀𓀁 ok", PROSE), "⟨U+13000 U+13001⟩ ok");
         assert_eq!(
-            printable(&"日".repeat(100), PROSE),
-            "⟨U+65E5 U+65E5 U+65E5 U+65E5 U+65E5 U+65E5 U+65E5 U+65E5 and 92 more⟩"
+            printable(&"𓀀".repeat(100), PROSE),
+            "⟨U+13000 U+13000 U+13000 U+13000 U+13000 U+13000 U+13000 U+13000 and 92 more⟩"
         );
     }
 
@@ -323,7 +327,7 @@ mod tests {
     #[test]
     fn a_mark_without_a_letter_of_its_own_is_spelled_out() {
         assert_eq!(printable("\u{301}a", PROSE), "⟨U+0301⟩a");
-        assert_eq!(printable("日\u{301}a", PROSE), "⟨U+65E5 U+0301⟩a");
+        assert_eq!(printable("𓀀\u{301}a", PROSE), "⟨U+13000 U+0301⟩a");
         assert_eq!(printable("e\u{301}", PROSE), "e\u{301}");
     }
 

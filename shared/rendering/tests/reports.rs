@@ -202,7 +202,8 @@ fn hostile_strings_stand_in_the_pdf_as_literal_text() {
         "zero⟨U+200B⟩width⟨U+FEFF⟩",
         "a⟨U+0000⟩b",
         "⟨U+001B⟩[2J",
-        "⟨U+65E5 U+672C U+8A9E",
+        "日本語のパッケージ",
+        "⟨U+1F9E8⟩",
         "&#0;",
         "%n%s",
         "#eval(\"caption\")",
@@ -264,6 +265,213 @@ fn json_keeps_every_string_as_it_came() {
     let json = text_of(&rendered(&document, Format::Json));
     assert!(json.contains("\"schema_version\": 1"));
     assert_eq!(serde_json::from_str::<Document>(&json).unwrap(), document);
+}
+
+#[test]
+fn the_published_schema_is_that_of_the_types_and_every_document_keeps_to_it() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schemas/document-1.schema.json");
+    let schema = Document::json_schema();
+    let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "UPDATE_SCHEMA=1 writes it anew");
+
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let samples = REPORT_TYPES.iter().map(|report_type| sample(report_type)).chain([hostile_document()]);
+    for document in samples {
+        let json = serde_json::from_str(&text_of(&rendered(&document, Format::Json))).unwrap();
+        let problems: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(problems.is_empty(), "{}: {problems:?}", document.report_type);
+    }
+    let mut wrong = serde_json::to_value(sample("technical")).unwrap();
+    wrong["cover"]["title"] = 7.into();
+    assert!(!validator.is_valid(&wrong));
+}
+
+/// Name and attributes of every start tag, as a browser would see them in well-formed markup.
+fn start_tags(html: &str) -> Vec<(String, Vec<(String, String)>)> {
+    let mut tags = Vec::new();
+    let mut rest = html;
+    while let Some(open) = rest.find('<') {
+        rest = &rest[open + 1..];
+        if rest.starts_with(['/', '!']) {
+            continue;
+        }
+        let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
+        rest = &rest[name.len()..];
+        let mut attributes = Vec::new();
+        loop {
+            rest = rest.trim_start();
+            if rest.starts_with('>') || rest.starts_with("/>") {
+                break;
+            }
+            let key: String = rest.chars().take_while(|c| !matches!(c, '=' | '>' | ' ' | '/')).collect();
+            assert!(!key.is_empty(), "{}", rest.chars().take(80).collect::<String>());
+            rest = &rest[key.len()..];
+            let value = match rest.strip_prefix("=\"") {
+                Some(quoted) => {
+                    let end = quoted.find('"').unwrap();
+                    rest = &quoted[end + 1..];
+                    quoted[..end].to_owned()
+                }
+                None => String::new(),
+            };
+            attributes.push((key, value));
+        }
+        tags.push((name, attributes));
+    }
+    tags
+}
+
+#[test]
+fn html_runs_nothing_loads_nothing_and_shows_hostile_strings_as_text() {
+    const TAGS: &str = " html head meta title style body a p header h1 h2 h3 h4 h5 h6 dl div dt dd nav ol ul li main section span \
+        small strong em code br note pre figure figcaption svg rect path text table caption thead tbody tr th td time article \
+        footer img ";
+    let mut documents: Vec<Document> = REPORT_TYPES.iter().map(|report_type| sample(report_type)).collect();
+    let mut hostile = hostile_document();
+    hostile.presentation.watermark = Some("</span><script>x".to_owned());
+    hostile.cover.classification = Some("</style><script>x\"}".to_owned());
+    hostile.cover.verify_url = Some("javascript:alert(1)".to_owned());
+    documents.push(hostile);
+    for document in documents {
+        let html = text_of(&rendered(&document, Format::Html));
+        for (name, attributes) in start_tags(&html) {
+            assert!(TAGS.contains(&format!(" {name} ")), "<{name}>");
+            for (key, value) in attributes {
+                assert!(!key.starts_with("on") && key != "style", "<{name} {key}=\"{value}\">");
+                let harmless = match key.as_str() {
+                    "href" => ["#", "http://", "https://", "mailto:"]
+                        .iter()
+                        .any(|start| value.to_ascii_lowercase().starts_with(start)),
+                    "src" => value.starts_with("data:image/"),
+                    _ => true,
+                };
+                assert!(harmless, "<{name} {key}=\"{value}\">");
+            }
+        }
+        assert!(!html.contains('\u{202e}') && !html.contains('\0'));
+        assert!(html.contains("default-src 'none'"));
+    }
+    let html = text_of(&rendered(&hostile_document(), Format::Html));
+    assert!(html.contains("&lt;img src=x onerror=alert(1)&gt;") && html.contains(&"w".repeat(10_000)));
+}
+
+/// What Chromium has in its document after scripts, had there been any, have run.
+#[test]
+fn a_browser_shows_the_hostile_report_to_its_end() {
+    let html = rendered(&hostile_document(), Format::Html);
+    let file = tempfile::Builder::new().suffix(".html").tempfile().unwrap();
+    std::fs::write(file.path(), &html.bytes).unwrap();
+    let address = format!("file://{}", file.path().display());
+    let profile = tempfile::tempdir().unwrap();
+    let folder = format!("--user-data-dir={}", profile.path().display());
+    let arguments = ["--headless", "--no-sandbox", "--disable-gpu", &folder, "--dump-dom", &address];
+    let Ok(output) = Command::new("chromium").args(arguments).output() else {
+        eprintln!("skipped: `chromium` is not installed");
+        return;
+    };
+    let dom = String::from_utf8_lossy(&output.stdout);
+    assert!(dom.contains("</footer>") && !dom.contains("<script"), "{}", output.status);
+}
+
+#[test]
+fn requests_are_obeyed_in_every_format_that_can() {
+    let mut document = sample("technical");
+    let options = serde_json::json!({
+        "title": "Third quarter", "company_name": "Acme", "classification": "CUI//SP-PRVCY", "watermark": "DRAFT",
+        "include_remediation": false, "include_evidence": false, "severity_filter": ["CRITICAL"], "cover_page": false,
+    });
+    document.apply(&serde_json::from_value(options).unwrap());
+    for format in [Format::Pdf, Format::Html, Format::Markdown, Format::Json] {
+        let file = rendered(&document, format);
+        let text = if format == Format::Pdf {
+            match words_of(&file) {
+                Some(words) => words,
+                None => continue,
+            }
+        } else {
+            text_of(&file)
+        };
+        for wanted in ["Third quarter", "Acme", "CUI//SP-PRVCY", "on request"] {
+            assert!(text.contains(wanted), "{format} has no {wanted:?}");
+        }
+        assert!(!text.contains("libwebp"), "{format} shows a finding that is not critical");
+        assert!(!text.contains("Upgrade log4j-core to 2.17.1"), "{format} shows remediation");
+    }
+}
+
+#[test]
+fn data_is_attached_to_a_pdf_on_request_and_colours_stay_readable_whatever_they_are() {
+    let branding = serde_json::json!({
+        "colours": {"primary": "#ffff00", "secondary": "#ffffff", "accent": "#ffff00"},
+        "contact": "security@example.org", "legal_statements": ["All rights reserved."],
+    });
+    let options = Options {
+        attach_data: true,
+        branding: serde_json::from_value(branding).unwrap(),
+        ..Options::default()
+    };
+    let document = sample("executive_summary");
+    let pdf = render(&document, Format::Pdf, &options).unwrap();
+    let Some((_, listed)) = run("pdfdetach", &["-list", "FILE"], &pdf.bytes) else { return };
+    assert!(listed.contains("report.json") && listed.contains("report.csv"), "{listed}");
+    if let Some(words) = words_of(&pdf) {
+        assert!(words.contains("security@example.org") && words.contains("All rights reserved."));
+    }
+}
+
+#[test]
+fn a_signed_report_ends_with_who_signed_it_and_where_to_verify_it() {
+    let mut document = sample("executive_summary");
+    document.cover.verify_url = Some("https://plimsoll.example/verify".to_owned());
+    document.seal = Some(domain::document::Seal {
+        signer: "ciso@example.org".to_owned(),
+        organization: None,
+        signed_at: DateTime::<Utc>::UNIX_EPOCH,
+        reason: None,
+        certificate: Some("CN=Northwind".to_owned()),
+        timestamp: Some("No timestamp authority was reached.".to_owned()),
+        content_sha256: "ab".repeat(32),
+        verify_url: "https://plimsoll.example/verify".to_owned(),
+    });
+    let Some(words) = words_of(&rendered(&document, Format::Pdf)) else { return };
+    for wanted in
+        ["ciso@example.org", "1 January 1970, 00:00:00 UTC", "No timestamp authority", "Verify this report"]
+    {
+        assert!(words.contains(wanted), "{wanted:?}");
+    }
+    assert!(words.replace(' ', "").contains(&"ab".repeat(32)));
+}
+
+#[test]
+fn main_figures_become_pictures() {
+    let svg = text_of(&rendered(&sample("ssp"), Format::Svg));
+    assert!(svg.starts_with("<svg ") && svg.contains("Pump scheduler"));
+    assert!(rendered(&sample("ssp"), Format::Png).bytes.starts_with(b"\x89PNG"));
+    let error = render(&document("technical", vec![]), Format::Svg, &Options::default()).unwrap_err();
+    assert_eq!(error.to_string(), "report type `technical` has no `svg` output");
+}
+
+#[test]
+fn logos_of_any_size_are_shown_or_left_out_but_never_stop_a_report() {
+    let svg = |side: u32| {
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{side}\" height=\"{side}\"><rect width=\"1\" height=\"1\"/></svg>"
+        )
+    };
+    for data in [svg(1), svg(20_000), "broken".to_owned()] {
+        let mut document = sample("executive_summary");
+        document.cover.logo = Some(domain::document::Image {
+            format: domain::document::ImageFormat::Svg,
+            data: data.into_bytes(),
+            alt: "Logo".to_owned(),
+        });
+        rendered(&document, Format::Pdf);
+        rendered(&document, Format::Html);
+    }
 }
 
 #[test]
@@ -357,9 +565,30 @@ fn a_mistake_in_an_edited_template_is_reported_with_file_and_line() {
 
     std::fs::write(folder.path().join("reports/technical.typ"), "#let a = 1\n\n#missing(a)\n").unwrap();
     let error = render(&sample("technical"), Format::Pdf, &options).unwrap_err();
-    let RenderError::Template { template, line, message } = &error else { panic!("{error:?}") };
+    let RenderError::Template { template, line, message, datum: _ } = &error else { panic!("{error:?}") };
     assert_eq!((template.as_str(), *line), ("reports/technical.typ", Some(3)));
     assert!(message.contains("missing"), "{message}");
+}
+
+#[test]
+fn a_template_that_fails_on_one_block_names_it() {
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates");
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["lib", "reports"] {
+        std::fs::create_dir(folder.path().join(part)).unwrap();
+        for file in std::fs::read_dir(templates.join(part)).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), folder.path().join(part).join(file.file_name())).unwrap();
+        }
+    }
+    let cards = folder.path().join("lib/cards.typ");
+    let source = std::fs::read_to_string(&cards).unwrap();
+    let trap = "#let finding-card(block-data, level) = {\n  assert(block-data.vulnerability_id != \"CVE-2023-45853\")\n";
+    std::fs::write(&cards, source.replacen("#let finding-card(block-data, level) = {\n", trap, 1)).unwrap();
+    let options = Options { template_dir: Some(folder.path().to_owned()), ..Options::default() };
+    let error = render(&sample("technical"), Format::Pdf, &options).unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("template `lib/cards.typ`, line "), "{said}");
+    assert!(said.ends_with("(in finding `CVE-2023-45853` of section `Findings in detail`)"), "{said}");
 }
 
 #[test]

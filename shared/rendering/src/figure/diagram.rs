@@ -69,8 +69,8 @@ pub(super) fn draw(diagram: &Diagram, palette: &Palette) -> String {
             bounds.add([centre(placed)[0], centre(placed)[1], sized.width, sized.height]);
         }
     }
-    let paths: Vec<(&Edge, Vec<[f64; 2]>, Option<[f64; 2]>)> = edges(diagram, &graph).collect();
-    paths.iter().flat_map(|(_, path, _)| path).for_each(|[x, y]| bounds.add([*x, *y, 0.0, 0.0]));
+    let paths: Vec<Arrow<'_>> = arrows(diagram, &graph).collect();
+    paths.iter().flat_map(|arrow| &arrow.path).for_each(|[x, y]| bounds.add([*x, *y, 0.0, 0.0]));
 
     let origin = [MARGIN - bounds.left, MARGIN - bounds.top];
     let moved = |[x, y]: [f64; 2]| [x + origin[0], y + origin[1]];
@@ -81,7 +81,7 @@ pub(super) fn draw(diagram: &Diagram, palette: &Palette) -> String {
             draw_frame(&mut canvas, group, [x, y, width, height]);
         }
     }
-    for (edge, path, _) in &paths {
+    for Arrow { edge, path, .. } in &paths {
         draw_arrow(&mut canvas, edge, path.iter().copied().map(moved).collect());
     }
     for (index, sized) in nodes.iter().enumerate() {
@@ -89,8 +89,8 @@ pub(super) fn draw(diagram: &Diagram, palette: &Palette) -> String {
             draw_node(&mut canvas, sized, moved(centre(placed)), palette);
         }
     }
-    for (edge, _, place) in &paths {
-        if let (Some(label), Some(place)) = (&edge.label, place) {
+    for Arrow { edge, label_at, .. } in &paths {
+        if let (Some(label), Some(place)) = (&edge.label, label_at) {
             draw_label(&mut canvas, label, moved(*place));
         }
     }
@@ -169,15 +169,21 @@ fn ends(diagram: &Diagram) -> Vec<[usize; 2]> {
     diagram.edges.iter().map(|edge| [place(&edge.from), place(&edge.to)]).collect()
 }
 
-/// Each arrow with its way and the middle of its label.
-fn edges<'a>(
+/// An arrow with its way and the middle of its label.
+struct Arrow<'a> {
+    edge: &'a Edge,
+    path: Vec<[f64; 2]>,
+    label_at: Option<[f64; 2]>,
+}
+
+fn arrows<'a>(
     diagram: &'a Diagram,
     graph: &'a Graph<NodeLabel, EdgeLabel>,
-) -> impl Iterator<Item = (&'a Edge, Vec<[f64; 2]>, Option<[f64; 2]>)> {
+) -> impl Iterator<Item = Arrow<'a>> {
     ends(diagram).into_iter().zip(&diagram.edges).enumerate().filter_map(|(index, ([from, to], edge))| {
         let placed = graph.edge(&format!("n{from}"), &format!("n{to}"), Some(&format!("e{index}")))?;
         let path = placed.points.iter().map(|point| [point.x, point.y]).collect();
-        Some((edge, path, placed.x.zip(placed.y).map(|(x, y)| [x, y])))
+        Some(Arrow { edge, path, label_at: placed.x.zip(placed.y).map(|(x, y)| [x, y]) })
     })
 }
 
@@ -333,16 +339,16 @@ mod tests {
         let node = |index: usize| Node {
             id: format!("node {index}"),
             label: format!("Service {index}"),
-            detail: (index % 2 == 0).then(|| "10.0.0.1".to_owned()),
+            detail: index.is_multiple_of(2).then(|| "10.0.0.1".to_owned()),
             shape: [Shape::Box, Shape::Store, Shape::Actor][index % 3],
             tone: Tone::Neutral,
-            group: (groups > 0 && index % 4 != 0).then(|| format!("group {}", index % groups)),
+            group: (groups > 0 && !index.is_multiple_of(4)).then(|| format!("group {}", index % groups)),
         };
         let edge = |&(from, to): &(usize, usize)| Edge {
             from: format!("node {from}"),
             to: format!("node {to}"),
-            label: (from % 2 == 0).then(|| "TLS 443".to_owned()),
-            dashed: to % 2 == 0,
+            label: from.is_multiple_of(2).then(|| "TLS 443".to_owned()),
+            dashed: to.is_multiple_of(2),
         };
         Diagram {
             id: String::new(),

@@ -471,7 +471,7 @@ fn control(index: usize) -> Control {
             choice("Implementation status", &states, state(index)),
             choice("Control origination", &ORIGINS, index % ORIGINS.len()),
         ],
-        parameters: if index % 3 == 0 {
+        parameters: if index.is_multiple_of(3) {
             vec![Fact::text(format!("{id}(a)(1)"), "at least annually and after significant changes")]
         } else {
             Vec::new()
@@ -504,7 +504,7 @@ fn control(index: usize) -> Control {
             title: format!("{id} review record"),
             detail: Some("exported from the ticket system".to_owned()),
             collected_on: Some(day(2025, 9, 1 + (index % 28) as u32)),
-            sha256: (index % 5 == 0).then(|| {
+            sha256: index.is_multiple_of(5).then(|| {
                 format!("{:016x}", 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(index as u64 + 1)).repeat(4)
             }),
         }],
