@@ -75,6 +75,11 @@ const NOTHING_OF: &[(&str, &str)] = &[
             and (select count(*) from artifacts where report_id = reports.id) <> 1",
     ),
     (
+        "a tick of a schedule whose job is not there (I5)",
+        "select schedule_id::text || ' at ' || nominal_at from schedule_firings
+          where job_id is not null and not exists (select from jobs where jobs.id = job_id)",
+    ),
+    (
         "a webhook event that is neither delivered nor given up (I6)",
         "select id::text from webhook_deliveries where status = 'pending'",
     ),
@@ -93,6 +98,12 @@ pub(crate) async fn check(system: &mut System<'_>) -> Result<()> {
     artifacts(system, &mut wrong).await?;
     strangers(system, &mut wrong).await?;
     leftovers(system, &mut wrong).await?;
+    if system.token().is_some() {
+        let (whole, said) = system.plimsoll(&["audit", "verify"])?;
+        if !whole {
+            wrong.push(format!("the audit trail does not verify (I9): {said}"));
+        }
+    }
     logs(system, &mut wrong)?;
     if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("; ")) }
 }

@@ -28,6 +28,7 @@ use anyhow::{Context, Result};
 use servers::Servers;
 use system::{Plan, System};
 use table::{Fault, TABLE};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Why a row cannot be had on this machine. An error that is no failure.
 #[derive(Debug, thiserror::Error)]
@@ -129,15 +130,24 @@ async fn run(asked: &Asked, rows: &[&Fault]) -> Result<ExitCode> {
         let folder = tempfile::Builder::new().prefix("plimsoll-faults-").tempdir()?;
         // The account that the servers run under must get in.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+        process::take_binary(folder.path())?;
         let mut servers = Servers::start(folder.path().join("home")).await?;
-        for fault in rows {
-            match row(fault, asked, &mut servers, folder.path()).await {
-                Outcome::Survived => survived += 1,
-                Outcome::Failed => failed += 1,
-                Outcome::Skipped => skipped += 1,
+        let all = async {
+            for fault in rows {
+                match row(fault, asked, &mut servers, folder.path()).await {
+                    Outcome::Survived => survived += 1,
+                    Outcome::Failed => failed += 1,
+                    Outcome::Skipped => skipped += 1,
+                }
             }
-        }
+        };
+        // However this ends, its processes and servers end with it.
+        let interrupted = tokio::select! {
+            () = all => false,
+            () = told_to_stop() => true,
+        };
         drop(servers);
+        anyhow::ensure!(!interrupted, "interrupted");
         if failed > 0 || asked.keep {
             let kept: PathBuf = folder.keep();
             say(&format!("the logs are in {}", kept.display()));
@@ -153,6 +163,15 @@ async fn run(asked: &Asked, rows: &[&Fault]) -> Result<ExitCode> {
     ));
     say(&format!("faults: {survived}/{} survived", survived + failed));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Resolves when somebody presses Ctrl-C or asks the process to end.
+async fn told_to_stop() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 enum Outcome {

@@ -3,8 +3,9 @@
 use std::{
     fs::File,
     os::unix::process::ExitStatusExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -12,6 +13,24 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait;
+
+/// The binary of this run. A build that takes place meanwhile may replace the one that cargo made, so this is another name for it.
+static BINARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes the binary that cargo built with the harness into `folder`.
+pub(crate) fn take_binary(folder: &Path) -> Result<()> {
+    let (built, taken) = (Path::new(env!("CARGO_BIN_EXE_worker-under-test")), folder.join("under-test"));
+    if std::fs::hard_link(built, &taken).is_err() {
+        std::fs::copy(built, &taken).with_context(|| format!("cannot copy {}", built.display()))?;
+    }
+    BINARY.get_or_init(|| taken);
+    Ok(())
+}
+
+/// The programs of an installation in one file; the first argument says which.
+pub(crate) fn binary() -> &'static Path {
+    BINARY.get().map_or_else(|| Path::new(env!("CARGO_BIN_EXE_worker-under-test")), PathBuf::as_path)
+}
 
 /// How to start a program, as often as needed.
 #[derive(Debug, Clone)]
@@ -41,7 +60,7 @@ impl Program {
 
     pub(crate) fn start(&self) -> Result<Process> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let child = Command::new(env!("CARGO_BIN_EXE_worker-under-test"))
+        let child = Command::new(binary())
             .arg(self.name)
             .args(&self.arguments)
             .env_clear()

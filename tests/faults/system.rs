@@ -2,7 +2,9 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    os::unix::process::CommandExt,
     path::PathBuf,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -21,7 +23,7 @@ use crate::{
     http::{self, Answer, Reply},
     invariants,
     ledger::{Ledger, Promise},
-    process::{Process, Program},
+    process::{self, Process, Program},
     servers::Servers,
     wait,
 };
@@ -70,6 +72,8 @@ impl<'a> System<'a> {
         deed::create_tables(db.owner_url.expose_secret()).await?;
         // Nothing in here may reach for the outside.
         sqlx::query("update sources set enabled = false").execute(db.pool()).await?;
+        // And nothing comes by itself, unless a row is about that.
+        sqlx::query("update schedules set enabled = false").execute(db.pool()).await?;
         let api_address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         Ok(Self {
             servers,
@@ -96,6 +100,7 @@ impl<'a> System<'a> {
             ("QUEUE_PREFIX", self.prefix.clone()),
             ("PLIMSOLL_HOME", self.folder.to_string_lossy().into_owned()),
             ("API_LISTEN", self.api_address.to_string()),
+            ("ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
             ("JOB_LEASE_SECONDS", LEASE.to_string()),
             ("SHUTDOWN_GRACE_SECONDS", "2".to_owned()),
             ("DATABASE_MAX_CONNECTIONS", "8".to_owned()),
@@ -112,6 +117,20 @@ impl<'a> System<'a> {
             environment: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),
             log: self.folder.join(format!("{name}.log")),
         }
+    }
+
+    /// What a person would type, its success and what it said.
+    pub(crate) fn plimsoll(&self, arguments: &[&str]) -> Result<(bool, String)> {
+        let output = Command::new(process::binary())
+            .arg0("plimsoll")
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .envs(self.program("plimsoll").environment)
+            .stdin(Stdio::null())
+            .output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
     }
 
     pub(crate) fn scheduler(&self) -> Result<Process> {

@@ -63,6 +63,13 @@ impl Job for Deed {
     const QUEUE: Queue = Queue::Maintenance;
     const RETRY: RetryPolicy = RETRY;
     const TIMEOUT: Duration = TIMEOUT;
+
+    fn upcast(mut payload: serde_json::Value, from: i32) -> Result<serde_json::Value, String> {
+        if from == 1 {
+            payload["note"] = "old".into();
+        }
+        Ok(payload)
+    }
 }
 
 impl Job for OldDeed {

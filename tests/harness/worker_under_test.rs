@@ -3,44 +3,31 @@
 //! `worker-under-test [worker|scheduler|api]`, a worker when nothing is said. Its worker knows the kind [`harness::deed`] besides
 //! all others; called as `plimsoll` it is that. `--old` gives it the one of the release before, and `--memory N` limits its address space to N MiB.
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use runtime::{config::Config, shutdown, telemetry};
+use runtime::program::main_with;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 fn main() -> ExitCode {
-    if std::env::args().next().as_deref() == Some("plimsoll") {
+    if let Some(code) = worker::renderer::serve_if_asked() {
+        return code;
+    }
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.first().is_some_and(|name| name == "plimsoll") {
         return plimsoll::commands::main();
     }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the settings that say how to log may be what is wrong")]
-            {
-                eprintln!("worker-under-test: {error:#}");
-            }
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[tokio::main]
-async fn run() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let given = |flag: &str| arguments.iter().position(|argument| argument == flag);
     if let Some(at) = given("--memory") {
-        let mebibytes: u64 = arguments.get(at + 1).context("--memory needs a number")?.parse()?;
+        let mebibytes: u64 = arguments[at + 1].parse().expect("--memory needs a number");
         let limit = Some(mebibytes << 20);
-        setrlimit(Resource::As, Rlimit { current: limit, maximum: limit })?;
+        setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).expect("the limit may be lowered");
     }
-    let config = Arc::new(Config::from_env()?);
-    telemetry::init(&config)?;
-    let stop = shutdown::on_signals()?;
-    match arguments.first().map_or("worker", String::as_str) {
-        "worker" => worker::run_with(harness::deed::registry(given("--old").is_some()), config, stop).await,
-        "scheduler" => scheduler::run(config, stop).await,
-        "api" => api::serve(config, stop).await,
-        other => bail!("there is no program `{other}`: worker, scheduler or api"),
+    match arguments.get(1).map_or("worker", String::as_str) {
+        "scheduler" => main_with("plimsoll-scheduler", &[], scheduler::run),
+        "api" => main_with("plimsoll-api", &[], api::serve),
+        _ => {
+            let kinds = harness::deed::registry(given("--old").is_some());
+            main_with("plimsoll-worker", &[], |config, stop| worker::run_with(kinds, config, stop))
+        }
     }
 }

@@ -269,6 +269,7 @@ async fn seal_batch(pool: &PgPool, key: &SealingKey, chain: Uuid) -> Result<u64>
     .bind(&head.key_id)
     .execute(&mut *tx)
     .await?;
+    runtime::failpoint!("audit-sealed");
     tx.commit().await?;
     Ok(ids.len() as u64)
 }

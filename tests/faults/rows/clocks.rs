@@ -6,7 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, TimeDelta, Utc};
 use harness::deed::Act;
+use queue::schedule::firing::fire_due;
 
 use super::crashes::count;
 use crate::{
@@ -98,6 +100,56 @@ pub(crate) async fn wrong_clocks(system: &mut System<'_>, bound: Duration) -> Re
         "a wrong clock has taken work from somebody"
     );
     Ok(took)
+}
+
+/// F35: the nights when clocks go forward and back, seen by three schedulers at once. The clock is ours, the rest is as it is.
+pub(crate) async fn clocks_change(system: &mut System<'_>, _: Duration) -> Result<Duration> {
+    let since = Instant::now();
+    // In New York, 02:30 is missing on 14 March 2027, and 01:30 comes twice on 7 November (cron(8): what was skipped comes
+    // right afterwards, what is repeated does not come again; what comes every hour comes every hour).
+    let spring = ("2027-03-14T05:00:00Z", [("30 1 * * *", "06:30"), ("30 2 * * *", "07:00")]);
+    let autumn = ("2027-11-07T04:00:00Z", [("30 1 * * *", "05:30"), ("30 2 * * *", "07:30")]);
+    for (midnight, nightly) in [spring, autumn] {
+        let midnight: DateTime<Utc> = midnight.parse()?;
+        sqlx::query("delete from schedules").execute(system.db.pool()).await?;
+        for cron in ["30 1 * * *", "30 2 * * *", "15 * * * *"] {
+            sqlx::query(
+                "insert into schedules (name, kind, cron, time_zone, overlap)
+                 values ($1, 'purge_expired', $1, 'America/New_York', 'allow')",
+            )
+            .bind(cron)
+            .execute(system.db.pool())
+            .await?;
+        }
+        for minutes in (0..=420).step_by(5) {
+            let now = midnight + TimeDelta::minutes(minutes);
+            let db = &system.db.system;
+            let (first, second, third) =
+                tokio::join!(fire_due(db, now), fire_due(db, now), fire_due(db, now));
+            (first?, second?, third?);
+            sqlx::query("update jobs set state = 'cancelled', finished_at = now() where finished_at is null")
+                .execute(system.db.pool())
+                .await?;
+        }
+        for (cron, expected) in nightly {
+            let fired = firings(system, cron).await?;
+            ensure!(fired == [expected], "`{cron}` in the night of {midnight} comes at {fired:?} UTC");
+        }
+        let hourly = firings(system, "15 * * * *").await?;
+        ensure!(hourly.len() == 7, "every hour of seven comes at {hourly:?}");
+    }
+    Ok(since.elapsed())
+}
+
+/// When a schedule came, as hours and minutes UTC, in order.
+async fn firings(system: &System<'_>, name: &str) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar(
+        "select to_char(nominal_at at time zone 'UTC', 'HH24:MI') from schedule_firings
+           join schedules on schedules.id = schedule_id where name = $1 and job_id is not null order by nominal_at",
+    )
+    .bind(name)
+    .fetch_all(system.db.pool())
+    .await?)
 }
 
 fn faketime() -> Result<PathBuf> {

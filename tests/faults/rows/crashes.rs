@@ -15,6 +15,7 @@ use crate::{
     process::{Process, aborted},
     receivers::{self, MailServer, WebhookReceiver},
     system::{REPORT_PATH, System, report_request},
+    wait,
 };
 
 /// How long a process may take to reach the place where it ends.
@@ -238,6 +239,28 @@ pub(crate) async fn after_webhook(system: &mut System<'_>, bound: Duration) -> R
         let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
         ensure!(distinct.len() == repeat, "{repeat} events have {} ids (I6)", distinct.len());
         ensure!(ids.len() <= 2 * repeat, "{} calls for {repeat} events (I6)", ids.len());
+    }
+    Ok(since.elapsed())
+}
+
+/// In the scheduler: entries of the audit trail are numbered and signed, and not committed. The chain goes on where it was.
+pub(crate) async fn mid_seal(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    let _api = system.api().await?;
+    let mut since = Instant::now();
+    for _ in 0..system.repeats() {
+        let mut scheduler = system.program("scheduler").with("FAILPOINT", "audit-sealed").start()?;
+        let endpoint = json!({ "url": "http://127.0.0.1:9/never" }).to_string();
+        let created = system.call("POST", "/api/webhooks", &[], endpoint.as_bytes()).await.whole()?;
+        ensure!(created.status == 201, "the endpoint is refused: {}", created.head);
+        until_aborted(&mut scheduler, "audit-sealed").await?;
+        since = Instant::now();
+        let unsealed = "select count(*) from audit_entries where sequence is null";
+        ensure!(count(system, unsealed).await? > 0, "what was not committed is there");
+        let _scheduler = system.scheduler()?;
+        wait::until("the trail is sealed", system.stretched(bound), async || {
+            Ok((count(system, unsealed).await? == 0).then_some(()))
+        })
+        .await?;
     }
     Ok(since.elapsed())
 }

@@ -1,12 +1,16 @@
 //! Processes that are killed, frozen and asked to stop.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use harness::deed::{Act, Deed};
 use rustix::process::Signal;
 
 use crate::{
+    http,
     ledger::Promise,
     load::{Load, ask_again},
     system::System,
@@ -47,7 +51,8 @@ pub(crate) async fn all_workers_killed(system: &mut System<'_>, bound: Duration)
 /// F3: a pause far longer than the lease. What the frozen worker then brings is void.
 pub(crate) async fn worker_frozen(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
     let _scheduler = system.scheduler()?;
-    let first = system.worker().await?;
+    let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let first = system.started(&system.program("worker").with("ADMIN_LISTEN", admin.to_string())).await?;
     let gate = system.gate();
     let job = system.accept(&Deed::of(Act::WaitFor(gate.clone())), Promise::Completed).await?;
     system.until_begun(job, 1).await?;
@@ -63,6 +68,13 @@ pub(crate) async fn worker_frozen(system: &mut System<'_>, bound: Duration) -> R
     let next = system.accept(&Deed::default(), Promise::Completed).await?;
     let took = system.settle(since, bound).await?;
     ensure!(system.until_begun(next, 1).await? == first.id(), "the thawed worker takes new work");
+    wait::until("its late result is counted", Duration::from_secs(10), async || {
+        let metrics = http::send(admin, "GET", "/metrics", &[], &[]).await.whole()?;
+        let metrics = String::from_utf8(metrics.body)?;
+        let counted = metrics.lines().find(|line| line.starts_with("plimsoll_fence_rejected_total"));
+        Ok(counted.is_some_and(|line| line.ends_with(" 1")).then_some(()))
+    })
+    .await?;
     ensure!(system.outcomes(job).await? == ["crashed", "completed"]);
     Ok(took)
 }

@@ -1,10 +1,6 @@
 //! Redis flushed, killed, away, failed over, full and wrongly set up. Nothing in it may matter.
 
-use std::{
-    os::unix::process::CommandExt,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::deed::Act;
@@ -162,20 +158,7 @@ pub(crate) async fn refuses_writes(system: &mut System<'_>, bound: Duration) -> 
 
 /// F16: a Redis that may drop keys. `plimsoll doctor` says so, and what to do.
 pub(crate) async fn evicts(system: &mut System<'_>, _: Duration) -> Result<Duration> {
-    let doctor = |system: &System<'_>| -> Result<(bool, String)> {
-        let program = system.program("plimsoll");
-        let output = Command::new(env!("CARGO_BIN_EXE_worker-under-test"))
-            .arg0("plimsoll")
-            .arg("doctor")
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .envs(program.environment)
-            .stdin(Stdio::null())
-            .output()?;
-        let said = [output.stdout, output.stderr].concat();
-        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
-    };
-    let (_, before) = doctor(system)?;
+    let (_, before) = system.plimsoll(&["doctor"])?;
     ensure!(!before.contains("maxmemory-policy is"), "it complains without reason: {before}");
     let mut redis = system.servers.redis().await?;
     let _: () = redis::cmd("CONFIG")
@@ -185,7 +168,7 @@ pub(crate) async fn evicts(system: &mut System<'_>, _: Duration) -> Result<Durat
         .query_async(&mut redis)
         .await?;
     let since = Instant::now();
-    let (fine, said) = doctor(system)?;
+    let (fine, said) = system.plimsoll(&["doctor"])?;
     let line = said.lines().find(|line| line.contains("allkeys-lru"));
     let line = line.with_context(|| format!("it does not say so: {said}"))?;
     ensure!(!fine && line.contains("noeviction"), "success {fine}: {line}");
