@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use runtime::program::main_with;
 
 fn main() -> ExitCode {
+    if let Some(code) = worker::renderer::serve_if_asked() {
+        return code;
+    }
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
     let arguments: Vec<String> = arguments.collect();

@@ -12,6 +12,11 @@ use runtime::{
 };
 use store::{SystemDb, blob::BlobStore};
 
+use crate::{
+    renderer::{Limits, Renderer},
+    sealing::Sealer,
+};
+
 /// Handed to every handler. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -24,13 +29,16 @@ pub struct Context {
     /// For addresses that the installation's administrator gives us.
     pub sources: Client,
     pub mailer: Arc<Mailer>,
+    pub sealer: Sealer,
+    pub renderer: Renderer,
 }
 
 impl Context {
-    /// A context over `db`, with the rest as `config` says.
+    /// A context over `db`, with the rest as `config` says. Renders in this process: programs that can be called to
+    /// render set another [`Renderer`].
     ///
     /// # Errors
-    /// When a client for outgoing requests cannot be made, or the settings for mail cannot work.
+    /// When a client for outgoing requests cannot be made, or the settings for mail or signatures cannot work.
     pub fn new(config: Arc<Config>, db: SystemDb) -> anyhow::Result<Self> {
         let webhooks = Policy { allow_private: config.webhook_allow_private, ..webhook::policy() };
         let sources = Policy { allow_private: config.source_allow_private, ..Policy::administrator() };
@@ -43,6 +51,8 @@ impl Context {
                 &config.mail,
                 &config.mail_from,
             )?)?),
+            sealer: Sealer::new(&config)?,
+            renderer: Renderer::in_this_process(Limits::of(&config)),
             config,
         })
     }

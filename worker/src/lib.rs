@@ -4,6 +4,7 @@
 
 pub mod context;
 pub mod handlers;
+pub mod renderer;
 pub mod sealing;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use context::Context;
 use queue::{Registry, transport::Transport, worker::Settings};
+use renderer::{Limits, Renderer};
 use runtime::config::Config;
 use store::SystemDb;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,8 @@ pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result
     run_with(queue::jobs::registry(), config, stop).await
 }
 
-/// As [`run`], with the kinds of `registry`.
+/// As [`run`], with the kinds of `registry`. Reports are rendered by this program called once more: its `main` begins with
+/// [`renderer::serve_if_asked`].
 ///
 /// # Errors
 /// As [`run`].
@@ -55,7 +58,8 @@ pub async fn run_with(
         grace: config.shutdown_grace,
     };
     let pool = db.pool().clone();
-    let context = Context::new(config, db)?;
+    let mut context = Context::new(config.clone(), db)?;
+    context.renderer = Renderer::of(std::env::current_exe()?, Limits::of(&config));
     tokio::select! {
         ended = queue::worker::run(registry, context, pool.clone(), transport, settings, stop) => ended,
         never = store::log_level::follow(&pool) => match never {},

@@ -13,6 +13,7 @@ mod keys;
 mod migrate;
 mod openapi;
 mod probe;
+mod render;
 mod schedules;
 mod server;
 mod services;
@@ -56,6 +57,7 @@ enum Command {
     Agent(agent::Arguments),
     Jobs(jobs::Arguments),
     Schedules(schedules::Arguments),
+    Render(render::Arguments),
     Services(services::Arguments),
     Tokens(tokens::Arguments),
     Openapi(openapi::Arguments),
@@ -95,6 +97,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Services(arguments) => {
             with_settings(async |config| services::run(&config, &arguments).await)
         }
+        Command::Render(arguments) => render::run(&arguments),
         Command::Openapi(arguments) => openapi::run(&arguments),
     }
 }

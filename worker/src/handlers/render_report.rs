@@ -1,21 +1,29 @@
 //! Freeze a report's data as a document, render it, store the file, and tell whoever wanted to know.
 
+use std::time::Instant;
+
 use delivery::webhook::event::{ReportGenerated, report_generated};
-use domain::{document::Format, id::ReportId};
+use domain::{
+    document::{Document, Format, ReportOptions},
+    id::{ReportId, UserId},
+};
 use queue::{
     Attempt, Done, Handler, JobError, OrDiscard,
     enqueue::{Origin, enqueue},
     error::DiscardIfMissing,
     jobs::{DeliverWebhook, RenderReport, SendMail},
 };
-use rendering::Rendered;
+use rendering::{Options, Rendered, Stage};
+use runtime::metrics;
+use serde::Deserialize;
 use serde_json::json;
 use store::{
     TenantTx,
     reports::{Finished, Report},
 };
+use tokio::sync::mpsc;
 
-use crate::context::Context;
+use crate::{context::Context, renderer::RenderFailure, sealing::Plan};
 
 impl Handler<Context> for RenderReport {
     async fn run(self, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
@@ -40,17 +48,38 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
     let document = match store::reports::document(&mut tx, job.report_id).await? {
         Some(frozen) => frozen,
         None => {
-            let loaded = report_type.load(&mut tx, &report).await?;
+            let mut loaded = report_type.load(&mut tx, &report).await?;
+            let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
+            loaded.apply(&options);
+            if is_to_be_signed(&report, format) {
+                loaded.cover.verify_url = Some(context.sealer.verify_url().to_owned());
+            }
             store::reports::freeze(&mut tx, job.report_id, &loaded).await?
         }
     };
     tx.commit().await?;
 
+    let (plan, document) = match plan(job, context, &report, format, &document).await? {
+        Some(plan) => {
+            let seal = Some(plan.page());
+            (Some(plan), Document { seal, ..document })
+        }
+        None => (None, document),
+    };
     attempt.progress(30, "rendering").await;
-    let rendered = render(document, format).await?;
+    let mut rendered = render(context, attempt, document, format).await?;
+    let mut issued = None;
+    if let Some(plan) = plan {
+        attempt.progress(80, "signing").await;
+        let (bytes, file) = context.sealer.seal(&context.db, rendered.bytes, plan).await?;
+        rendered.bytes = bytes;
+        issued = Some(file);
+    }
     attempt.progress(90, "storing").await;
     let prefix = format!("{}/{}", job.tenant_id, job.report_id);
+    metrics::ARTIFACT_BYTES.add([format.as_str().into()], rendered.bytes.len() as u64);
     let stored = context.blobs.put(&prefix, rendered.extension, &rendered.bytes).await?;
+    runtime::failpoint!("artifact-stored");
 
     let mut tx = context.db.begin_as(job.tenant_id).await?;
     let finished = Finished {
@@ -61,6 +90,9 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
         stored,
     };
     store::reports::complete(&mut tx, job.report_id, &finished).await.discard_if_missing("the report")?;
+    if let Some(file) = &issued {
+        store::signing_keys::record_issued(&mut tx, file).await?;
+    }
     announce(&mut tx, context, &report).await?;
     let result = json!({
         "report_id": job.report_id,
@@ -68,6 +100,9 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
         "byte_count": finished.stored.byte_count,
         "sha256": hex(&finished.stored.sha256),
         "page_count": finished.page_count,
+        "signed_by": issued.as_ref().map(|file| &file.signed_by),
+        "signed_at": issued.as_ref().map(|file| file.signed_at),
+        "timestamp_authority": issued.as_ref().and_then(|file| file.timestamp_authority.as_ref()),
         "download_url": download_url(context, job.report_id),
     });
     let done = attempt.complete(&mut tx, result).await?;
@@ -75,13 +110,68 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
     Ok(done)
 }
 
-/// Renders off the threads that serve everything else.
-async fn render(document: domain::document::Document, format: Format) -> Result<Rendered, JobError> {
-    let options = rendering::Options::default();
-    let rendered =
-        tokio::task::spawn_blocking(move || rendering::render(&document, format, &options)).await?;
-    // The same document would fail the same way again.
-    rendered.or_discard("the report cannot be rendered")
+/// Only a PDF can carry a signature of its own.
+fn is_to_be_signed(report: &Report, format: Format) -> bool {
+    format == Format::Pdf && report.options["signed"] == true
+}
+
+/// What the signature will say, if one was asked for.
+async fn plan(
+    job: &RenderReport,
+    context: &Context,
+    report: &Report,
+    format: Format,
+    document: &Document,
+) -> Result<Option<Plan>, JobError> {
+    if !is_to_be_signed(report, format) {
+        return Ok(None);
+    }
+    let signer = match (report.options["signer"].as_str(), report.requested_by) {
+        (Some(named), _) => named.to_owned(),
+        (None, Some(user)) => {
+            let mut tx = context.db.begin_as(job.tenant_id).await?;
+            match store::users::find(&mut tx, UserId(user)).await {
+                Ok(found) => found.user.email,
+                Err(store::Error::NotFound) => document.cover.organization.clone(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        (None, None) => document.cover.organization.clone(),
+    };
+    context.sealer.plan(report, signer, document).await.map(Some)
+}
+
+/// Renders in a process of its own.
+async fn render(
+    context: &Context,
+    attempt: &Attempt,
+    document: Document,
+    format: Format,
+) -> Result<Rendered, JobError> {
+    let begun = Instant::now();
+    let (stages, mut reached) = mpsc::unbounded_channel();
+    let tell = async {
+        while let Some(stage) = reached.recv().await {
+            let percent = match stage {
+                Stage::Preparing => 30,
+                Stage::Typesetting => 40,
+                Stage::Writing => 70,
+            };
+            attempt.progress(percent, stage.as_str()).await;
+        }
+    };
+    // A receiver that has gone wants no news.
+    let progress = move |stage| {
+        let _ = stages.send(stage);
+    };
+    let rendering = context.renderer.render(document, format, Options::default(), progress);
+    let (rendered, ()) = tokio::join!(rendering, tell);
+    metrics::RENDER_DURATION.observe([format.as_str().into()], begun.elapsed().as_secs_f64());
+    rendered.map_err(|failure| match failure {
+        RenderFailure::Refused(why) => JobError::discard(format!("the report cannot be rendered: {why}")),
+        // Too large for the limits today is too large tomorrow, but a neighbour may have taken what it needed.
+        other => JobError::Retry(other.into()),
+    })
 }
 
 /// Mails and webhook events about a finished report, with the jobs that send them, in the transaction that finishes it.

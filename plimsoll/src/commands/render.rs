@@ -1,0 +1,174 @@
+//! `plimsoll render`: a document to a file, without a database; for looking at templates while they are written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, anyhow};
+use chrono::{SubsecRound, Utc};
+use domain::document::{Branding, Document, Format, ReportOptions, Seal as SignaturePage};
+use rendering::{Options, Rendered, samples};
+use serde::de::DeserializeOwned;
+use signing::{Statement, keyring::Keyring, pdf::Seal};
+
+use crate::exit::{Exit, Failure};
+use crate::installation;
+use crate::terminal;
+
+/// Render a report from sample data or from a document, without a database.
+///
+/// Example: plimsoll render ssp --sample --format pdf -o ssp.pdf
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The report type: executive_summary, technical, asset_inventory, ssp, poam.
+    #[arg(value_name = "TYPE")]
+    report_type: String,
+    /// Use the made-up data that comes with the type.
+    #[arg(long, conflicts_with = "document", required_unless_present = "document")]
+    sample: bool,
+    /// Use a document as the JSON format has it.
+    #[arg(long, value_name = "FILE")]
+    document: Option<PathBuf>,
+    #[arg(long, short, default_value = "pdf", value_parser = str::parse::<Format>)]
+    format: Format,
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Sign the PDF with the keys of the installation on this machine, which are made when there are none.
+    #[arg(long)]
+    signed: bool,
+    /// Attach the report's JSON and CSV to the PDF.
+    #[arg(long)]
+    attach_data: bool,
+    /// What a request may ask for, as JSON: {"watermark": "DRAFT", "classification": "CUI"}.
+    #[arg(long, value_name = "FILE")]
+    options: Option<PathBuf>,
+    /// Logo, colours, contact and legal statements, as JSON.
+    #[arg(long, value_name = "FILE")]
+    branding: Option<PathBuf>,
+    /// Read the templates from this folder instead of the built-in ones.
+    #[arg(long, value_name = "FOLDER")]
+    templates: Option<PathBuf>,
+    /// Render again whenever a template or the document changes, until Ctrl-C. Reads the templates from ./templates
+    /// unless another folder is named.
+    #[arg(long)]
+    watch: bool,
+}
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if !arguments.watch {
+        return render(arguments);
+    }
+    let folder = templates(arguments)
+        .ok_or_else(|| anyhow!("there is no folder to watch: name it with --templates"))?;
+    let mut seen = None;
+    loop {
+        let state = newest(&folder).max(arguments.document.as_deref().and_then(modified));
+        if state != seen {
+            seen = state;
+            // A template that does not compile yet is no reason to stop.
+            match render(arguments) {
+                Ok(()) => {}
+                Err(failure) => terminal::remark(format_args!("plimsoll: {failure}")),
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn render(arguments: &Arguments) -> Result<(), Failure> {
+    let mut document = document(arguments)?;
+    if let Some(path) = &arguments.options {
+        document.apply(&read::<ReportOptions>(path)?);
+    }
+    let options = Options {
+        template_dir: templates(arguments),
+        csv_bom: false,
+        branding: arguments.branding.as_deref().map(read::<Branding>).transpose()?.unwrap_or_default(),
+        attach_data: arguments.attach_data,
+    };
+    let rendered = if arguments.signed {
+        signed(document, arguments.format, &options)?
+    } else {
+        rendering::render(&document, arguments.format, &options).map_err(anyhow::Error::from)?
+    };
+    fs::write(&arguments.output, &rendered.bytes)
+        .with_context(|| format!("cannot write {}", arguments.output.display()))?;
+    let pages = rendered.page_count.map(|pages| format!(", {pages} pages")).unwrap_or_default();
+    terminal::remark(format_args!("{}: {} bytes{pages}", arguments.output.display(), rendered.bytes.len()));
+    Ok(())
+}
+
+fn document(arguments: &Arguments) -> Result<Document, Failure> {
+    if let Some(path) = &arguments.document {
+        return Ok(Document { report_type: arguments.report_type.clone(), ..read(path)? });
+    }
+    samples::sample(&arguments.report_type).ok_or_else(|| {
+        anyhow!("there is no sample of `{}`: there are {}", arguments.report_type, samples::TYPES.join(", "))
+            .into()
+    })
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not what is expected there", path.display()))
+}
+
+/// Signed by this machine's own keys and without a timestamp: for seeing what a signed report looks like.
+fn signed(mut document: Document, format: Format, options: &Options) -> Result<Rendered, Failure> {
+    if format != Format::Pdf {
+        return Err(anyhow!("only a PDF can be signed: ask for --format pdf").into());
+    }
+    let config = installation::settings()?;
+    let now = Utc::now().trunc_subsecs(0);
+    let organization = document.cover.organization.clone();
+    let unusable = |error: signing::SignError| Failure::new(Exit::Config, error);
+    let keys = Keyring::new(&config.seal.key_dir).current(&organization, now).map_err(unusable)?;
+    let identity = keys.seal(now).map_err(unusable)?;
+    let verify_url = format!("{}/api/v1/reports/verify", config.public_url());
+    document.cover.verify_url = Some(verify_url.clone());
+    let content_sha256 = hex::encode(document.content_sha256());
+    let statement = Statement {
+        report_type: document.report_type.clone(),
+        title: document.cover.title.clone(),
+        tenant: organization.clone(),
+        content_sha256: content_sha256.clone(),
+        signed_by: organization.clone(),
+        ..Statement::new(document.cover.document_number.clone(), document.cover.generated_at, now)
+    };
+    document.seal = Some(SignaturePage {
+        signer: organization.clone(),
+        organization: Some(organization),
+        signed_at: now,
+        reason: Some("Shows what a signed report looks like.".to_owned()),
+        certificate: Some(format!("{}, SHA-256 {}", identity.name(), hex::encode(identity.fingerprint()))),
+        timestamp: Some("None: rendered on the command line.".to_owned()),
+        content_sha256,
+        verify_url,
+    });
+    let rendered = rendering::render(&document, format, options).map_err(anyhow::Error::from)?;
+    let sealed = Seal::new(&rendered.bytes, &identity, &statement).and_then(|seal| seal.finish(None));
+    Ok(Rendered { bytes: sealed.map_err(anyhow::Error::from)?, ..rendered })
+}
+
+/// The folder that was named, or while watching the one in front of us.
+fn templates(arguments: &Arguments) -> Option<PathBuf> {
+    let here = || Some(PathBuf::from("templates")).filter(|folder| arguments.watch && folder.is_dir());
+    arguments.templates.clone().or_else(here)
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+/// When anything below the folder was last written.
+fn newest(folder: &Path) -> Option<SystemTime> {
+    let entries = fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    let times = entries.map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { newest(&path) } else { modified(&path) }
+    });
+    times.max().flatten()
+}
