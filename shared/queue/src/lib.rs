@@ -9,6 +9,7 @@
 
 pub mod batches;
 mod cancel;
+mod carrier;
 mod gather;
 pub mod claim;
 mod dispatch;

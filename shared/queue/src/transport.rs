@@ -11,10 +11,21 @@ use apalis_redis::{Config, ConnectionManager, RedisStorage};
 use redis::AsyncCommands;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{claim::JobRef, job::Queue};
+use crate::{carrier::Carrier, claim::JobRef, job::Queue};
 
 /// Finished ids whose remains are removed in one go.
 const SWEEP: usize = 1000;
+
+/// Makes what was pushed due, and wakes the workers. apalis-redis schedules everything for the second in which it was pushed by the clock of
+/// whoever pushes, and workers fetch what is due by their own: with a clock that is wrong nothing would be fetched for as long.
+const PROMOTE: &str = "
+    local ids = redis.call('ZRANGE', KEYS[1], 0, 4999)
+    if #ids > 0 then
+        redis.call('RPUSH', KEYS[2], unpack(ids))
+        redis.call('ZREMRANGEBYRANK', KEYS[1], 0, #ids - 1)
+    end
+    redis.call('PUBLISH', ARGV[1], ARGV[2])
+";
 
 /// The result of a Redis operation.
 pub type Result<T> = std::result::Result<T, TransportError>;
@@ -103,7 +114,14 @@ impl Transport {
         let count = references.len();
         let mut storage = self.storage(queue, 1);
         storage.push_bulk(references).await.map_err(|error| TransportError::Push(error.to_string()))?;
-        let _: i64 = self.connection.clone().publish(self.wake_channel(queue), count).await?;
+        let name = self.name(queue);
+        let (): () = redis::Script::new(PROMOTE)
+            .key(format!("{name}:scheduled"))
+            .key(format!("{name}:active"))
+            .arg(self.wake_channel(queue))
+            .arg(count)
+            .invoke_async(&mut self.connection.clone())
+            .await?;
         Ok(())
     }
 
@@ -143,7 +161,7 @@ impl Transport {
     }
 
     /// apalis' view of `queue`, fetching `batch` ids at a time.
-    pub(crate) fn storage(&self, queue: Queue, batch: usize) -> RedisStorage<JobRef> {
+    pub(crate) fn storage(&self, queue: Queue, batch: usize) -> RedisStorage<JobRef, Carrier> {
         let config = Config::default()
             .queue(self.name(queue))
             .batch_size(batch)
@@ -152,7 +170,7 @@ impl Transport {
             .persist_results(true)
             .heartbeat_interval(Duration::from_secs(5))
             .missed_heartbeats(6);
-        RedisStorage::new(self.connection.clone()).with_config(config)
+        RedisStorage::new(Carrier::new(self.connection.clone())).with_config(config)
     }
 
     /// Calls `poke` whenever somebody pushes to `queue`, until the returned stream of pushes ends.
