@@ -56,8 +56,10 @@ pub(crate) struct Glance {
 pub(crate) async fn glance(connection: &mut PgConnection) -> sqlx::Result<Vec<Glance>> {
     sqlx::query_as(
         "select q.queue, q.revision,
+                -- Not `exists`, which Postgres may answer by hashing the whole backlog.
                 q.paused_at is null
-                and exists (select from jobs j where j.queue = q.queue and j.state = 'available' and not j.parked) as has_work
+                and coalesce((select true from jobs j
+                               where j.queue = q.queue and j.state = 'available' and not j.parked limit 1), false) as has_work
            from job_queues q",
     )
     .fetch_all(connection)
