@@ -90,8 +90,8 @@ mod tests {
     }
 
     #[test]
-    fn the_scripts_of_package_names_are_covered_and_hieroglyphs_are_not() {
-        for character in ['A', 'é', 'Ω', 'Ж', 'ش', 'ש', '日', 'か', '한', '⟨', '⟩', '…', '↵', '⇥']
+    fn latin_greek_cyrillic_hebrew_arabic_chinese_and_japanese_are_covered_and_hieroglyphs_are_not() {
+        for character in ['A', 'é', 'Ω', 'Ж', 'ش', 'ש', '日', 'か', '⟨', '⟩', '…', '↵', '⇥']
         {
             assert!(FONTS.cover(character), "{character}");
         }

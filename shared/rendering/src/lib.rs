@@ -11,6 +11,7 @@ mod fonts;
 mod html;
 mod image;
 mod markdown;
+mod office;
 mod pdf;
 mod prepare;
 pub mod samples;
@@ -19,6 +20,7 @@ mod table_csv;
 mod templates;
 mod theme;
 mod words;
+mod xlsx;
 
 use std::path::PathBuf;
 
@@ -113,6 +115,8 @@ pub enum RenderError {
     Csv(#[from] csv::Error),
     #[error("the drawing cannot be turned into pixels: {message}")]
     Picture { message: String },
+    #[error("the workbook cannot be written")]
+    Workbook(#[from] rust_xlsxwriter::XlsxError),
 }
 
 /// `Appendix A: Glossary`. The twenty-seventh is `AA`.
@@ -152,7 +156,8 @@ pub fn render_watched(
         Format::Markdown => Ok(Rendered::new(format, markdown::render(document).into_bytes())),
         Format::Svg | Format::Png => figure::render(document, format, &theme::Palette::of(&options.branding)),
         Format::Html => Ok(Rendered::new(format, html::render(document, options).into_bytes())),
-        Format::Docx | Format::Xlsx => {
+        Format::Xlsx => xlsx::render(document, options),
+        Format::Docx => {
             Err(RenderError::UnsupportedFormat { report: document.report_type.clone(), format })
         }
     }

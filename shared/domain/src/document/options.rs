@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Block, Cell, Document, Image, Inline, Plot, Section, SeverityCount, Table};
+use super::{Block, Cell, Chart, Document, Image, Inline, Plot, Section, Table};
 use crate::Severity;
 
 /// The options that every report type understands, as seed 003 names them. Others are left to the type.
@@ -163,21 +163,37 @@ impl Without<'_> {
                 }
             }
             Block::Table(table) => self.table(table),
-            Block::Chart(chart) => {
-                if let Plot::SeverityDonut { counts } = &mut chart.plot
-                    && counts
-                        .iter()
-                        .any(|SeverityCount { severity, count }| *count > 0 && !self.keeps(*severity))
-                {
-                    counts.retain(|entry| self.keeps(entry.severity));
-                    let parts: Vec<String> =
-                        counts.iter().map(|entry| format!("{} {}", entry.count, entry.severity)).collect();
-                    chart.alt = format!("Donut chart, of the chosen severities only: {}.", parts.join(", "));
-                }
-            }
+            Block::Chart(chart) => self.chart(chart),
             _ => {}
         }
         true
+    }
+
+    /// Parts that stand for a severity go with it; the rest of a chart stays.
+    fn chart(&self, chart: &mut Chart) {
+        let keeps = |severity: Option<Severity>| severity.is_none_or(|severity| self.keeps(severity));
+        let lost = match &mut chart.plot {
+            Plot::SeverityDonut { counts } => {
+                let before: u64 = counts.iter().map(|entry| entry.count).sum();
+                counts.retain(|entry| self.keeps(entry.severity));
+                before > counts.iter().map(|entry| entry.count).sum()
+            }
+            Plot::Bars { bars } => without(bars, |bar| keeps(bar.severity)),
+            Plot::Lines { lines, .. } => without(lines, |line| keeps(line.severity)),
+            Plot::StackedBars { series, columns } => {
+                let kept: Vec<bool> = series.iter().map(|series| keeps(series.severity)).collect();
+                for column in columns {
+                    let mut at = kept.iter();
+                    column.values.retain(|_| at.next().is_none_or(|kept| *kept));
+                }
+                without(series, |series| keeps(series.severity))
+            }
+            Plot::Gauges { .. } | Plot::HeatMap { .. } | Plot::Sparklines { .. } => false,
+        };
+        // The sentence was written about all of them.
+        if lost {
+            chart.alt = format!("{}, of the chosen severities only.", chart.title);
+        }
     }
 
     fn table(&self, table: &mut Table) {
@@ -193,6 +209,13 @@ impl Without<'_> {
             table.truncated = None;
         }
     }
+}
+
+/// Whether something was taken out.
+fn without<T>(parts: &mut Vec<T>, keeps: impl FnMut(&T) -> bool) -> bool {
+    let before = parts.len();
+    parts.retain(keeps);
+    parts.len() < before
 }
 
 fn rearrange(sections: &mut Vec<Section>, wishes: &[SectionWish]) {
@@ -248,6 +271,29 @@ mod tests {
         document.apply(&options(r#"{"severity_filter": ["high"]}"#));
         assert_eq!(document.main_table().map(|table| table.rows.len()), Some(1));
         assert_eq!(document.omissions.len(), 1);
+    }
+
+    #[test]
+    fn columns_lose_the_values_of_severities_that_are_left_out() {
+        let series = |severity| super::super::Series { name: "s".into(), severity: Some(severity) };
+        let plot = Plot::StackedBars {
+            series: vec![series(Severity::Low), series(Severity::High)],
+            columns: vec![super::super::StackedColumn { label: "Sep".into(), values: vec![7, 3] }],
+        };
+        let chart = Chart {
+            id: String::new(),
+            title: "Open".into(),
+            alt: "10".into(),
+            unit: "findings".into(),
+            plot,
+        };
+        let mut document = Document::new("technical", "T", "O", "R-1", chrono::DateTime::UNIX_EPOCH);
+        document.sections = vec![section("a", vec![Block::Chart(chart)])];
+        document.apply(&options(r#"{"severity_filter": ["high"]}"#));
+        document.check().unwrap();
+        let Block::Chart(chart) = &document.sections[0].blocks[0] else { unreachable!() };
+        assert!(matches!(&chart.plot, Plot::StackedBars { columns, .. } if columns[0].values == [3]));
+        assert_eq!(chart.alt, "Open, of the chosen severities only.");
     }
 
     #[test]

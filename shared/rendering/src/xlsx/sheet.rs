@@ -1,0 +1,382 @@
+//! One table on one sheet: typed cells under a header that stays in view, with filters, colours and lists to choose from.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use domain::{
+    Severity,
+    document::{Cell, Column, ColumnKind, Link, Number, Status, Table, Tone},
+};
+use rust_xlsxwriter::{
+    ConditionalFormatCell, ConditionalFormatCellRule, DataValidation, DataValidationErrorStyle, Format, Formula, Note,
+    TableColumn, TableStyle, Url, Worksheet, XlsxError,
+};
+
+use super::{
+    names::{self, Names, cut},
+    styles::{self, Styles},
+};
+use crate::{
+    office::{link_of, literal, plain},
+    theme, words,
+};
+
+/// UTF-16 code units of a cell.
+const MAX_CELL: usize = 32_767;
+/// Links of a sheet; further ones are written as text.
+const MAX_LINKS: usize = 65_530;
+/// Columns of a sheet.
+const MAX_COLUMNS: usize = 16_384;
+/// Words of a column that get a colour each.
+const MAX_COLOURED: usize = 24;
+/// Rows above the header that stay in view with it; more would leave no room for the table.
+const MAX_FROZEN: u32 = 12;
+/// Whole numbers beyond lose digits in a cell, which holds a double.
+const MAX_EXACT: u64 = 1 << 53;
+
+/// The rows of a table that go on one sheet.
+pub(super) struct Part<'a> {
+    pub(super) name: String,
+    pub(super) table: &'a Table,
+    pub(super) rows: &'a [Vec<Cell>],
+    /// Rows of the table on earlier sheets.
+    before: usize,
+    /// Place among the parts of the table, from 1, and how many there are.
+    place: [usize; 2],
+}
+
+/// The table on as many sheets as it needs, `max_rows` each.
+pub(super) fn parts<'a>(table: &'a Table, max_rows: usize, names: &mut Names) -> Vec<Part<'a>> {
+    let wanted = table.sheet.as_ref().map(|sheet| sheet.name.as_str());
+    let wanted = wanted.or(table.caption.as_deref()).unwrap_or(&table.id);
+    let preamble = table.sheet.as_ref().map_or(0, |sheet| sheet.preamble.len());
+    // The header; remarks and an empty row above it when something stands there.
+    let above = preamble + usize::from(preamble > 0);
+    let whole = max_rows.saturating_sub(above + 3).max(1);
+    let size = if table.rows.len() + above + 3 <= max_rows { table.rows.len().max(1) } else { whole.min(max_rows.saturating_sub(above + 2).max(1)) };
+    let chunks: Vec<&[Vec<Cell>]> =
+        if table.rows.is_empty() { vec![&table.rows[..]] } else { table.rows.chunks(size).collect() };
+    let many = chunks.len();
+    let part = |(index, rows)| Part {
+        name: names.take(wanted),
+        table,
+        rows,
+        before: index * size,
+        place: [index + 1, many],
+    };
+    chunks.into_iter().enumerate().map(part).collect()
+}
+
+impl Part<'_> {
+    /// What is not on this sheet.
+    pub(super) fn remark(&self) -> Option<String> {
+        let count = |number: usize| words::count(number as u64);
+        let [place, many] = self.place;
+        let split = (many > 1).then(|| {
+            format!(
+                "Rows {} to {} of {}; sheet {place} of {many}",
+                count(self.before + 1),
+                count(self.before + self.rows.len()),
+                count(self.table.rows.len()),
+            )
+        });
+        let shortened = self.table.truncated.as_ref().map(|truncated| {
+            let shown = count(self.table.rows.len());
+            format!("{shown} of {} rows shown. {}", words::count(truncated.total_rows), literal(&truncated.rest))
+        });
+        let wide = (self.table.columns.len() > MAX_COLUMNS)
+            .then(|| format!("{} columns do not fit", count(self.table.columns.len() - MAX_COLUMNS)));
+        let remarks: Vec<String> = [split, shortened, wide].into_iter().flatten().collect();
+        (!remarks.is_empty()).then(|| remarks.join(". "))
+    }
+}
+
+/// The lists to choose from, each once, in the order of their columns on the sheet that holds them.
+pub(super) fn lists(parts: &[Part<'_>]) -> Vec<Vec<String>> {
+    let mut lists: Vec<Vec<String>> = Vec::new();
+    for column in parts.iter().flat_map(|part| &part.table.columns) {
+        let list = choices(column);
+        if !list.is_empty() && !lists.contains(&list) {
+            lists.push(list);
+        }
+    }
+    lists
+}
+
+fn choices(column: &Column) -> Vec<String> {
+    if column.allowed.is_empty() && column.kind == ColumnKind::Severity {
+        return Severity::ALL.map(|severity| theme::severity(severity).word.to_owned()).to_vec();
+    }
+    column.allowed.iter().map(|word| cell_text(word).into_owned()).collect()
+}
+
+pub(super) fn write_lists(sheet: &mut Worksheet, lists: &[Vec<String>], styles: &Styles) -> Result<(), XlsxError> {
+    for (column, list) in (0..).zip(lists) {
+        sheet.set_column_width(column, 28)?;
+        sheet.write_string_with_format(0, column, format!("List {}", column + 1), &styles.header)?;
+        for (row, word) in (1..).zip(list) {
+            write_text(sheet, row, column, word, styles)?;
+        }
+    }
+    sheet.set_freeze_panes(1, 0)?;
+    Ok(())
+}
+
+/// `index` is the sheet's place among those of tables; `lists_name` the sheet with the lists.
+pub(super) fn write(
+    sheet: &mut Worksheet,
+    part: &Part<'_>,
+    index: usize,
+    lists: &[Vec<String>],
+    lists_name: Option<&str>,
+    styles: &Styles,
+) -> Result<(), XlsxError> {
+    let columns = &part.table.columns[..part.table.columns.len().min(MAX_COLUMNS)];
+    let wrapped = part.rows.len() <= super::STREAMED_ROWS;
+    for (place, column) in (0..).zip(columns) {
+        sheet.set_column_width(place, width(column))?;
+        sheet.set_column_format(place, &styles.column(column.kind, wrapped))?;
+    }
+    let header = preamble(sheet, part, styles)?;
+    let titles = names::titles(columns.iter().map(|column| column.title.as_str()));
+    let table_columns: Vec<TableColumn> = titles
+        .iter()
+        .map(|title| TableColumn::new().set_header(title).set_header_format(&styles.header))
+        .collect();
+    let last_column = u16::try_from(columns.len() - 1).unwrap_or(u16::MAX);
+    // A table has a row even when there is nothing to say.
+    let rows = u32::try_from(part.rows.len().max(1)).unwrap_or(u32::MAX);
+    let last = header + rows;
+    let table = rust_xlsxwriter::Table::new()
+        .set_name(format!("Table{}", index + 1))
+        .set_style(TableStyle::Light1)
+        .set_columns(&table_columns);
+    sheet.add_table(header, 0, last, last_column, &table)?;
+    let frozen = if header < MAX_FROZEN { header + 1 } else { 0 };
+    sheet.set_freeze_panes(frozen, part.table.key_columns.min(last_column))?;
+    sheet.set_repeat_rows(header, header)?;
+
+    for (place, column) in (0..).zip(columns) {
+        if let Some(note) = &column.note {
+            sheet.insert_note(header, place, &Note::new(cut(&literal(note), 1_000)).set_author(""))?;
+        }
+        let list = choices(column);
+        if let (Some(sheet_name), Some(list_index)) = (lists_name, lists.iter().position(|other| *other == list)) {
+            let range = list_range(sheet_name, list_index, list.len());
+            // What is already there stays, even if it is none of the words: a warning, not a lock.
+            let validation = DataValidation::new()
+                .allow_list_formula(Formula::new(range))
+                .set_error_style(DataValidationErrorStyle::Warning);
+            sheet.add_data_validation(header + 1, place, last, place, &validation)?;
+        }
+        for (word, format) in coloured(part, usize::from(place), column) {
+            let rule = ConditionalFormatCell::new()
+                .set_rule(ConditionalFormatCellRule::EqualTo(word.as_str()))
+                .set_format(format);
+            sheet.add_conditional_format(header + 1, place, last, place, &rule)?;
+        }
+    }
+    if part.rows.is_empty() {
+        sheet.write_string(header + 1, 0, "No entries.")?;
+    }
+    let mut links_left = MAX_LINKS;
+    for (row, cells) in (header + 1..).zip(part.rows) {
+        for ((place, column), cell) in (0..).zip(columns).zip(cells) {
+            write_cell(sheet, [row, place], cell, column.kind, &mut links_left, styles)?;
+        }
+    }
+    Ok(())
+}
+
+/// What stands above the header; the answer is the header's row.
+fn preamble(sheet: &mut Worksheet, part: &Part<'_>, styles: &Styles) -> Result<u32, XlsxError> {
+    let mut row = 0;
+    for fact in part.table.sheet.iter().flat_map(|sheet| &sheet.preamble) {
+        sheet.write_string_with_format(row, 0, cell_text(&fact.label), &styles.label)?;
+        sheet.write_string_with_format(row, 1, cell_text(&plain(&fact.value)), &styles.text_as_typed)?;
+        row += 1;
+    }
+    if let Some(remark) = part.remark() {
+        sheet.write_string_with_format(row, 0, cell_text(&remark), &styles.muted)?;
+        row += 1;
+    }
+    Ok(if row > 0 { row + 1 } else { 0 })
+}
+
+/// Characters across, which is how Excel measures columns.
+fn width(column: &Column) -> f64 {
+    let usual = match column.kind {
+        ColumnKind::Text => 44,
+        ColumnKind::Number { .. } => 12,
+        ColumnKind::Date => 13,
+        ColumnKind::Severity => 12,
+        ColumnKind::Status => 20,
+        ColumnKind::Link => 32,
+        ColumnKind::Identifier => 24,
+    };
+    let longest_word = column.title.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
+    // The arrow of the filter stands beside the title.
+    let wanted = usize::from(column.width.unwrap_or(usual)).max(longest_word.min(30) + 4);
+    f64::from(u16::try_from(wanted.clamp(8, 70)).unwrap_or(70))
+}
+
+/// `'Lists'!$B$2:$B$5`.
+fn list_range(sheet: &str, column: usize, rows: usize) -> String {
+    let mut letters = Vec::new();
+    let mut rest = column + 1;
+    while rest > 0 {
+        rest -= 1;
+        letters.push(char::from(b'A' + u8::try_from(rest % 26).unwrap_or(0)));
+        rest /= 26;
+    }
+    let letters: String = letters.into_iter().rev().collect();
+    format!("='{}'!${letters}$2:${letters}${}", sheet.replace('\'', "''"), rows + 1)
+}
+
+/// The words of a column that a colour goes with, wherever somebody types them.
+fn coloured(part: &Part<'_>, place: usize, column: &Column) -> Vec<(String, Format)> {
+    match column.kind {
+        ColumnKind::Severity => Severity::ALL
+            .map(|severity| {
+                let shades = theme::severity(severity);
+                (shades.word.to_owned(), styles::shaded(shades))
+            })
+            .to_vec(),
+        ColumnKind::Status => {
+            let mut tones: BTreeMap<&str, Tone> = BTreeMap::new();
+            for row in part.rows {
+                if let Some(Cell::Status(Status { label, tone })) = row.get(place)
+                    && !tones.contains_key(label.as_str())
+                    && tones.len() < MAX_COLOURED
+                {
+                    tones.insert(label, *tone);
+                }
+            }
+            tones
+                .into_iter()
+                // The word stands in a formula, where a quotation mark would end it.
+                .filter(|(label, _)| label.len() <= 100 && !label.contains('"') && *label == literal(label))
+                .filter_map(|(label, tone)| Some((label.to_owned(), styles::toned(tone)?)))
+                .collect()
+        }
+        ColumnKind::Text
+        | ColumnKind::Number { .. }
+        | ColumnKind::Date
+        | ColumnKind::Link
+        | ColumnKind::Identifier => Vec::new(),
+    }
+}
+
+fn write_cell(
+    sheet: &mut Worksheet,
+    [row, column]: [u32; 2],
+    cell: &Cell,
+    kind: ColumnKind,
+    links_left: &mut usize,
+    styles: &Styles,
+) -> Result<(), XlsxError> {
+    let column = u16::try_from(column).unwrap_or(u16::MAX);
+    match cell {
+        Cell::Empty => return Ok(()),
+        Cell::Text(text) | Cell::Identifier(text) | Cell::Status(Status { label: text, tone: _ }) => {
+            return write_text(sheet, row, column, text, styles);
+        }
+        Cell::Severity(severity) => sheet.write_string(row, column, theme::severity(*severity).word)?,
+        Cell::Number(number) => match exact(number) {
+            Some(value) if matches!(kind, ColumnKind::Number { .. }) => sheet.write_number(row, column, value)?,
+            Some(value) => sheet.write_number_with_format(row, column, value, &styles.number)?,
+            None => sheet.write_string(row, column, number.to_string())?,
+        },
+        Cell::Date(date) => match styles::day(*date) {
+            Some(day) => sheet.write_datetime_with_format(row, column, &day, &styles.date)?,
+            None => sheet.write_string(row, column, date.to_string())?,
+        },
+        Cell::Link(link) => return write_link(sheet, row, column, link, links_left, styles),
+    };
+    Ok(())
+}
+
+/// The number as a cell can hold it without a change.
+fn exact(number: &Number) -> Option<f64> {
+    if number.as_i64().is_some_and(|whole| whole.unsigned_abs() > MAX_EXACT)
+        || number.as_u64().is_some_and(|whole| whole > MAX_EXACT)
+    {
+        return None;
+    }
+    number.as_f64().filter(|value| value.is_finite())
+}
+
+pub(super) fn write_link(
+    sheet: &mut Worksheet,
+    row: u32,
+    column: u16,
+    link: &Link,
+    links_left: &mut usize,
+    styles: &Styles,
+) -> Result<(), XlsxError> {
+    match link_of(link) {
+        (text, Some(url)) if *links_left > 0 => {
+            *links_left -= 1;
+            let url = Url::new(url).set_text(cell_text(&text));
+            sheet.write_url_with_format(row, column, url, &styles.link)?;
+            Ok(())
+        }
+        (_, Some(_)) => write_text(sheet, row, column, &crate::office::with_address(link), styles),
+        (text, None) => write_text(sheet, row, column, &text, styles),
+    }
+}
+
+/// Text that stays text: what begins like a formula keeps its quote mark when somebody edits it.
+pub(super) fn write_text(
+    sheet: &mut Worksheet,
+    row: u32,
+    column: u16,
+    text: &str,
+    styles: &Styles,
+) -> Result<(), XlsxError> {
+    let text = cell_text(text);
+    let begins_like_a_formula = text.trim_start().starts_with(['=', '+', '-', '@', '\'', '＝', '＋', '－', '＠']);
+    if begins_like_a_formula {
+        sheet.write_string_with_format(row, column, text, &styles.text_as_typed)?;
+    } else {
+        sheet.write_string(row, column, text)?;
+    }
+    Ok(())
+}
+
+/// As much as a cell holds, and how much is missing.
+pub(super) fn cell_text(text: &str) -> Cow<'_, str> {
+    let text = literal(text);
+    // Never more units than bytes.
+    if text.len() <= MAX_CELL || text.encode_utf16().count() <= MAX_CELL {
+        return text;
+    }
+    let kept = cut(&text, MAX_CELL - 40);
+    let missing = text.chars().count() - kept.chars().count();
+    Cow::Owned(format!("{kept}… [{missing} more characters]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_holds_what_excel_holds_and_says_what_is_missing() {
+        assert_eq!(cell_text("openssl"), "openssl");
+        let long = "é".repeat(40_000);
+        let shown = cell_text(&long);
+        assert!(shown.encode_utf16().count() <= MAX_CELL && shown.ends_with(" more characters]"), "{}", shown.len());
+    }
+
+    #[test]
+    fn a_number_that_a_cell_would_round_is_none() {
+        assert_eq!(exact(&Number::from(7)), Some(7.0));
+        assert_eq!(exact(&Number::from(u64::MAX)), None);
+        assert_eq!(exact(&Number::from(i64::MIN)), None);
+    }
+
+    #[test]
+    fn lists_are_found_by_the_letters_of_their_column() {
+        assert_eq!(list_range("Lists", 0, 3), "='Lists'!$A$2:$A$4");
+        assert_eq!(list_range("It's", 27, 1), "='It''s'!$AB$2:$AB$2");
+    }
+}
