@@ -64,6 +64,9 @@ pub async fn stop_waiting(pool: &PgPool) -> sqlx::Result<i64> {
 /// One look. A running job whose lease ran out has crashed its worker, or lost it: it is due again, and dead as poison after
 /// [`CRASHES_UNTIL_POISON`]. A dispatched one was only lost on the way.
 ///
+/// Whatever ran beside a job that kills its worker crashes with it, is due again with it, and would be taken for poison with it. So a job
+/// with one crash left is given a concurrency key, unless it has its own: those of a queue run one at a time, and the guilty one alone.
+///
 /// # Errors
 /// When the database cannot be reached.
 pub async fn once(pool: &PgPool) -> sqlx::Result<Rescued> {
@@ -84,7 +87,10 @@ pub async fn once(pool: &PgPool) -> sqlx::Result<Rescued> {
                                  when expired.crashes >= $1 then 'dead' else 'available' end,
                     dead_reason = case when not cancel_requested and expired.crashes >= $1 then 'poison' end,
                     finished_at = case when cancel_requested or expired.crashes >= $1 then now() end,
-                    last_error = case when expired.was = 'running' then 'the worker vanished' else last_error end
+                    last_error = case when expired.was = 'running' then 'the worker vanished' else last_error end,
+                    concurrency_key = case when expired.crashes = $1 - 1
+                                           then coalesce(concurrency_key, 'crashed its worker: ' || queue)
+                                           else concurrency_key end
                from expired where jobs.id = expired.id
           returning jobs.id, jobs.state, expired.fence, expired.was
          ), noted as (

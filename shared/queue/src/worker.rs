@@ -46,6 +46,9 @@ const CONNECTIONS: u32 = 4;
 const MOST_AT_A_TIME: usize = 32;
 /// Rest before a queue's worker is rebuilt.
 const REBUILD_PAUSE: Duration = Duration::from_millis(250);
+/// How long Postgres may take to answer in any case, and how soon it is asked again when it did not.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// A worker that has written no heartbeat, or looked into a queue no more, for this long is not ready.
 const READY_WITHIN: Duration = Duration::from_secs(15);
 
@@ -113,6 +116,7 @@ pub async fn run<C: Send + Sync + 'static>(
     let heartbeat = AbortOnDropHandle::new(tokio::spawn(heartbeat.beat(beating)));
 
     info!(worker = %name, queues = ?settings.queues, slots = settings.slots, "worker ready");
+    let patience = (settings.lease / 3).max(LEAST_PATIENCE);
     let mut generation = 0;
     while !stop.is_cancelled() {
         let wanted = *order.borrow_and_update();
@@ -122,13 +126,18 @@ pub async fn run<C: Send + Sync + 'static>(
         if wanted == Order::Work {
             mode.send_replace(Mode::Working);
             generation += 1;
-            serve(
-                &desks,
-                &transport,
-                &format!("{name}-{generation}"),
-                until_told_otherwise(&mut order, &stop),
-            )
-            .await;
+            let enough = async {
+                tokio::select! {
+                    () = until_told_otherwise(&mut order, &stop) => true,
+                    () = out_of_reach(&pool, patience) => false,
+                }
+            };
+            if !serve(&desks, &transport, &format!("{name}-{generation}"), enough).await {
+                warn!("postgres does not answer: fetching nothing until it does");
+                while !stop.is_cancelled() && !answers(&pool, patience).await {
+                    tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                }
+            }
         } else {
             info!(worker = %name, "quiet: finishing what runs, taking nothing new");
             mode.send_replace(Mode::Quiet);
@@ -166,22 +175,35 @@ async fn until_told_otherwise(order: &mut watch::Receiver<Order>, stop: &Cancell
     }
 }
 
-/// Fetches for all desks until `enough`; what was fetched and not begun goes back.
-async fn serve<C: Send + Sync + 'static>(
+/// Fetches for all desks until `enough`, and tells why that was; what was fetched and not begun goes back.
+async fn serve<C: Send + Sync + 'static, Why>(
     desks: &[Desk<C>],
     transport: &Transport,
     name: &str,
-    enough: impl Future<Output = ()>,
-) {
+    enough: impl Future<Output = Why>,
+) -> Why {
     let serving = CancellationToken::new();
     let mut fetchers = JoinSet::new();
     for desk in desks {
         let pulse = Arc::new(health::pulse(format!("queue {}", desk.queue), READY_WITHIN));
         fetchers.spawn(fetch(desk.clone(), pulse, transport.clone(), name.to_owned(), serving.clone()));
     }
-    enough.await;
+    let why = enough.await;
     serving.cancel();
     while fetchers.join_next().await.is_some() {}
+    why
+}
+
+/// Returns when Postgres has left a question unanswered for `patience`. Whoever cannot claim must not fetch: the ids in its hands would wait
+/// there while others could do the work.
+async fn out_of_reach(pool: &PgPool, patience: Duration) {
+    while answers(pool, patience).await {
+        tokio::time::sleep(patience).await;
+    }
+}
+
+async fn answers(pool: &PgPool, patience: Duration) -> bool {
+    matches!(tokio::time::timeout(patience, sqlx::query("select 1").execute(pool)).await, Ok(Ok(_)))
 }
 
 /// Rendering is pure CPU: more at once than cores only makes each slower.
