@@ -132,13 +132,6 @@ impl Identity {
         &self.chain
     }
 
-    /// Seconds since 1970 between which the certificate is good.
-    #[must_use]
-    pub fn validity(&self) -> (u64, u64) {
-        let validity = &self.certificate.tbs_certificate.validity;
-        (validity.not_before.to_unix_duration().as_secs(), validity.not_after.to_unix_duration().as_secs())
-    }
-
     pub(crate) fn certificate(&self) -> &Certificate {
         &self.certificate
     }

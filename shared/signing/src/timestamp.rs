@@ -21,9 +21,8 @@ use crate::{
 /// How far the authority's clock may be ahead of ours.
 const LEEWAY: Duration = Duration::minutes(5);
 
-/// For the `Content-Type` of the request, and of the answer (RFC 3161, section 3.4).
+/// For the request's `Content-Type` (RFC 3161, section 3.4).
 pub const QUERY_TYPE: &str = "application/timestamp-query";
-pub const REPLY_TYPE: &str = "application/timestamp-reply";
 
 /// A question to a timestamp authority.
 #[derive(Debug, Clone)]
