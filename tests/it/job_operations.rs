@@ -298,25 +298,18 @@ async fn fifty_copies_of_a_request_at_once_make_one_job() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_sources_are_crawled_as_one_batch_and_compared_once() {
     let app = TestApp::set_up().await;
-    sqlx::query("update sources set enabled = true, url = 'http://127.0.0.1:1/' || slug")
-        .execute(app.db.pool())
-        .await
-        .expect("sources");
-    let sources: i64 =
-        sqlx::query_scalar("select count(*) from sources").fetch_one(app.db.pool()).await.expect("counted");
-    if sources == 0 {
-        sqlx::query(
-            "insert into sources (id, slug, name, feed, url) values
-             (gen_random_uuid(), 'one', 'One', 'kev', 'http://127.0.0.1:1/1'), (gen_random_uuid(), 'two', 'Two', 'epss', 'http://127.0.0.1:1/2')",
-        )
-        .execute(app.db.pool())
-        .await
-        .expect("two sources");
-    }
+    sqlx::query(
+        "insert into sources (id, slug, name, category, feed, url, crawl_interval_minutes)
+         values (gen_random_uuid(), 'one', 'One', 'exploit', 'cisa-kev', 'http://127.0.0.1:1/1', 60),
+                (gen_random_uuid(), 'two', 'Two', 'scoring', 'epss', 'http://127.0.0.1:1/2', 60)",
+    )
+    .execute(app.db.pool())
+    .await
+    .expect("two sources");
     let accepted = app.post("/api/scan-runs/trigger", &json!({})).await.expect(202).json();
     let (batch, count) =
         (accepted["batch_id"].as_str().expect("an id"), accepted["sources"].as_i64().expect("a number"));
-    assert!(count >= 2);
+    assert_eq!(count, 2);
     let seen = app.get(&format!("/api/batches/{batch}")).await.expect(200).json();
     assert_eq!(
         (&seen["status"], &seen["jobs"], &seen["waiting"]),
