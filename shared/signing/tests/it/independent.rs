@@ -1,6 +1,4 @@
 //! What others think of our files: pyHanko, poppler's `pdfsig` and `qpdf`, where they are installed.
-//!
-//! `SIGNING_EXAMPLES=folder` keeps what they were shown.
 
 use std::{
     fs,
@@ -70,9 +68,7 @@ struct Files {
 impl Files {
     fn new(site: &Site) -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        #[expect(clippy::disallowed_methods, reason = "a knob of this test, not a setting")]
-        let folder = std::env::var("SIGNING_EXAMPLES").map_or(temporary.path().to_path_buf(), PathBuf::from);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = temporary.path().to_path_buf();
         let file = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
         let signed = site.signed();
         file("root.pem", site.generation.authority.root.certificate.as_bytes());
