@@ -1,4 +1,4 @@
-//! Turn a [`Document`] into a file: PDF, CSV, JSON or Markdown.
+//! Turn a [`Document`] into a file: PDF, HTML, DOCX, XLSX, CSV, JSON, Markdown, or its main figure alone.
 //!
 //! Pure: the same document gives the same bytes, on any machine and at any time. Filling the document is the
 //! business of `reports`, storing and sending the file that of the worker. Typst lives here and nowhere else.
@@ -6,6 +6,7 @@
 //! can be stopped. Start at [`render`].
 
 pub mod child;
+mod docx;
 mod figure;
 mod fonts;
 mod html;
@@ -30,8 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use image::checked as checked_image;
 
 /// The formats that [`render`] can produce now.
-pub const FORMATS: [Format; 7] =
-    [Format::Pdf, Format::Html, Format::Csv, Format::Json, Format::Markdown, Format::Svg, Format::Png];
+pub const FORMATS: [Format; 9] = Format::ALL;
 
 /// Settings that change the file but not what it says.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -117,6 +117,8 @@ pub enum RenderError {
     Picture { message: String },
     #[error("the workbook cannot be written")]
     Workbook(#[from] rust_xlsxwriter::XlsxError),
+    #[error("the parts of the file cannot be packed")]
+    Package(#[from] zip::result::ZipError),
 }
 
 /// `Appendix A: Glossary`. The twenty-seventh is `AA`.
@@ -157,8 +159,6 @@ pub fn render_watched(
         Format::Svg | Format::Png => figure::render(document, format, &theme::Palette::of(&options.branding)),
         Format::Html => Ok(Rendered::new(format, html::render(document, options).into_bytes())),
         Format::Xlsx => xlsx::render(document, options),
-        Format::Docx => {
-            Err(RenderError::UnsupportedFormat { report: document.report_type.clone(), format })
-        }
+        Format::Docx => docx::render(document, options),
     }
 }

@@ -4,11 +4,7 @@ use std::borrow::Cow;
 
 use domain::document::{Branding, Document, Inline, Link, ListItem, Marking};
 
-use crate::{
-    RenderError, figure, image,
-    prepare::is_safe_link,
-    sanitise::reveal,
-};
+use crate::{RenderError, figure, image, prepare::is_safe_link, sanitise::reveal};
 
 /// The text as it can be written: line feeds and tabs kept, everything that hides or that XML forbids spelled out
 /// (XML 1.0, 2.2: U+FFFE and U+FFFF; programs call the whole file damaged for one of them).
@@ -25,7 +21,9 @@ pub(crate) fn plain(content: &[Inline]) -> String {
     content
         .iter()
         .map(|inline| match inline {
-            Inline::Text(text) | Inline::Strong(text) | Inline::Emphasis(text) | Inline::Code(text) => text.clone(),
+            Inline::Text(text) | Inline::Strong(text) | Inline::Emphasis(text) | Inline::Code(text) => {
+                text.clone()
+            }
             Inline::Link(link) => with_address(link),
             Inline::Reference(reference) => reference.text.clone(),
         })
@@ -128,6 +126,9 @@ mod tests {
     fn an_address_that_must_not_be_clicked_stays_in_the_text() {
         let link = |text: &str, url: &str| Link { text: text.into(), url: url.into() };
         assert_eq!(link_of(&link("x", "javascript:alert(1)")), ("x (javascript:alert(1))".to_owned(), None));
-        assert_eq!(link_of(&link("", "https://e.example")), ("https://e.example".to_owned(), Some("https://e.example")));
+        assert_eq!(
+            link_of(&link("", "https://e.example")),
+            ("https://e.example".to_owned(), Some("https://e.example"))
+        );
     }
 }

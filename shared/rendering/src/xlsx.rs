@@ -11,7 +11,7 @@ mod sheet;
 mod styles;
 mod summary;
 
-use domain::document::{Document, Format, Table};
+use domain::document::{Block, Document, Format, Section, Table};
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Workbook, Worksheet, XlsxError};
 
 use self::{names::Names, sheet::Part, styles::Styles};
@@ -28,11 +28,16 @@ pub(crate) fn render(document: &Document, options: &Options) -> Result<Rendered,
 
 fn render_split(document: &Document, options: &Options, max_rows: usize) -> Result<Rendered, RenderError> {
     let derived = derived::tables(document);
-    let tables: Vec<&Table> = document.tables().chain(&derived).collect();
+    let mut tables = Vec::new();
+    gather(&document.sections, &mut tables);
+    gather(&document.appendices, &mut tables);
+    tables.extend(derived.iter().map(|table| (table.id.as_str(), table)));
     let mut names = Names::default();
     let summary = names.take("Summary");
-    let parts: Vec<Part<'_>> =
-        tables.into_iter().flat_map(|table| sheet::parts(table, max_rows, &mut names)).collect();
+    let parts: Vec<Part<'_>> = tables
+        .into_iter()
+        .flat_map(|(heading, table)| sheet::parts(table, heading, max_rows, &mut names))
+        .collect();
     let lists = sheet::lists(&parts);
     let lists_name = (!lists.is_empty()).then(|| names.take("Lists"));
 
@@ -53,6 +58,17 @@ fn render_split(document: &Document, options: &Options, max_rows: usize) -> Resu
         sheet::write_lists(workbook.add_worksheet().set_name(name)?, &lists, &styles)?;
     }
     Ok(Rendered::new(Format::Xlsx, workbook.save_to_buffer()?))
+}
+
+/// The tables with the headings that they stand under.
+fn gather<'a>(sections: &'a [Section], into: &mut Vec<(&'a str, &'a Table)>) {
+    for section in sections {
+        into.extend(section.blocks.iter().filter_map(|block| match block {
+            Block::Table(table) => Some((section.heading.as_str(), table)),
+            _ => None,
+        }));
+        gather(&section.sections, into);
+    }
 }
 
 /// A sheet that keeps its cells in a file rather than in memory, where there is a place for one.
@@ -121,7 +137,7 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
-    use domain::document::{Block, Cell, Column, ColumnKind, Section};
+    use domain::document::{Cell, Column, ColumnKind};
 
     use super::*;
 
@@ -130,11 +146,11 @@ mod tests {
         let rows = (0..25_u64).map(|row| vec![Cell::count(row)]).collect();
         let table = Table::new("findings", vec![Column::new("N", ColumnKind::Number { decimals: 0 })], rows);
         let mut names = Names::default();
-        let parts = sheet::parts(&table, 12, &mut names);
+        let parts = sheet::parts(&table, "Findings", 12, &mut names);
         let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
-        assert_eq!(names, ["findings", "findings (2)", "findings (3)"]);
+        assert_eq!(names, ["Findings", "Findings (2)", "Findings (3)"]);
         assert_eq!(parts.iter().map(|part| part.rows.len()).sum::<usize>(), 25);
-        assert_eq!(parts[1].remark().as_deref(), Some("Rows 11 to 20 of 25; sheet 2 of 3"));
+        assert_eq!(parts[1].remark().as_deref(), Some("Rows 10 to 18 of 25; sheet 2 of 3"));
         let document = Document {
             sections: vec![Section { blocks: vec![Block::Table(table)], ..Section::new("s", "S") }],
             ..Document::new("technical", "T", "O", "R-1", chrono::DateTime::UNIX_EPOCH)

@@ -4,8 +4,9 @@
 //! which section it comes from; what belongs on the summary (labelled values, ages of data, method) is left to it.
 
 use domain::document::{
-    Attestation, Block, Cell, Chart, CodeBlock, Column, ColumnKind, Control, Diagram, Document, Fact, FindingCard, Fix,
-    Note, Number, Picture, Plot, Section, Sheet, SignOff, Signatory, Status, Table, Timeline,
+    Attestation, Block, Cell, Chart, CodeBlock, Column, ColumnKind, Control, Diagram, Document, Fact,
+    FindingCard, Fix, Note, Number, Picture, Plot, Section, Sheet, SignOff, Signatory, Status, Table,
+    Timeline,
 };
 
 use crate::{
@@ -85,7 +86,13 @@ pub(super) fn tables(document: &Document) -> Vec<Table> {
         (
             "Charts",
             0,
-            vec![text("Chart", 36), text("Series", 28), text("Point", 28), number("Value", 2), text("Unit", 18)],
+            vec![
+                text("Chart", 36),
+                text("Series", 28),
+                text("Point", 28),
+                number("Value", 2),
+                text("Unit", 18),
+            ],
             rows.values,
         ),
         ("Text", 0, vec![text("Section", 32), text("Kind", 14), text("Text", 70)], rows.prose),
@@ -139,7 +146,14 @@ impl Rows {
                 let lines = std::iter::once(plain(statement)).chain(signatories.iter().map(signatory));
                 self.say(section, "Sign-off", joined(lines));
             }
-            Block::Attestation(Attestation { title, statement, affirmations, facts, official, legal_notice }) => {
+            Block::Attestation(Attestation {
+                title,
+                statement,
+                affirmations,
+                facts,
+                official,
+                legal_notice,
+            }) => {
                 let lines = [title.clone(), labelled(facts), plain(statement), outline(affirmations, true)];
                 let lines = lines.into_iter().chain([signatory(official)]).chain(legal_notice.clone());
                 self.say(section, "Attestation", joined(lines));
@@ -197,7 +211,9 @@ impl Rows {
             Plot::SeverityDonut { counts } => counts.iter().for_each(|entry| {
                 value("", theme::severity(entry.severity).word, Some(entry.count.into()), unit);
             }),
-            Plot::Bars { bars } => bars.iter().for_each(|bar| value("", &bar.label, Some(bar.value.clone()), unit)),
+            Plot::Bars { bars } => {
+                bars.iter().for_each(|bar| value("", &bar.label, Some(bar.value.clone()), unit))
+            }
             Plot::StackedBars { series, columns } => {
                 for column in columns {
                     for (series, count) in series.iter().zip(&column.values) {
@@ -273,12 +289,14 @@ fn card(card: &FindingCard, section: &str) -> Vec<Cell> {
 
 fn control(control: &Control, section: &str) -> Vec<Cell> {
     let choices = control.choices.iter().map(|choice| {
-        let applying = choice.answers.iter().filter(|answer| answer.applies).map(|answer| answer.label.as_str());
+        let applying =
+            choice.answers.iter().filter(|answer| answer.applies).map(|answer| answer.label.as_str());
         format!("{}: {}", choice.label, applying.collect::<Vec<_>>().join(", "))
     });
     let implementation = control.implementation.iter().map(|part| {
         let label = part.label.as_ref().map(|label| format!("{label}: ")).unwrap_or_default();
-        let status = part.status.as_ref().map(|Status { label, tone: _ }| format!("({label}) ")).unwrap_or_default();
+        let status =
+            part.status.as_ref().map(|Status { label, tone: _ }| format!("({label}) ")).unwrap_or_default();
         format!("{label}{status}{}", plain(&part.content))
     });
     let evidence = control.evidence.iter().map(|item| {
@@ -307,7 +325,8 @@ fn control(control: &Control, section: &str) -> Vec<Cell> {
 fn signatory(signatory: &Signatory) -> String {
     let Signatory { role, name, organization, signed_on } = signatory;
     let name = name.as_deref().unwrap_or("________");
-    let organization = organization.as_ref().map(|organization| format!(", {organization}")).unwrap_or_default();
+    let organization =
+        organization.as_ref().map(|organization| format!(", {organization}")).unwrap_or_default();
     let date = signed_on.map_or_else(|| "________".to_owned(), |date| date.to_string());
     format!("{role}: {name}{organization}; signed on {date}")
 }

@@ -7,8 +7,8 @@ use domain::{
     document::{Cell, Column, ColumnKind, Link, Number, Status, Table, Tone},
 };
 use rust_xlsxwriter::{
-    ConditionalFormatCell, ConditionalFormatCellRule, DataValidation, DataValidationErrorStyle, Format, Formula, Note,
-    TableColumn, TableStyle, Url, Worksheet, XlsxError,
+    ConditionalFormatCell, ConditionalFormatCellRule, DataValidation, DataValidationErrorStyle, Format,
+    Formula, Note, TableColumn, TableStyle, Url, Worksheet, XlsxError,
 };
 
 use super::{
@@ -30,6 +30,10 @@ const MAX_COLUMNS: usize = 16_384;
 const MAX_COLOURED: usize = 24;
 /// Rows above the header that stay in view with it; more would leave no room for the table.
 const MAX_FROZEN: u32 = 12;
+/// Lines of a cell that are shown at once.
+const MAX_LINES: usize = 12;
+/// Characters across a printed page; more would be too small to read.
+const PAGE_WIDTH: f64 = 230.0;
 /// Whole numbers beyond lose digits in a cell, which holds a double.
 const MAX_EXACT: u64 = 1 << 53;
 
@@ -44,15 +48,18 @@ pub(super) struct Part<'a> {
     place: [usize; 2],
 }
 
-/// The table on as many sheets as it needs, `max_rows` each.
-pub(super) fn parts<'a>(table: &'a Table, max_rows: usize, names: &mut Names) -> Vec<Part<'a>> {
+/// The table on as many sheets as it needs, `max_rows` each. `heading` is what it stands under.
+pub(super) fn parts<'a>(
+    table: &'a Table,
+    heading: &str,
+    max_rows: usize,
+    names: &mut Names,
+) -> Vec<Part<'a>> {
     let wanted = table.sheet.as_ref().map(|sheet| sheet.name.as_str());
-    let wanted = wanted.or(table.caption.as_deref()).unwrap_or(&table.id);
+    let wanted = wanted.or(table.caption.as_deref()).unwrap_or(heading);
     let preamble = table.sheet.as_ref().map_or(0, |sheet| sheet.preamble.len());
-    // The header; remarks and an empty row above it when something stands there.
-    let above = preamble + usize::from(preamble > 0);
-    let whole = max_rows.saturating_sub(above + 3).max(1);
-    let size = if table.rows.len() + above + 3 <= max_rows { table.rows.len().max(1) } else { whole.min(max_rows.saturating_sub(above + 2).max(1)) };
+    // Above the first row: labelled values, a remark, an empty row, the header.
+    let size = max_rows.saturating_sub(preamble + 3).max(1);
     let chunks: Vec<&[Vec<Cell>]> =
         if table.rows.is_empty() { vec![&table.rows[..]] } else { table.rows.chunks(size).collect() };
     let many = chunks.len();
@@ -81,7 +88,11 @@ impl Part<'_> {
         });
         let shortened = self.table.truncated.as_ref().map(|truncated| {
             let shown = count(self.table.rows.len());
-            format!("{shown} of {} rows shown. {}", words::count(truncated.total_rows), literal(&truncated.rest))
+            format!(
+                "{shown} of {} rows shown. {}",
+                words::count(truncated.total_rows),
+                literal(&truncated.rest)
+            )
         });
         let wide = (self.table.columns.len() > MAX_COLUMNS)
             .then(|| format!("{} columns do not fit", count(self.table.columns.len() - MAX_COLUMNS)));
@@ -109,7 +120,11 @@ fn choices(column: &Column) -> Vec<String> {
     column.allowed.iter().map(|word| cell_text(word).into_owned()).collect()
 }
 
-pub(super) fn write_lists(sheet: &mut Worksheet, lists: &[Vec<String>], styles: &Styles) -> Result<(), XlsxError> {
+pub(super) fn write_lists(
+    sheet: &mut Worksheet,
+    lists: &[Vec<String>],
+    styles: &Styles,
+) -> Result<(), XlsxError> {
     for (column, list) in (0..).zip(lists) {
         sheet.set_column_width(column, 28)?;
         sheet.write_string_with_format(0, column, format!("List {}", column + 1), &styles.header)?;
@@ -132,6 +147,13 @@ pub(super) fn write(
 ) -> Result<(), XlsxError> {
     let columns = &part.table.columns[..part.table.columns.len().min(MAX_COLUMNS)];
     let wrapped = part.rows.len() <= super::STREAMED_ROWS;
+    let widths: Vec<f64> = columns.iter().map(width).collect();
+    let pages = (widths.iter().sum::<f64>() / PAGE_WIDTH).ceil().clamp(1.0, 50.0);
+    // Between 1 and 50.
+    sheet.set_print_fit_to_pages(pages as u16, 0);
+    if pages > 1.0 && part.table.key_columns > 0 {
+        sheet.set_repeat_columns(0, part.table.key_columns - 1)?;
+    }
     for (place, column) in (0..).zip(columns) {
         sheet.set_column_width(place, width(column))?;
         sheet.set_column_format(place, &styles.column(column.kind, wrapped))?;
@@ -160,7 +182,9 @@ pub(super) fn write(
             sheet.insert_note(header, place, &Note::new(cut(&literal(note), 1_000)).set_author(""))?;
         }
         let list = choices(column);
-        if let (Some(sheet_name), Some(list_index)) = (lists_name, lists.iter().position(|other| *other == list)) {
+        if let (Some(sheet_name), Some(list_index)) =
+            (lists_name, lists.iter().position(|other| *other == list))
+        {
             let range = list_range(sheet_name, list_index, list.len());
             // What is already there stays, even if it is none of the words: a warning, not a lock.
             let validation = DataValidation::new()
@@ -180,6 +204,11 @@ pub(super) fn write(
     }
     let mut links_left = MAX_LINKS;
     for (row, cells) in (header + 1..).zip(part.rows) {
+        if wrapped {
+            let lines =
+                cells.iter().zip(&widths).map(|(cell, width)| cell_lines(cell, *width)).max().unwrap_or(1);
+            sheet.set_row_height(row, height(lines.min(MAX_LINES)))?;
+        }
         for ((place, column), cell) in (0..).zip(columns).zip(cells) {
             write_cell(sheet, [row, place], cell, column.kind, &mut links_left, styles)?;
         }
@@ -200,6 +229,27 @@ fn preamble(sheet: &mut Worksheet, part: &Part<'_>, styles: &Styles) -> Result<u
         row += 1;
     }
     Ok(if row > 0 { row + 1 } else { 0 })
+}
+
+/// Lines that a text takes up in a column of so many characters. Programs differ in whether they find out themselves.
+pub(super) fn lines(text: &str, width: f64) -> usize {
+    // A column has at least eight characters.
+    let width = width as usize;
+    text.split('\n').map(|line| line.chars().count().div_ceil(width.max(1)).max(1)).sum()
+}
+
+fn cell_lines(cell: &Cell, width: f64) -> usize {
+    match cell {
+        Cell::Text(text) | Cell::Identifier(text) | Cell::Status(Status { label: text, tone: _ }) => {
+            lines(text, width)
+        }
+        Cell::Link(_) | Cell::Empty | Cell::Number(_) | Cell::Date(_) | Cell::Severity(_) => 1,
+    }
+}
+
+/// Points that so many lines are high, as far as a row can be.
+pub(super) fn height(lines: usize) -> f64 {
+    f64::from(u16::try_from(lines.max(1)).unwrap_or(27).min(27)) * 15.0
 }
 
 /// Characters across, which is how Excel measures columns.
@@ -282,7 +332,9 @@ fn write_cell(
         }
         Cell::Severity(severity) => sheet.write_string(row, column, theme::severity(*severity).word)?,
         Cell::Number(number) => match exact(number) {
-            Some(value) if matches!(kind, ColumnKind::Number { .. }) => sheet.write_number(row, column, value)?,
+            Some(value) if matches!(kind, ColumnKind::Number { .. }) => {
+                sheet.write_number(row, column, value)?
+            }
             Some(value) => sheet.write_number_with_format(row, column, value, &styles.number)?,
             None => sheet.write_string(row, column, number.to_string())?,
         },
@@ -334,7 +386,8 @@ pub(super) fn write_text(
     styles: &Styles,
 ) -> Result<(), XlsxError> {
     let text = cell_text(text);
-    let begins_like_a_formula = text.trim_start().starts_with(['=', '+', '-', '@', '\'', '＝', '＋', '－', '＠']);
+    let begins_like_a_formula =
+        text.trim_start().starts_with(['=', '+', '-', '@', '\'', '＝', '＋', '－', '＠']);
     if begins_like_a_formula {
         sheet.write_string_with_format(row, column, text, &styles.text_as_typed)?;
     } else {
@@ -364,7 +417,11 @@ mod tests {
         assert_eq!(cell_text("openssl"), "openssl");
         let long = "é".repeat(40_000);
         let shown = cell_text(&long);
-        assert!(shown.encode_utf16().count() <= MAX_CELL && shown.ends_with(" more characters]"), "{}", shown.len());
+        assert!(
+            shown.encode_utf16().count() <= MAX_CELL && shown.ends_with(" more characters]"),
+            "{}",
+            shown.len()
+        );
     }
 
     #[test]

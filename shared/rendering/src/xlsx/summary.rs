@@ -1,12 +1,13 @@
 //! The first sheet: what the report is, its key figures, how old and how made it is, and where the tables are.
 
 use domain::document::{
-    Block, Cui, DataFreshness, Direction, Document, Fact, KeyFigure, KeyValues, Link, Marking, Method, Quantity, Seal,
+    Block, Cui, DataFreshness, Direction, Document, Fact, KeyFigure, KeyValues, Link, Marking, Method,
+    Quantity, Seal,
 };
 use rust_xlsxwriter::{Format, Image, Url, Worksheet, XlsxError};
 
 use super::{
-    sheet::{Part, cell_text, write_link},
+    sheet::{self, Part, cell_text, write_link},
     styles::{self, Styles},
 };
 use crate::{
@@ -15,6 +16,8 @@ use crate::{
     words,
 };
 
+/// Characters across of each column.
+const WIDTHS: [f64; 5] = [30.0, 64.0, 22.0, 36.0, 24.0];
 /// Points that a logo may be high.
 const LOGO: f64 = 54.0;
 
@@ -25,7 +28,7 @@ pub(super) fn write(
     parts: &[Part<'_>],
     styles: &Styles,
 ) -> Result<(), XlsxError> {
-    for (column, width) in (0..).zip([30, 46, 22, 30, 24_u16]) {
+    for (column, width) in (0..).zip(WIDTHS) {
         sheet.set_column_width(column, width)?;
     }
     sheet.set_screen_gridlines(false);
@@ -90,6 +93,8 @@ impl Summary<'_> {
         let styles = self.styles;
         self.put(0, label, &styles.label)?;
         self.put(1, value, &styles.text_as_typed)?;
+        let lines = sheet::lines(label, WIDTHS[0]).max(sheet::lines(value, WIDTHS[1]));
+        self.sheet.set_row_height(self.row, sheet::height(lines))?;
         self.row += 1;
         Ok(())
     }
@@ -120,11 +125,13 @@ impl Summary<'_> {
         if let Some(logo) = office::logo(document, &options.branding) {
             let [width, height] = logo.within(LOGO * 5.0, LOGO);
             let alt: String = logo.alt.chars().take(120).collect();
-            let picture = Image::new_from_buffer(&logo.png)?.set_scale_to_size(width, height, false).set_alt_text(alt);
+            let picture =
+                Image::new_from_buffer(&logo.png)?.set_scale_to_size(width, height, false).set_alt_text(alt);
             self.sheet.set_row_height(self.row, LOGO)?;
             self.sheet.insert_image_with_offset(self.row, 0, &picture, 2, 2)?;
             self.row += 1;
         }
+        self.sheet.set_row_height(self.row, 28)?;
         self.line(&cover.title, &styles.title)?;
         if let Some(subtitle) = &cover.subtitle {
             self.line(subtitle, &styles.subtitle)?;
@@ -178,7 +185,8 @@ impl Summary<'_> {
     fn designation(&mut self, document: &Document, options: &Options) -> Result<(), XlsxError> {
         let marking = document.cover.classification.as_deref().and_then(Marking::parse);
         let Some(Marking::Cui(Cui { categories, dissemination })) = marking else { return Ok(()) };
-        let or = |words: &[String], none: &str| if words.is_empty() { none.to_owned() } else { words.join(", ") };
+        let or =
+            |words: &[String], none: &str| if words.is_empty() { none.to_owned() } else { words.join(", ") };
         self.pair("Controlled by", &document.cover.organization)?;
         self.pair("CUI category", &or(&categories, "CUI Basic"))?;
         self.pair("Distribution control", &or(&dissemination, "None stated"))?;
@@ -197,7 +205,8 @@ impl Summary<'_> {
             let format = styles::toned(figure.tone).unwrap_or_default();
             match &figure.value {
                 Quantity::Number(number) => {
-                    let format = format.set_num_format("#,##0.##").set_align(rust_xlsxwriter::FormatAlign::Left);
+                    let format =
+                        format.set_num_format("#,##0.##").set_align(rust_xlsxwriter::FormatAlign::Left);
                     let format = if number.is_f64() { format } else { format.set_num_format("#,##0") };
                     let value = number.as_f64().unwrap_or_default();
                     self.sheet.write_number_with_format(self.row, 1, value, &format)?;
@@ -236,6 +245,7 @@ impl Summary<'_> {
             self.count(2, Some(part.rows.len() as u64))?;
             if let Some(remark) = part.remark() {
                 self.put(3, &remark, &styles.text)?;
+                self.sheet.set_row_height(self.row, sheet::height(sheet::lines(&remark, WIDTHS[3])))?;
             }
             self.row += 1;
         }
