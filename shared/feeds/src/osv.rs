@@ -71,9 +71,18 @@ fn read_zip(path: &Path, sink: &mut Sink<'_>) -> Result<(), ParseError> {
         sink.broken(Position::default(), format_args!("not a whole zip archive: {error}"))
     })?;
 
-    let mut names: Vec<(String, usize)> = (0..archive.len())
-        .filter_map(|index| archive.name_for_index(index).map(|name| (name.to_owned(), index)))
-        .collect();
+    let mut names: Vec<(String, usize)> = Vec::with_capacity(archive.len());
+    for index in 0..archive.len() {
+        if let Some(name) = archive.name_for_index(index) {
+            let name = name.map_err(|error| {
+                sink.broken(
+                    Position::default(),
+                    format_args!("file {index} of the archive has no readable name: {error}"),
+                )
+            })?;
+            names.push((name.into_owned(), index));
+        }
+    }
     names.sort_unstable();
     let mut seen = Seen::default();
     for (name, index) in names {
