@@ -5,8 +5,8 @@
 //! `(its jobs in flight + 1) / its weight`, and the lowest places go. A lane with thousands waiting so gives way to one with a single
 //! job, and takes everything when it is alone.
 //!
-//! Every look-up here can use one index only (`state || ''` keeps the partial ones out of look-ups by id), so that the plan is the same
-//! whether it was made over an empty table or over a million rows.
+//! Every look-up here can be done in one way only, so that the plan is the same whether it was made over an empty table or over a million
+//! rows: by id it goes through an array, not a join, which might begin with the whole table, and `state || ''` keeps partial indexes out.
 //!
 //! What it costs does not depend on the backlog: lanes are found by one probe of `jobs_ready_idx` each, and of each lane no more rows are
 //! read than could go. A job whose concurrency key another one has is *parked*, out of that index, when it is met, and comes back when the
@@ -75,7 +75,7 @@ pub(crate) async fn promote(connection: &mut PgConnection) -> sqlx::Result<Optio
               order by run_at limit 1000
                 for update skip locked
          ), promoted as (
-             update jobs set state = 'available' from due where jobs.id = due.id
+             update jobs set state = 'available' where id = any (array(select id from due))
          )
          select greatest(0, extract(epoch from run_at - now()))::float8
            from jobs
@@ -106,7 +106,7 @@ pub(crate) async fn unpark(connection: &mut PgConnection) -> sqlx::Result<u64> {
               where keys.key is not null
                 and not exists (select from jobs h where h.concurrency_key = keys.key and h.leased_until is not null)
          )
-         update jobs set parked = false from free where jobs.id = free.id and jobs.state || '' = 'available'",
+         update jobs set parked = false where id = any (array(select id from free)) and state || '' = 'available'",
     )
     .execute(connection)
     .await?;
@@ -213,23 +213,25 @@ pub(crate) async fn send(
                                        and h.leased_until is not null)) as barred
                from candidates
          ), to_park as (
-             select jobs.id from judged join jobs on jobs.id = judged.id
-              where judged.barred and jobs.state || '' = 'available'
-                for update of jobs skip locked
+             select id from jobs
+              where id = any (array(select id from judged where barred)) and state || '' = 'available'
+                for update skip locked
          ), parked as (
-             update jobs set parked = true from to_park where jobs.id = to_park.id
+             update jobs set parked = true where id = any (array(select id from to_park))
          ), chosen as (
              select id, place from judged where not barred order by place, priority, run_at, id limit $2
          ), due as (
-             select jobs.id, chosen.place from chosen join jobs on jobs.id = chosen.id
-              where jobs.state || '' = 'available' and not jobs.parked
-                for update of jobs skip locked
+             select id from jobs
+              where id = any (array(select id from chosen)) and state || '' = 'available' and not parked
+                for update skip locked
+         ), sent as (
+             update jobs
+                set state = 'dispatched', fence = nextval('job_fences'), leased_by = null,
+                    leased_until = now() + make_interval(secs => $4)
+              where id = any (array(select id from due))
+          returning id, fence, priority, run_at
          )
-         update jobs
-            set state = 'dispatched', fence = nextval('job_fences'), leased_by = null,
-                leased_until = now() + make_interval(secs => $4)
-           from due where jobs.id = due.id
-      returning jobs.id, jobs.fence, due.place, jobs.priority, jobs.run_at",
+         select sent.id, sent.fence, chosen.place, sent.priority, sent.run_at from sent join chosen on chosen.id = sent.id",
     )
     .bind(queue.as_str())
     .bind(room)
@@ -265,7 +267,7 @@ pub(crate) async fn recall(connection: &mut PgConnection, queue: Queue) -> sqlx:
         "with sent as (
              select id from jobs where queue = $1 and state = 'dispatched' for update skip locked
          ), returned as (
-             update jobs set state = 'available', leased_until = null from sent where jobs.id = sent.id returning jobs.id
+             update jobs set state = 'available', leased_until = null where id = any (array(select id from sent)) returning id
          ), repaid as (
              update job_queues set tokens = least(rate_jobs, tokens + (select count(*) from returned))
               where queue = $1 and rate_jobs is not null and exists (select from returned)
@@ -288,7 +290,7 @@ pub(crate) async fn take_back(connection: &mut PgConnection, references: &[JobRe
               where jobs.state || '' = 'dispatched'
                 for update of jobs skip locked
          )
-         update jobs set state = 'available', leased_until = null from sent where jobs.id = sent.id",
+         update jobs set state = 'available', leased_until = null where id = any (array(select id from sent))",
     )
     .bind(&ids)
     .bind(&fences)
