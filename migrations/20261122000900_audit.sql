@@ -160,3 +160,6 @@ call audit_table('assets', 'asset', 'id', '', 'last_seen_at,correlated_at', true
 call audit_table('findings', 'finding', 'id', '', 'evidence,last_confirmed_at', true);
 call audit_table('reports', 'report', 'id', '', 'document,document_sha256,status,page_count,completed_at,error,job_id', true);
 call audit_table('inventory_submissions', 'inventory', 'id', '', 'payload', true);
+call audit_table('retention', 'retention', 'id', '', 'changed_at');
+call audit_table('alerts', 'alert', 'id', '', '', true);
+call audit_table('maintenance', 'maintenance', 'id', '', 'changed_at');

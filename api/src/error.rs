@@ -14,6 +14,8 @@ use utoipa::ToSchema;
 
 /// How long a client should wait when the database is away, seconds.
 const RETRY_AFTER_OUTAGE: u64 = 5;
+/// And during maintenance.
+const RETRY_AFTER_MAINTENANCE: u64 = 60;
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,9 @@ pub(crate) enum ApiError {
     /// Somebody else's service, which we need for this, did not do its part.
     #[error("an upstream service failed")]
     Upstream(#[source] anyhow::Error),
+    /// Nothing may be changed while the installation is being maintained.
+    #[error("maintenance")]
+    Maintenance,
     #[error("internal error")]
     Internal(#[source] anyhow::Error),
 }
@@ -115,7 +120,7 @@ impl From<anyhow::Error> for ApiError {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"detail": "Resource not found"}))]
 pub(crate) struct ErrorBody {
-    /// What is wrong, in a sentence. For all 5xx answers: `Internal server error`.
+    /// What is wrong, in a sentence. For all 5xx answers but that of maintenance: `Internal server error`.
     pub(crate) detail: String,
 }
 
@@ -141,8 +146,9 @@ pub(crate) struct RateLimitedBody {
     retry_after: u64,
 }
 
-/// The detail of every 5xx, whatever happened.
+/// The detail of every 5xx, whatever happened, except that of maintenance.
 pub(crate) const INTERNAL: &str = "Internal server error";
+const MAINTENANCE: &str = "The installation is being maintained: nothing can be changed for now, try again later";
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
@@ -179,6 +185,9 @@ impl IntoResponse for ApiError {
             Self::Unavailable(error) => {
                 tracing::warn!(error = format!("{error:#}"), "a request could not be served for now");
                 refuse(S::SERVICE_UNAVAILABLE, INTERNAL, Some(retry_after(RETRY_AFTER_OUTAGE)))
+            }
+            Self::Maintenance => {
+                refuse(S::SERVICE_UNAVAILABLE, MAINTENANCE, Some(retry_after(RETRY_AFTER_MAINTENANCE)))
             }
             Self::Upstream(error) => {
                 tracing::warn!(error = format!("{error:#}"), "a service that a request needs failed");

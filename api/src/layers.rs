@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -14,7 +14,7 @@ use axum::{
 use tracing::{Instrument, Span, field::Empty};
 use uuid::Uuid;
 
-use crate::{error::ApiError, observe::Observed};
+use crate::{auth::scopes::is_safe, error::ApiError, observe::Observed, state::AppState};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -81,6 +81,28 @@ pub(crate) async fn give_up(patience: Duration, request: Request, next: Next) ->
     tokio::time::timeout(patience, next.run(request))
         .await
         .unwrap_or_else(|_| ApiError::Unavailable(late()).into_response())
+}
+
+/// What may be asked for during maintenance although it changes something: signing in and out, and the end of it.
+const DURING_MAINTENANCE: &[&str] = &[
+    "/api/auth/login",
+    "/api/auth/logout",
+    "/api/auth/oidc/callback",
+    "/api/auth/refresh",
+    "/api/auth/session",
+    "/api/system/maintenance",
+];
+
+/// Refuses changes while the installation is being maintained. If the database cannot tell, the handler finds out.
+pub(crate) async fn keep_still(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let may_change = !is_safe(request.method()) && !DURING_MAINTENANCE.contains(&request.uri().path());
+    if may_change
+        && let Ok(maintenance) = store::system::maintenance(app.db.shared()).await
+        && maintenance.enabled
+    {
+        return ApiError::Maintenance.into_response();
+    }
+    next.run(request).await
 }
 
 /// Turns a panic into the answer that any other fault of ours gets.

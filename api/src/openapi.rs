@@ -56,6 +56,8 @@ const COOKIE: &str = "session-cookie";
         (name = "jobs", description = "Background work and its progress."),
         (name = "schedules", description = "What comes round by itself, and when."),
         (name = "webhooks", description = "Addresses that are told when something happens."),
+        (name = "settings", description = "What people choose for their organization or for the whole installation."),
+        (name = "alerts", description = "What somebody should know of and see to."),
         (name = "system", description = "Health, and work started by hand."),
     )
 )]
@@ -164,7 +166,7 @@ fn refusals() -> Vec<(String, RefOr<Response>)> {
         ("RateLimited", standing(later(body("Too many requests.", "RateLimitedBody")))),
         ("Internal", error("A fault of ours. It is in the log under `X-Request-Id`.")),
         ("BadGateway", error("A service that is needed for it failed.")),
-        ("Unavailable", later(error("The database cannot be reached for now."))),
+        ("Unavailable", later(error("The database cannot be reached for now, or nothing may be changed while the installation is being maintained."))),
     ];
     named.into_iter().map(|(name, response)| (name.to_owned(), response.build().into())).collect()
 }

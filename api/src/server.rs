@@ -35,6 +35,7 @@ pub fn app(state: AppState) -> Router {
         middleware::from_fn(move |request: Request, next: Next| layers::give_up(patience, request, next))
     };
     let announce = middleware::from_fn_with_state(state.clone(), limit::announce);
+    let keep_still = middleware::from_fn_with_state(state.clone(), layers::keep_still);
     let (quick, _) = routes::quick().split_for_parts();
     let (uploads, _) = routes::uploads().split_for_parts();
     let routes = quick
@@ -43,6 +44,7 @@ pub fn app(state: AppState) -> Router {
         .merge(routes::documentation())
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
+        .layer(keep_still)
         .layer(announce)
         .layer(
             ServiceBuilder::new()

@@ -29,6 +29,7 @@ mod queue_workers;
 mod schedules;
 mod schedules_api;
 mod settings;
+mod settings_api;
 mod shutdown;
 mod signing;
 mod traces;

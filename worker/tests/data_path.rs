@@ -255,6 +255,8 @@ async fn a_feed_that_shrank_is_quarantined_until_somebody_accepts_it() {
     assert!(why.contains("from 10 records to 7"), "{why}");
     assert_eq!(site.last_run("source_crawl").await.status, "quarantined");
     assert_eq!(site.count("select count(*) from kev").await, 10);
+    let told = "select count(*) from alerts where alert_type = 'source_quarantined' and message like '%from 10 records to 7%'";
+    assert_eq!(site.count(told).await, 1);
 
     site.run("update sources set accept_shrink = true").await;
     site.crawl(source).await.expect("merged");

@@ -37,7 +37,7 @@ struct Health {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum HealthStatus {
+pub(super) enum HealthStatus {
     Ok,
     /// Redis is away: work is accepted and waits.
     Degraded,
@@ -47,7 +47,7 @@ enum HealthStatus {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Connection {
+pub(super) enum Connection {
     Connected,
     Disconnected,
 }
@@ -85,7 +85,7 @@ async fn health(State(app): State<AppState>) -> Json<Health> {
         database,
         redis: redis.into(),
         scheduler_jobs: schedules,
-        uptime_seconds: (app.started.elapsed().as_secs_f64() * 100.0).round() / 100.0,
+        uptime_seconds: uptime_seconds(&app),
     })
 }
 
@@ -93,7 +93,17 @@ async fn count_schedules(app: &AppState) -> Option<i64> {
     timeout(PATIENCE, store::jobs::count_schedules(app.db.shared())).await.ok()?.ok()
 }
 
-async fn redis_answers(app: &AppState) -> bool {
+/// Since this process started, to hundredths.
+pub(super) fn uptime_seconds(app: &AppState) -> f64 {
+    (app.started.elapsed().as_secs_f64() * 100.0).round() / 100.0
+}
+
+/// Whether files can be kept.
+pub(super) async fn storage_answers(app: &AppState) -> bool {
+    matches!(timeout(PATIENCE, app.artifacts.probe()).await, Ok(Ok(())))
+}
+
+pub(super) async fn redis_answers(app: &AppState) -> bool {
     let Some(mut connection) = app.redis.clone() else { return false };
     let ping = async { redis::cmd("PING").query_async::<String>(&mut connection).await };
     matches!(timeout(PATIENCE, ping).await, Ok(Ok(_)))

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::state::AppState;
 
+mod alerts;
 mod api_keys;
 mod assets;
 mod audit;
@@ -20,8 +21,10 @@ mod jobs;
 mod organizations;
 mod queues;
 mod reports;
+mod retention;
 mod scan_runs;
 mod schedules;
+mod scoring;
 mod system;
 mod users;
 mod verify;
@@ -35,6 +38,7 @@ pub(crate) use webhooks::EVENTS;
 /// Everything that is answered within seconds.
 pub(crate) fn quick() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
+        .merge(alerts::router())
         .merge(api_keys::router())
         .merge(assets::router())
         .merge(audit::router())
@@ -45,8 +49,10 @@ pub(crate) fn quick() -> OpenApiRouter<AppState> {
         .merge(organizations::router())
         .merge(queues::router())
         .merge(reports::router())
+        .merge(retention::router())
         .merge(scan_runs::router())
         .merge(schedules::router())
+        .merge(scoring::router())
         .merge(system::router())
         .merge(users::router())
         .merge(vuln_matches::router())

@@ -1,21 +1,25 @@
-//! What an administrator starts by hand, and how much is logged.
+//! How the installation is, what an administrator starts by hand, how much is logged, and maintenance.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
+use chrono::{DateTime, Utc};
 use queue::{
     Job, enqueue,
+    fleet::{self, WorkerView},
     jobs::{Correlate, IngestInventory},
+    queues::{self, QueueView},
 };
 use runtime::telemetry::Level;
 use serde::{Deserialize, Serialize};
-use store::{inventory, log_level};
+use store::{inventory, log_level, system};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::health::{self, Connection, HealthStatus};
 use crate::{
     error::ApiError,
-    extract::{Actor, Admin, InstanceAdmin, Json},
+    extract::{Actor, Admin, InstanceAdmin, Json, ReadOnly, body, parse},
     idempotency::{Begun, IdempotencyKey},
-    openapi::{Conflicting, Invalid, WithRole},
+    openapi::{BadBody, Conflicting, Invalid, SignedIn, WithRole},
     reply::{Accepted, JobAccepted},
     state::AppState,
 };
@@ -154,9 +158,199 @@ async fn choose_log_level(
     Ok(Json(wanted))
 }
 
+/// How the installation is and what it consists of.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "status": "ok", "version": "0.1.0", "maintenance_mode": false, "maintenance_changed_at": "2026-11-20T06:00:00Z",
+    "uptime_seconds": 86432.15, "scheduler_jobs": 8, "database": "connected", "redis": "connected", "storage": "connected",
+    "time_zone_version": "2026b",
+    "database_details": {"version": "17.2", "size_bytes": 8_123_456_789_i64, "connections": 14, "max_connections": 100},
+    "nodes": [{"name": "worker-1/4711", "host": "worker-1", "version": "0.1.0", "mode": "working",
+               "started_at": "2026-11-20T06:00:00Z", "heartbeat_at": "2026-11-21T06:00:00Z", "alive": true}],
+    "queues": [{"queue": "ingest", "paused": false, "due": 3, "later": 11, "dispatched": 0, "running": 2, "slots": 4,
+                "oldest_due": "2026-11-21T05:59:58Z"}]}))]
+struct SystemStatus {
+    /// `degraded` when Redis or the storage is away.
+    status: HealthStatus,
+    /// Of the process that answers.
+    version: &'static str,
+    maintenance_mode: bool,
+    /// Since when that is so.
+    maintenance_changed_at: DateTime<Utc>,
+    /// Since the process that answers started.
+    uptime_seconds: f64,
+    /// Things that happen by themselves: recurring jobs and sources that are crawled.
+    #[schema(minimum = 0)]
+    scheduler_jobs: i64,
+    database: Connection,
+    redis: Connection,
+    /// Whether a file could be written, read and removed where reports are kept.
+    storage: Connection,
+    /// The release of the IANA time zone database that schedules go by.
+    time_zone_version: &'static str,
+    database_details: DatabaseDetails,
+    /// The workers of the last hour, those heard of last first.
+    nodes: Vec<Node>,
+    /// What waits in each queue, over all organizations.
+    queues: Vec<QueueDepth>,
+}
+
+/// What Postgres says of itself.
+#[derive(Debug, Serialize, ToSchema)]
+struct DatabaseDetails {
+    version: String,
+    #[schema(minimum = 0)]
+    size_bytes: i64,
+    /// Of all programs to this database.
+    #[schema(minimum = 0)]
+    connections: i64,
+    #[schema(minimum = 1)]
+    max_connections: i32,
+}
+
+/// A worker process.
+#[derive(Debug, Serialize, ToSchema)]
+struct Node {
+    name: String,
+    host: String,
+    version: String,
+    /// `working`, `quiet` or `draining`.
+    mode: String,
+    started_at: DateTime<Utc>,
+    heartbeat_at: DateTime<Utc>,
+    /// False when it has been silent for half a minute.
+    alive: bool,
+}
+
+/// How full a queue is.
+#[derive(Debug, Serialize, ToSchema)]
+struct QueueDepth {
+    queue: String,
+    paused: bool,
+    /// Jobs that could run now if there were room.
+    #[schema(minimum = 0)]
+    due: i64,
+    /// Jobs that wait for their time.
+    #[schema(minimum = 0)]
+    later: i64,
+    /// Sent to the workers, not begun.
+    #[schema(minimum = 0)]
+    dispatched: i64,
+    #[schema(minimum = 0)]
+    running: i64,
+    /// Jobs that live workers could run at once.
+    #[schema(minimum = 0)]
+    slots: i64,
+    /// Since when the oldest due job could have run.
+    oldest_due: Option<DateTime<Utc>>,
+}
+
+impl From<WorkerView> for Node {
+    fn from(worker: WorkerView) -> Self {
+        Self {
+            name: worker.name,
+            host: worker.host,
+            version: worker.version,
+            mode: worker.mode,
+            started_at: worker.started_at,
+            heartbeat_at: worker.heartbeat_at,
+            alive: worker.is_alive,
+        }
+    }
+}
+
+impl From<QueueView> for QueueDepth {
+    fn from(queue: QueueView) -> Self {
+        Self {
+            paused: queue.paused_at.is_some(),
+            queue: queue.queue,
+            due: queue.due,
+            later: queue.later,
+            dispatched: queue.dispatched,
+            running: queue.running,
+            slots: queue.slots,
+            oldest_due: queue.oldest_due,
+        }
+    }
+}
+
+/// Status of the installation
+///
+/// More than `/health` says, for whoever is signed in. While the database is away nobody can be, and the answer is 503.
+#[utoipa::path(get, path = "/api/system/status", tag = "system", responses((status = 200, body = SystemStatus), SignedIn))]
+async fn system_status(
+    State(app): State<AppState>,
+    mut actor: Actor<ReadOnly>,
+) -> Result<Json<SystemStatus>, ApiError> {
+    let (redis, storage) = tokio::join!(health::redis_answers(&app), health::storage_answers(&app));
+    let mut tx = actor.begin().await?;
+    let maintenance = system::maintenance(&mut *tx).await?;
+    let database = system::database(&mut *tx).await?;
+    let is_well = redis && storage;
+    Ok(Json(SystemStatus {
+        status: if is_well { HealthStatus::Ok } else { HealthStatus::Degraded },
+        version: runtime::VERSION,
+        maintenance_mode: maintenance.enabled,
+        maintenance_changed_at: maintenance.changed_at,
+        uptime_seconds: health::uptime_seconds(&app),
+        scheduler_jobs: store::jobs::count_schedules(&mut *tx).await?,
+        database: true.into(),
+        redis: redis.into(),
+        storage: storage.into(),
+        time_zone_version: queue::schedule::database_version(),
+        database_details: DatabaseDetails {
+            version: database.version,
+            size_bytes: database.size_bytes,
+            connections: database.connections,
+            max_connections: database.max_connections,
+        },
+        nodes: fleet::list(&mut *tx).await?.into_iter().map(Node::from).collect(),
+        queues: queues::list(&mut *tx).await?.into_iter().map(QueueDepth::from).collect(),
+    }))
+}
+
+/// Whether maintenance is to begin or to end.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"enabled": true}))]
+struct UpdateMaintenance {
+    /// Left out: whichever it is not.
+    enabled: Option<bool>,
+}
+
+/// Whether the installation is being maintained.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"maintenance_mode": true, "changed_at": "2026-11-21T06:00:00Z"}))]
+struct MaintenanceMode {
+    maintenance_mode: bool,
+    changed_at: DateTime<Utc>,
+}
+
+/// Begin or end maintenance
+///
+/// While it lasts, every request that would change something is answered with 503 and `Retry-After`, except signing in and out and this
+/// one. Workers finish what runs and begin nothing; when it ends they all work again, those that were quiet before too. Without a body
+/// it switches.
+#[utoipa::path(patch, path = "/api/system/maintenance", tag = "system", request_body = Option<UpdateMaintenance>,
+    responses((status = 200, body = MaintenanceMode), WithRole, BadBody))]
+async fn set_maintenance(
+    mut actor: Actor<InstanceAdmin>,
+    request: Request,
+) -> Result<Json<MaintenanceMode>, ApiError> {
+    let (head, body) = request.into_parts();
+    let bytes = body::read(&head.headers, body, 1024).await?;
+    let request = if bytes.is_empty() { UpdateMaintenance::default() } else { parse(&bytes)? };
+    let mut tx = actor.begin().await?;
+    let now = system::set_maintenance(&mut tx, request.enabled).await?;
+    tx.commit().await?;
+    Ok(Json(MaintenanceMode { maintenance_mode: now.enabled, changed_at: now.changed_at }))
+}
+
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(force_correlate))
         .routes(routes!(force_inventory))
         .routes(routes!(current_log_level, choose_log_level))
+        .routes(routes!(system_status))
+        .routes(routes!(set_maintenance))
 }

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::scan_runs::CrawlAccepted;
+use super::{scan_runs::CrawlAccepted, scoring::compare_everybody};
 use crate::{
     error::{ApiError, FieldError, Problems},
     extract::{Actor, Admin, InstanceAdmin, Json, Listing, PageParams, Path, ReadOnly},
@@ -156,8 +156,8 @@ async fn get_vuln_source(
 
 /// Change a source
 ///
-/// What is not named stays as it is. All organizations share the sources, so this needs an administrator of
-/// the installation.
+/// What is not named stays as it is. Another weight has every organization's findings scored anew. All organizations share the
+/// sources, so this needs an administrator of the installation.
 #[utoipa::path(patch, path = "/api/config/vuln-sources/{config_id}", tag = "sources", request_body = UpdateSource,
     params(("config_id" = Uuid, Path, description = "The source's id.")),
     responses((status = 200, body = VulnSource), WithRole, Missing, BadBody))]
@@ -175,8 +175,12 @@ async fn update_vuln_source(
         accept_shrink: request.accept_shrink,
     };
     let mut tx = actor.begin().await?;
+    let before = sources::find(&mut tx, id).await?;
     sources::update(&mut tx, id, &update).await?;
     let source = sources::find(&mut tx, id).await?;
+    if source.priority_weight != before.priority_weight {
+        compare_everybody(&mut tx, &actor).await?;
+    }
     tx.commit().await?;
     Ok(Json(source.into()))
 }

@@ -63,6 +63,8 @@ ids! {
     SubmissionId,
     /// One vulnerability on one package of one asset.
     FindingId,
+    /// Something that somebody should know of and see to.
+    AlertId,
     /// A requested report, whatever its state.
     ReportId,
     /// A rendered file.

@@ -130,6 +130,15 @@ impl TenantTx {
         self.tenant
     }
 
+    /// From here on it acts for `tenant`, for what an administrator of the installation does to all organizations at once.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn act_for(&mut self, tenant: TenantId) -> Result<()> {
+        self.tenant = tenant;
+        act_for(&mut self.transaction, tenant).await
+    }
+
     /// From here on jobs of every tenant can be seen, cancelled and retried in it. For administrators of the installation.
     ///
     /// # Errors

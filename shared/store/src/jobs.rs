@@ -13,7 +13,7 @@ use domain::{
     id::{JobId, TenantId},
     page::PageRequest,
 };
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::{db::TenantTx, error::Result};
@@ -325,9 +325,9 @@ fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub async fn count_schedules(pool: &PgPool) -> Result<i64> {
+pub async fn count_schedules(db: impl PgExecutor<'_>) -> Result<i64> {
     let count = sqlx::query_scalar("select count(*) from schedules where tenant_id is null and enabled")
-        .fetch_one(pool)
+        .fetch_one(db)
         .await?;
     Ok(count)
 }

@@ -4,6 +4,7 @@
 //! knowledge or over all tenants take a plain connection of the [`SystemDb`]. Rules live elsewhere: in `domain` and the engines.
 //! Start at [`db`].
 
+pub mod alerts;
 pub mod api_keys;
 pub mod artifacts;
 pub mod assets;
@@ -26,12 +27,15 @@ pub mod migrate;
 pub mod organizations;
 pub mod purge;
 pub mod reports;
+pub mod retention;
 pub mod scan_runs;
 pub mod schedules;
+pub mod scoring;
 pub mod sessions;
 pub mod signing_keys;
 pub mod sources;
 pub mod sql;
+pub mod system;
 pub mod users;
 pub mod webhooks;
 

@@ -2,77 +2,101 @@
 
 use sqlx::PgPool;
 
-use crate::error::Result;
+use crate::{error::Result, retention::Retention};
 
-/// How long finished things are kept. The one declaration of this policy.
+/// What is removed when. The one declaration of this policy; the days are those of [`crate::retention`], as `$1`.
 pub const POLICY: &[Rule] = &[
     Rule {
         what: "completed jobs",
+        days_of: Some("jobs"),
         statement:
-            "delete from jobs where id in (select id from jobs where state = 'completed' and finished_at < now() - interval '30 days'
+            "delete from jobs where id in (select id from jobs where state = 'completed' and finished_at < now() - make_interval(days => $1)
                      order by finished_at limit 1000)",
     },
     Rule {
         what: "cancelled jobs",
+        days_of: Some("jobs"),
         statement:
-            "delete from jobs where id in (select id from jobs where state = 'cancelled' and finished_at < now() - interval '30 days'
+            "delete from jobs where id in (select id from jobs where state = 'cancelled' and finished_at < now() - make_interval(days => $1)
                      order by finished_at limit 1000)",
     },
     Rule {
         // Somebody may still want to know why, or try again.
         what: "dead jobs",
-        statement: "delete from jobs where id in (select id from jobs where state = 'dead' and finished_at < now() - interval '90 days'
+        days_of: Some("dead_jobs"),
+        statement: "delete from jobs where id in (select id from jobs where state = 'dead' and finished_at < now() - make_interval(days => $1)
                      order by finished_at limit 1000)",
     },
     Rule {
         what: "ended sessions",
+        days_of: None,
         statement: "delete from sessions where id in (select id from sessions
                      where expires_at < now() - interval '1 day' order by expires_at limit 1000)",
     },
     Rule {
         what: "sign-ins that never came back",
+        days_of: None,
         statement: "delete from oidc_sign_ins where state_hash in (select state_hash from oidc_sign_ins
                      where expires_at < now() order by expires_at limit 1000)",
     },
     Rule {
         // Twice the longest life that an access token may be given.
         what: "superseded signing keys",
+        days_of: None,
         statement: "delete from signing_keys where id in (select s.id from signing_keys s
                      where exists (select from signing_keys n where n.created_at > s.created_at
                                       and n.created_at < now() - interval '2 days'))",
     },
     Rule {
         what: "idempotency keys",
+        days_of: None,
         statement: "delete from idempotency_keys where (tenant_id, route, key) in (
                      select tenant_id, route, key from idempotency_keys
                       where created_at < now() - interval '24 hours' order by created_at limit 1000)",
     },
     Rule {
         what: "scan runs",
+        days_of: Some("scan_runs"),
         statement: "delete from scan_runs where id in (select id from scan_runs
-                     where started_at < now() - interval '90 days' order by started_at limit 1000)",
+                     where started_at < now() - make_interval(days => $1) order by started_at limit 1000)",
     },
     Rule {
         what: "read inventories",
+        days_of: Some("inventory_submissions"),
         statement: "delete from inventory_submissions where id in (select id from inventory_submissions
-                     where ingested_at is not null and received_at < now() - interval '30 days'
+                     where ingested_at is not null and received_at < now() - make_interval(days => $1)
                      order by received_at limit 1000)",
     },
     Rule {
         what: "webhook deliveries",
+        days_of: Some("webhook_deliveries"),
         statement: "delete from webhook_deliveries where id in (select id from webhook_deliveries
-                     where status <> 'pending' and created_at < now() - interval '30 days'
+                     where status <> 'pending' and created_at < now() - make_interval(days => $1)
                      order by created_at limit 1000)",
     },
     Rule {
+        what: "acknowledged alerts",
+        days_of: Some("alerts"),
+        statement: "delete from alerts where id in (select id from alerts
+                     where acknowledged_at < now() - make_interval(days => $1) order by acknowledged_at limit 1000)",
+    },
+    Rule {
         what: "schedule firings",
+        days_of: Some("schedule_firings"),
         statement: "delete from schedule_firings where (schedule_id, nominal_at) in (
                      select schedule_id, nominal_at from schedule_firings
-                      where fired_at < now() - interval '90 days' and outcome <> 'waiting' order by fired_at limit 1000)",
+                      where fired_at < now() - make_interval(days => $1) and outcome <> 'waiting' order by fired_at limit 1000)",
     },
     Rule {
         what: "workers that went silent",
+        days_of: None,
         statement: "delete from workers where heartbeat_at < now() - interval '1 hour'",
+    },
+    Rule {
+        what: "periods that are over",
+        days_of: None,
+        statement: "delete from job_periods where (kind, key) in (
+                     select kind, key from job_periods where until < now() order by until limit 1000)",
     },
 ];
 
@@ -80,6 +104,8 @@ pub const POLICY: &[Rule] = &[
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     pub what: &'static str,
+    /// The word of [`crate::retention::TABLES`] whose days hold; `None`: people do not choose.
+    days_of: Option<&'static str>,
     statement: &'static str,
 }
 
@@ -88,10 +114,15 @@ impl Rule {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn apply(&self, pool: &PgPool) -> Result<u64> {
+    pub async fn apply(&self, pool: &PgPool, retention: &Retention) -> Result<u64> {
         let mut removed = 0;
         loop {
-            let batch = sqlx::query(self.statement).execute(pool).await?.rows_affected();
+            let statement = sqlx::query(self.statement);
+            let statement = match self.days_of {
+                Some(table) => statement.bind(retention.days_for(table)),
+                None => statement,
+            };
+            let batch = statement.execute(pool).await?.rows_affected();
             removed += batch;
             if batch < 1000 {
                 return Ok(removed);
@@ -123,4 +154,22 @@ pub async fn orphaned_objects(pool: &PgPool) -> Result<Vec<String>> {
 pub async fn forget_orphan(pool: &PgPool, key: &str) -> Result<()> {
     sqlx::query("delete from orphaned_objects where storage_key = $1").bind(key).execute(pool).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::retention::TABLES;
+
+    #[test]
+    fn what_people_may_choose_the_days_of_is_what_is_purged_by_them() {
+        let chosen: BTreeSet<_> = TABLES.iter().map(|(table, _)| *table).collect();
+        let purged: BTreeSet<_> = POLICY.iter().filter_map(|rule| rule.days_of).collect();
+        assert_eq!(chosen, purged);
+        for rule in POLICY {
+            assert_eq!(rule.statement.contains("days => $1"), rule.days_of.is_some(), "{}", rule.what);
+        }
+    }
 }

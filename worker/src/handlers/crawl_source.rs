@@ -15,6 +15,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::PgConnection;
 use store::{
+    alerts::{self, Raised, Severity},
     knowledge::{self, Batch, Merged, Rejected},
     scan_runs::{self, Counts, Finish, NewRun, RunType, Status},
     sources::{self, ContentFacts, Source},
@@ -245,6 +246,20 @@ impl Crawl<'_> {
             ..Finish::success(Counts::default())
         };
         scan_runs::finish(&mut tx, self.run, &end).await?;
+        if failure.status == Status::Quarantined {
+            let source = self.source;
+            let raised = Raised {
+                alert_type: "source_quarantined",
+                severity: Severity::High,
+                title: &format!("What {} sent was not believed", source.name),
+                message: &format!(
+                    "{}. What was known before stays. If the source is right, set accept_shrink on `{}` and crawl it again.",
+                    failure.why, source.slug
+                ),
+                subject: &source.slug,
+            };
+            alerts::raise(&mut tx, None, &raised).await?;
+        }
         Ok(tx.commit().await?)
     }
 }

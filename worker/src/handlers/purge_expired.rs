@@ -9,10 +9,11 @@ use crate::context::Context;
 impl Handler<Context> for PurgeExpired {
     async fn run(self, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
         let pool = context.db.pool();
+        let retention = store::retention::get(&mut *pool.acquire().await.map_err(store::Error::from)?).await?;
         let mut removed = Map::new();
         for rule in store::purge::POLICY {
             attempt.progress(50, rule.what).await;
-            removed.insert(rule.what.to_owned(), json!(rule.apply(pool).await?));
+            removed.insert(rule.what.to_owned(), json!(rule.apply(pool, &retention).await?));
         }
         let mut objects = 0;
         for key in store::purge::orphaned_objects(pool).await? {
