@@ -209,7 +209,8 @@ mod tests {
         };
         let (report_type, format) = check(&request("CSV")).expect("valid");
         assert_eq!((report_type.id, format), ("technical", Format::Csv));
-        for format in ["docx", "word", ""] {
+        assert_eq!(check(&request("excel")).expect("valid").1, Format::Xlsx);
+        for format in ["svg", "word", ""] {
             assert!(check(&request(format)).is_err(), "{format}");
         }
     }

@@ -273,6 +273,7 @@ impl Summary<'_> {
             self.put(2, &feed.age_seconds.map(words::age).unwrap_or_default(), &styles.text)?;
             self.count(3, feed.records)?;
             self.put(4, &feed.status.label, &styles::toned(feed.status.tone).unwrap_or_default())?;
+            self.sheet.set_row_height(self.row, sheet::height(sheet::lines(&feed.feed, WIDTHS[0])))?;
             self.row += 1;
         }
         Ok(())
@@ -300,6 +301,8 @@ impl Summary<'_> {
                 self.moment(3, time)?;
             }
             self.count(4, input.records)?;
+            let lines = sheet::lines(&input.name, WIDTHS[0]).max(sheet::lines(&input.sha256, WIDTHS[1]));
+            self.sheet.set_row_height(self.row, sheet::height(lines))?;
             self.row += 1;
         }
         Ok(())

@@ -21,7 +21,15 @@ pub(super) const REPORT: ReportType = ReportType {
     name: "Asset inventory",
     description: "Every asset with its system, packages, zone and the time it was last heard of.",
     category: "operational",
-    formats: &[Format::Pdf, Format::Json, Format::Csv, Format::Markdown],
+    formats: &[
+        Format::Pdf,
+        Format::Html,
+        Format::Docx,
+        Format::Xlsx,
+        Format::Csv,
+        Format::Json,
+        Format::Markdown,
+    ],
     load: |tx, report| Box::pin(load(tx, report)),
 };
 

@@ -12,7 +12,15 @@ pub(super) const REPORT: ReportType = ReportType {
     name: "Executive summary",
     description: "Open findings by severity, what to mend first, the most exposed assets, and how old the data is.",
     category: "executive",
-    formats: &[Format::Pdf, Format::Json, Format::Csv, Format::Markdown],
+    formats: &[
+        Format::Pdf,
+        Format::Html,
+        Format::Docx,
+        Format::Xlsx,
+        Format::Csv,
+        Format::Json,
+        Format::Markdown,
+    ],
     load: |tx, report| Box::pin(load(tx, report)),
 };
 

@@ -13,7 +13,15 @@ pub(super) const REPORT: ReportType = ReportType {
     name: "Technical report",
     description: "Every open finding with its evidence, fixed version and affected assets.",
     category: "security",
-    formats: &[Format::Pdf, Format::Json, Format::Csv, Format::Markdown],
+    formats: &[
+        Format::Pdf,
+        Format::Html,
+        Format::Docx,
+        Format::Xlsx,
+        Format::Csv,
+        Format::Json,
+        Format::Markdown,
+    ],
     load: |tx, report| Box::pin(load(tx, report)),
 };
 
