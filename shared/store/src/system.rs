@@ -21,8 +21,10 @@ pub async fn maintenance(db: impl PgExecutor<'_>) -> Result<Maintenance> {
     Ok(sqlx::query_as("select enabled, changed_at from maintenance").fetch_one(db).await?)
 }
 
-/// Begins or ends it, or with `None` does whichever can be done. While it lasts the API refuses changes, and workers begin nothing: those
-/// that work are quieted within some seconds, those that start begin quiet. Its end lets all quiet ones work again.
+/// Begins or ends it, or with `None` does whichever can be done.
+///
+/// While it lasts the API refuses changes, and workers begin nothing: those that work are quieted within some seconds, those that start
+/// begin quiet. Its end lets all quiet ones work again.
 ///
 /// # Errors
 /// When the database cannot be reached.
