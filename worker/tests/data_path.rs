@@ -3,7 +3,7 @@
 
 mod site;
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{borrow::Cow, collections::BTreeSet, fs, path::Path, process::Command};
 
 use domain::{
     inventory::{HostReport, InstalledPackage},
@@ -439,10 +439,10 @@ async fn the_snapshot_finds_on_this_host_exactly_what_dpkg_would() {
 /// The straightforward way: every package, every problem, and dpkg asked about each pair of versions.
 fn affected_as_dpkg_sees_it(report: &HostReport, tracker: &Value) -> BTreeSet<(String, String)> {
     let codename = report.os.codename.as_deref().unwrap_or_default();
-    let sources: BTreeSet<(&str, &str)> = report.packages.iter().map(InstalledPackage::source).collect();
+    let sources: BTreeSet<(Cow<'_, str>, &str)> = report.packages.iter().map(InstalledPackage::source).collect();
     let mut affected = BTreeSet::new();
     for (package, version) in sources {
-        for (problem, entry) in tracker[package].as_object().into_iter().flatten() {
+        for (problem, entry) in tracker[&*package].as_object().into_iter().flatten() {
             let release = &entry["releases"][codename];
             let is_affected = match (release["status"].as_str(), release["fixed_version"].as_str()) {
                 (None, _) | (Some("resolved"), None | Some("0")) => false,
@@ -454,7 +454,7 @@ fn affected_as_dpkg_sees_it(report: &HostReport, tracker: &Value) -> BTreeSet<(S
                 _ => true,
             };
             if is_affected {
-                affected.insert((package.to_owned(), problem.clone()));
+                affected.insert((package.to_string(), problem.clone()));
             }
         }
     }
