@@ -61,7 +61,8 @@ impl Desk {
         let relay = Relay { pool: self.db.pool().clone(), transport, window: 100, patience };
         let stop = self.stop.clone();
         self.running.push(tokio::spawn(async move { relay.run(&stop).await }));
-        self.running.push(tokio::spawn(lose_ids(prefix, self.stop.clone())));
+        let redis = services().await.redis_url.clone();
+        self.running.push(tokio::spawn(lose_ids(redis, prefix, self.stop.clone())));
         self
     }
 
@@ -128,15 +129,17 @@ impl Desk {
 }
 
 /// Takes every id out of Redis and does nothing with it.
-async fn lose_ids(prefix: String, stop: CancellationToken) {
-    let client = redis::Client::open(services().await.redis_url.as_str()).expect("the address is sound");
+async fn lose_ids(redis: String, prefix: String, stop: CancellationToken) {
+    let client = redis::Client::open(redis).expect("the address is sound");
     let mut connection = client.get_multiplexed_async_connection().await.expect("redis answers");
-    let keys: Vec<String> = ["maintenance", "delivery"]
-        .into_iter()
-        .flat_map(|queue| ["scheduled", "active"].map(|list| format!("{prefix}:{queue}:{list}")))
-        .collect();
+    let mut delete = redis::cmd("DEL");
+    for queue in ["maintenance", "delivery"] {
+        for list in ["scheduled", "active"] {
+            delete.arg(format!("{prefix}:{queue}:{list}"));
+        }
+    }
     while !stop.is_cancelled() {
-        let _: i64 = redis::cmd("DEL").arg(&keys).query_async(&mut connection).await.expect("deleted");
+        let _: i64 = delete.query_async(&mut connection).await.expect("deleted");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -68,7 +68,7 @@ impl Drop for Admin {
 pub fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Admin> {
     let close = CancellationToken::new();
     let ticking = tokio::spawn(async {
-        let pulse = health::pulse("async runtime", TICK_WITHIN);
+        let pulse = health::watching("async runtime", TICK_WITHIN);
         loop {
             pulse.beat();
             tokio::time::sleep(TICK).await;

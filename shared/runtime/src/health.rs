@@ -29,6 +29,8 @@ pub struct Pulse(Arc<Mark>);
 #[derive(Debug)]
 struct Mark {
     name: String,
+    /// A loop that does what the process is for. One that only keeps watch makes nothing ready.
+    is_work: bool,
     /// Older than this is not fresh.
     within: Duration,
     /// Milliseconds after [`STARTED`]; 0 is never.
@@ -40,8 +42,19 @@ struct Mark {
 /// A loop called `name` that is expected to get something done every `within` from now on.
 #[must_use]
 pub fn pulse(name: impl Into<String>, within: Duration) -> Pulse {
+    mark(name.into(), true, within)
+}
+
+/// A loop that keeps watch over the others: missed when it is late, and no sign that the process has begun its work.
+#[must_use]
+pub fn watching(name: impl Into<String>, within: Duration) -> Pulse {
+    mark(name.into(), false, within)
+}
+
+fn mark(name: String, is_work: bool, within: Duration) -> Pulse {
     let mark = Mark {
-        name: name.into(),
+        name,
+        is_work,
         within,
         beaten: AtomicU64::new(0),
         turned: AtomicU64::new(now()),
@@ -96,11 +109,11 @@ impl Drop for Busy {
     }
 }
 
-/// What keeps this process from being ready, a line each. Empty: it is ready. A process without any loop has not begun.
+/// What keeps this process from being ready, a line each. Empty: it is ready. A process without any loop that works has not begun.
 #[must_use]
 pub fn missing() -> Vec<String> {
     let marks = living();
-    if marks.is_empty() {
+    if !marks.iter().any(|mark| mark.is_work) {
         return vec!["nothing runs yet".to_owned()];
     }
     let late = marks.iter().filter_map(|mark| match mark.beaten.load(Relaxed) {
