@@ -17,6 +17,7 @@ const ROUNDS: usize = 20;
 const FIFTY_PAGES: usize = 1_300;
 const FIVE_HUNDRED_PAGES: usize = 14_000;
 const HTML_ROWS: usize = 10_000;
+const WORKBOOK_ROWS: usize = 100_000;
 /// Renders one after another that must not need more memory each time.
 const MANY: usize = 200;
 
@@ -65,6 +66,18 @@ fn main() -> anyhow::Result<()> {
         times.push(render_once(&page, Format::Html, round)?);
     }
     rows.push(Row::alone(format!("HTML, {HTML_ROWS} rows"), median(times) * 1e3, "ms"));
+    for (format, count) in [(Format::Docx, FIVE_HUNDRED_PAGES), (Format::Xlsx, WORKBOOK_ROWS)] {
+        let long = findings(count);
+        let before = resident_mib()?;
+        let started = Instant::now();
+        let file = render(&long, format, &options)?;
+        let took = started.elapsed().as_secs_f64();
+        let name =
+            format!("{}, {count} rows, {} MB", format.as_str().to_uppercase(), file.bytes.len() / 1_000_000);
+        rows.push(Row::alone(name, took, "s"));
+        rows.push(Row::alone("  memory with the document alone", before, "MiB"));
+        rows.push(Row::alone("  highest memory of the process until then", peak_mib()?, "MiB"));
+    }
     for count in [FIFTY_PAGES, FIVE_HUNDRED_PAGES] {
         let long = findings(count);
         let started = Instant::now();
