@@ -285,10 +285,10 @@ pub(crate) async fn take_back(connection: &mut PgConnection, references: &[JobRe
     let (ids, fences): (Vec<Uuid>, Vec<i64>) = references.iter().map(|r| (r.id, r.fence)).unzip();
     let returned = sqlx::query(
         "with sent as (
-             select jobs.id from unnest($1::uuid[], $2::bigint[]) as sent (id, fence)
-               join jobs on jobs.id = sent.id and jobs.fence = sent.fence
-              where jobs.state || '' = 'dispatched'
-                for update of jobs skip locked
+             -- Fences are given once: each is looked for with its own job only.
+             select id from jobs
+              where id = any ($1) and fence = any ($2) and state || '' = 'dispatched'
+                for update skip locked
          )
          update jobs set state = 'available', leased_until = null where id = any (array(select id from sent))",
     )

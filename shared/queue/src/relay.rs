@@ -97,11 +97,12 @@ impl Relay {
     pub async fn run(&self, stop: &CancellationToken) {
         let pulse = runtime::health::pulse("relay", READY_WITHIN);
         let mut memory = Memory {
-            // What a crash of the server undoes is dispatched again, so nothing here waits for the disk.
+            // What a crash of the server undoes is dispatched again, so nothing here waits for the disk. The relay joins only what it
+            // has chosen, never the jobs themselves.
             pool: pool::beside(
                 &self.pool,
                 2,
-                &[&pool::BY_INDEX[..], &[("synchronous_commit", "off")]].concat(),
+                &[&pool::BY_INDEX[..], &[("synchronous_commit", "off"), ("enable_hashjoin", "on")]].concat(),
             ),
             revisions: HashMap::new(),
             sent: HashMap::new(),
