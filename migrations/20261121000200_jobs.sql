@@ -9,6 +9,12 @@
 --        ^            │          │   ├─> cancelled
 --        └────────────┴──────────┘   └─> dead
 --
+-- One table, not partitioned. Measured with ten million finished rows (4.4 GB with its indexes, attempts 1.5 GB) on two busy cores: a
+-- dispatch of 500 jobs takes 1.4 times as long as with none, and removing a thousand finished jobs with their attempts takes
+-- 0.15 to 0.2 s, so that retention removes some five thousand a second in steps that nobody waits behind. Every index that
+-- dispatching reads is partial and stays at a few pages. Partitions would save the deletes, and cost the unique keys over all unfinished
+-- jobs and the foreign keys.
+--
 -- Time is the database's clock throughout. `fence` rises with every dispatch; whoever writes with an older
 -- one is late and changes nothing.
 create sequence job_fences;
