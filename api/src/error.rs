@@ -148,7 +148,8 @@ pub(crate) struct RateLimitedBody {
 
 /// The detail of every 5xx, whatever happened, except that of maintenance.
 pub(crate) const INTERNAL: &str = "Internal server error";
-const MAINTENANCE: &str = "The installation is being maintained: nothing can be changed for now, try again later";
+const MAINTENANCE: &str =
+    "The installation is being maintained: nothing can be changed for now, try again later";
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {

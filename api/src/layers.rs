@@ -1,9 +1,6 @@
 //! What every request passes on its way in and out.
 
-use std::{
-    any::Any,
-    time::Duration,
-};
+use std::{any::Any, time::Duration};
 
 use axum::{
     extract::{Request, State},

@@ -166,7 +166,12 @@ fn refusals() -> Vec<(String, RefOr<Response>)> {
         ("RateLimited", standing(later(body("Too many requests.", "RateLimitedBody")))),
         ("Internal", error("A fault of ours. It is in the log under `X-Request-Id`.")),
         ("BadGateway", error("A service that is needed for it failed.")),
-        ("Unavailable", later(error("The database cannot be reached for now, or nothing may be changed while the installation is being maintained."))),
+        (
+            "Unavailable",
+            later(error(
+                "The database cannot be reached for now, or nothing may be changed while the installation is being maintained.",
+            )),
+        ),
     ];
     named.into_iter().map(|(name, response)| (name.to_owned(), response.build().into())).collect()
 }

@@ -8,7 +8,10 @@ use runtime::{
     config::Config,
     health::{self, Pulse},
 };
-use tokio::{net::TcpListener, time::{sleep, timeout}};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::{
@@ -19,8 +22,7 @@ use tower_http::{
 
 use crate::{
     layers::{self, PATIENCE, UPLOAD_PATIENCE},
-    limit,
-    routes,
+    limit, routes,
     state::{AppState, database_url},
 };
 
@@ -91,8 +93,9 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Serves on `listener` until `stop` is cancelled, then finishes what is under way, for
-/// `SHUTDOWN_GRACE_SECONDS` at most. It is not ready any more from the moment of `stop`, and takes requests for
+/// Serves on `listener` until `stop` is cancelled, then finishes what is under way, for `SHUTDOWN_GRACE_SECONDS` at most.
+///
+/// It is not ready any more from the moment of `stop`, and takes requests for
 /// `SHUTDOWN_DELAY_SECONDS` more, since whoever sends them learns of it a little later.
 ///
 /// # Errors

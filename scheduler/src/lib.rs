@@ -30,17 +30,20 @@ pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result
     let transport = Transport::connect(redis_url, &config.queue_prefix)
         .await
         .context("redis does not answer: check REDIS_URL and that it is running")?;
-    let relay = Relay {
-        pool: db.pool().clone(),
-        transport,
-        window: config.relay_window,
-        patience: config.job_lease,
-    };
+    let relay =
+        Relay { pool: db.pool().clone(), transport, window: config.relay_window, patience: config.job_lease };
     // Often enough that a lease which ran out is noticed soon after, seldom enough to cost nothing.
     let rescue_every = (config.job_lease / 6).clamp(Duration::from_millis(250), Duration::from_secs(5));
     let audit_key = audit::key(&config.audit_key_file)?;
     info!("scheduler ready");
-    tokio::join!(relay.run(&stop), rescue::run(db.pool(), rescue_every, &stop), schedules::run(&db, &stop), audit::run(&db, &audit_key, &stop), figures::run(&db, &stop), watch(&db, &stop));
+    tokio::join!(
+        relay.run(&stop),
+        rescue::run(db.pool(), rescue_every, &stop),
+        schedules::run(&db, &stop),
+        audit::run(&db, &audit_key, &stop),
+        figures::run(&db, &stop),
+        watch(&db, &stop)
+    );
     info!("scheduler stopped");
     Ok(())
 }

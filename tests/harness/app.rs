@@ -239,7 +239,6 @@ impl TestApp {
     ///
     /// # Panics
     /// When it cannot be made.
-    #[must_use]
     pub fn another_node(&self) -> Router {
         let state = api::AppState::new(self.config.clone(), CancellationToken::new());
         api::app(state.expect("the API can be made"))

@@ -194,7 +194,8 @@ async fn a_trail_that_nobody_touched_is_whole_and_a_second_sealing_finds_nothing
 
 #[tokio::test]
 async fn an_edit_a_deletion_a_reordering_and_a_cut_tail_are_found() {
-    let cases: [(&str, fn(&Flaw) -> bool); 6] = [
+    type Case = (&'static str, fn(&Flaw) -> bool);
+    let cases: [Case; 6] = [
         ("update audit_entries set actor = 'eve' where sequence = 2", |flaw| {
             matches!(flaw, Flaw::Changed { sequence: 2, .. })
         }),

@@ -1,12 +1,12 @@
 //! Integration tests: one binary, real Postgres, real Redis, the real application.
 
+mod apalis_pins;
+mod api_keys;
 mod architecture;
 mod audit;
 #[path = "../../shared/signing/tests/it/authority.rs"]
 mod authority;
 mod bad_input;
-mod apalis_pins;
-mod api_keys;
 mod directory;
 mod faults;
 mod identity;
@@ -16,9 +16,9 @@ mod job_keys;
 mod job_operations;
 mod job_states;
 mod limits;
-mod openid;
 mod logging;
 mod metrics;
+mod openid;
 mod operations;
 mod probes;
 mod programs;

@@ -218,6 +218,7 @@ pub fn serve_if_asked() -> Option<ExitCode> {
 }
 
 /// Jobs are read beside the rendering, so that the process ends at once when nobody waits for it any more.
+#[expect(clippy::disallowed_methods, reason = "a word from the worker to its own child, not a setting")]
 fn serve_stdio() -> io::Result<()> {
     if let Some(mebibytes) = std::env::var(MEMORY).ok().and_then(|text| text.parse::<u64>().ok()) {
         let ceiling = getrlimit(Resource::As).maximum;

@@ -439,7 +439,8 @@ async fn the_snapshot_finds_on_this_host_exactly_what_dpkg_would() {
 /// The straightforward way: every package, every problem, and dpkg asked about each pair of versions.
 fn affected_as_dpkg_sees_it(report: &HostReport, tracker: &Value) -> BTreeSet<(String, String)> {
     let codename = report.os.codename.as_deref().unwrap_or_default();
-    let sources: BTreeSet<(Cow<'_, str>, &str)> = report.packages.iter().map(InstalledPackage::source).collect();
+    let sources: BTreeSet<(Cow<'_, str>, &str)> =
+        report.packages.iter().map(InstalledPackage::source).collect();
     let mut affected = BTreeSet::new();
     for (package, version) in sources {
         for (problem, entry) in tracker[&*package].as_object().into_iter().flatten() {

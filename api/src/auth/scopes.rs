@@ -31,7 +31,10 @@ const AREAS: &[(&str, &[&str])] = &[
             "/api/evidence-tasks",
         ],
     ),
-    ("jobs", &["/api/jobs", "/api/scan-runs", "/api/schedules", "/api/workers", "/api/queues", "/api/batches"]),
+    (
+        "jobs",
+        &["/api/jobs", "/api/scan-runs", "/api/schedules", "/api/workers", "/api/queues", "/api/batches"],
+    ),
 ];
 
 const OTHERWISE: &str = "system";

@@ -135,7 +135,10 @@ impl From<LogLevelWord> for Level {
 /// What was chosen last, or what the API's `LOG_LEVEL` says if nothing ever was.
 #[utoipa::path(get, path = "/api/system/log-level", tag = "system",
     responses((status = 200, body = LogLevel), WithRole))]
-async fn current_log_level(State(app): State<AppState>, mut actor: Actor<Admin>) -> Result<Json<LogLevel>, ApiError> {
+async fn current_log_level(
+    State(app): State<AppState>,
+    mut actor: Actor<Admin>,
+) -> Result<Json<LogLevel>, ApiError> {
     let mut tx = actor.begin().await?;
     let chosen = log_level::get(&mut tx).await?;
     let level = chosen.unwrap_or_else(|| Level::of_setting(&app.config.log_level));

@@ -115,9 +115,10 @@ fn complaint(body: &[u8]) -> String {
         detail => detail.to_string(),
     };
     // Of invalid input each field with what is wrong with it.
-    let fields = json["errors"].as_array().into_iter().flatten().filter_map(|error| {
-        Some(format!("{}: {}", error["field"].as_str()?, error["message"].as_str()?))
-    });
+    let fields =
+        json["errors"].as_array().into_iter().flatten().filter_map(|error| {
+            Some(format!("{}: {}", error["field"].as_str()?, error["message"].as_str()?))
+        });
     let words = std::iter::once(words).chain(fields).collect::<Vec<_>>().join("; ");
     words.chars().filter(|character| !character.is_control()).take(500).collect()
 }

@@ -1,6 +1,6 @@
 //! `plimsoll audit`: has anybody tampered with the audit trail?
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use chrono::DateTime;
@@ -76,7 +76,7 @@ pub(super) async fn run(config: Config, arguments: &Arguments) -> Result<(), Fai
     }
 }
 
-fn trusted(arguments: &Verify, key_file: &PathBuf) -> Result<PublicKey, Failure> {
+fn trusted(arguments: &Verify, key_file: &Path) -> Result<PublicKey, Failure> {
     let refuse = |why: anyhow::Error| Failure::new(Exit::Config, why);
     if let Some(hex) = &arguments.public_key {
         let why = || refuse(anyhow!("--public-key `{hex}` is not 64 hexadecimal digits"));

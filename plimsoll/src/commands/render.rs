@@ -57,6 +57,7 @@ pub(super) struct Arguments {
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
+#[expect(clippy::disallowed_methods, reason = "there is nothing else on this thread, and no runtime")]
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.watch {
         return render(arguments);

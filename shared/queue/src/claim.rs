@@ -223,8 +223,9 @@ pub async fn complete(
     Ok(written.rows_affected() == 1)
 }
 
-/// Records completion of jobs that wrote nothing in a transaction of their own. The answer says for each, in their order, whether it is
-/// completed by this dispatch; asking again after a lost answer gives the same one.
+/// Records completion of jobs that wrote nothing in a transaction of their own.
+///
+/// The answer says for each, in their order, whether it is completed by this dispatch; asking again after a lost answer gives the same one.
 ///
 /// # Errors
 /// When the database refuses; then none of them is recorded.

@@ -103,8 +103,9 @@ pub async fn enqueue_at<J: Job>(
     record(connection, origin, job, Some(run_at), 0).await
 }
 
-/// As [`enqueue`], but not to be begun before the other jobs have ended; what has ended already counts. Work that is there already by its
-/// unique key is given as it is, and does not wait for more than it did.
+/// As [`enqueue`], but not to be begun before the other jobs have ended; what has ended already counts.
+///
+/// Work that is there already by its unique key is given as it is, and does not wait for more than it did.
 ///
 /// Holds the rows of the other jobs until the transaction ends: keep it short, and complete a job of one's own before.
 ///
@@ -132,8 +133,9 @@ pub async fn enqueue_after<J: Job>(
     Ok(enqueued)
 }
 
-/// The jobs of kind `J` that run or are due, held so that they can be waited for. Left out is what another transaction writes at this
-/// moment. For kinds that are unique while unfinished, of which there are few.
+/// The jobs of kind `J` that run or are due, held so that they can be waited for.
+///
+/// Left out is what another transaction writes at this moment. For kinds that are unique while unfinished, of which there are few.
 ///
 /// # Errors
 /// When the database cannot be reached.

@@ -10,7 +10,6 @@
 pub mod batches;
 mod cancel;
 mod carrier;
-mod gather;
 pub mod claim;
 mod dispatch;
 pub mod enqueue;
@@ -18,6 +17,7 @@ pub mod error;
 pub mod explain;
 pub mod fleet;
 mod gate;
+mod gather;
 pub mod job;
 pub mod jobs;
 mod keeper;

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
 use crate::{
-    gather::{Claims, Completions, Gatherer, Lost, Statement, Verdicts},
     claim::{self, Claimed, JobRef, Verdict},
     error::{Class, JobError},
     fleet,
+    gather::{Claims, Completions, Gatherer, Lost, Statement, Verdicts},
     job::Registry,
     keeper::{InHand, Keeper},
     measure,
@@ -304,7 +304,9 @@ impl<C: Send + Sync + 'static> Runner<C> {
                         let error = shorten(format!("the result cannot be stored: {error}"));
                         Verdict::Dead { reason: "discarded", error }
                     }
-                    Err(error) => return warn!(%error, "could not record completion, the job will be rescued"),
+                    Err(error) => {
+                        return warn!(%error, "could not record completion, the job will be rescued");
+                    }
                 }
             }
             Ended::Superseded => {

@@ -63,8 +63,11 @@ pub static SCHEDULE_LAG: Histogram<0> = Histogram::new(
     "From the time that a schedule names to its job being made",
     WAITS,
 );
-pub static SCHEDULE_MISSED: Counter<0> =
-    Counter::new("schedule_missed", [], "Stretches of a schedule's times that came and were not run, by its policy");
+pub static SCHEDULE_MISSED: Counter<0> = Counter::new(
+    "schedule_missed",
+    [],
+    "Stretches of a schedule's times that came and were not run, by its policy",
+);
 pub static REDIS_IDS: Gauge<1> =
     Gauge::new("redis_ids", ["queue"], "Job ids that wait in Redis to be fetched");
 

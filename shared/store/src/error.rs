@@ -47,7 +47,9 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(database) => match (database.constraint(), database.code().as_deref()) {
                 (Some(name), Some("23505" | "23503" | "23514")) => Self::Conflict(name.to_owned()),
                 // The server is starting, stopping, or out of disk, memory or connections.
-                (_, Some("57P01" | "57P02" | "57P03" | "53100" | "53200" | "53300")) => Self::Unavailable(error),
+                (_, Some("57P01" | "57P02" | "57P03" | "53100" | "53200" | "53300")) => {
+                    Self::Unavailable(error)
+                }
                 _ => Self::Database(error),
             },
             _ => Self::Database(error),

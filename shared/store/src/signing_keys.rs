@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::id::ReportId;
 use sha2::{Digest, Sha256};
-use sqlx::PgPool;
+use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
 use crate::{db::TenantTx, error::Result};
@@ -101,13 +101,22 @@ pub async fn record_issued(tx: &mut TenantTx, file: &IssuedFile) -> Result<()> {
     Ok(())
 }
 
+#[derive(FromRow)]
+struct IssuedRow {
+    sha256: Vec<u8>,
+    signed_by: String,
+    signed_at: DateTime<Utc>,
+    timestamp_authority: Option<String>,
+    certificate_sha256: Vec<u8>,
+}
+
 /// The latest signed file of a report.
 ///
 /// # Errors
 /// When the database cannot be reached.
 pub async fn issued_for(tx: &mut TenantTx, report: ReportId) -> Result<Option<IssuedFile>> {
     let tenant = tx.tenant();
-    let row: Option<(Vec<u8>, String, DateTime<Utc>, Option<String>, Vec<u8>)> = sqlx::query_as(
+    let row: Option<IssuedRow> = sqlx::query_as(
         "select sha256, signed_by, signed_at, timestamp_authority, certificate_sha256
            from issued_files
           where tenant_id = $1 and report_id = $2
@@ -118,13 +127,13 @@ pub async fn issued_for(tx: &mut TenantTx, report: ReportId) -> Result<Option<Is
     .bind(report.0)
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(row.map(|(sha256, signed_by, signed_at, timestamp_authority, certificate)| IssuedFile {
-        sha256: digest(&sha256),
+    Ok(row.map(|row| IssuedFile {
+        sha256: digest(&row.sha256),
         report,
-        signed_by,
-        signed_at,
-        timestamp_authority,
-        certificate_sha256: digest(&certificate),
+        signed_by: row.signed_by,
+        signed_at: row.signed_at,
+        timestamp_authority: row.timestamp_authority,
+        certificate_sha256: digest(&row.certificate_sha256),
     }))
 }
 

@@ -301,7 +301,9 @@ pub struct OtherAdministrators {
     pub of_installation: bool,
 }
 
-/// Whether anybody but this person administers the tenant, and the installation. Until the end of the transaction no
+/// Whether anybody but this person administers the tenant, and the installation.
+///
+/// Until the end of the transaction no
 /// other transaction gets an answer, so that two administrators cannot each remove the other.
 ///
 /// # Errors

@@ -126,7 +126,7 @@ pub(crate) async fn clocks_change(system: &mut System<'_>, _: Duration) -> Resul
             let db = &system.db.system;
             let (first, second, third) =
                 tokio::join!(fire_due(db, now), fire_due(db, now), fire_due(db, now));
-            (first?, second?, third?);
+            let _fired = (first?, second?, third?);
             sqlx::query("update jobs set state = 'cancelled', finished_at = now() where finished_at is null")
                 .execute(system.db.pool())
                 .await?;

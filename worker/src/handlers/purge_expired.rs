@@ -9,7 +9,8 @@ use crate::context::Context;
 impl Handler<Context> for PurgeExpired {
     async fn run(self, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
         let pool = context.db.pool();
-        let retention = store::retention::get(&mut *pool.acquire().await.map_err(store::Error::from)?).await?;
+        let retention =
+            store::retention::get(&mut *pool.acquire().await.map_err(store::Error::from)?).await?;
         let mut removed = Map::new();
         for rule in store::purge::POLICY {
             attempt.progress(50, rule.what).await;

@@ -305,7 +305,8 @@ fn verified(path: &Path, setting: &Setting) -> Result<String, Failure> {
     let anchors = verify::installation_anchors(&setting.seal)?;
     let file = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let verdict = signing::verify(&file, &anchors, Utc::now());
-    let proof = verdict.finding.with_context(|| format!("the signature of {} does not hold", path.display()))?;
+    let proof =
+        verdict.finding.with_context(|| format!("the signature of {} does not hold", path.display()))?;
     let root = root_file(setting);
     let text = Anchors::write_pem(&anchors.seals);
     fs::write(&root, text).with_context(|| format!("cannot write {}", root.display()))?;

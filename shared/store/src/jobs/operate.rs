@@ -16,8 +16,9 @@ pub enum Changed {
     KeyTaken,
 }
 
-/// Cancels those of `jobs` that have not ended: at once what nobody runs, and otherwise by asking the worker that does. What is
-/// not returned was not changed: it had ended, its cancellation had been asked for, or it is none of this tenant's.
+/// Cancels those of `jobs` that have not ended: at once what nobody runs, and otherwise by asking the worker that does.
+///
+/// What is not returned was not changed: it had ended, its cancellation had been asked for, or it is none of this tenant's.
 ///
 /// # Errors
 /// When the database refuses.
