@@ -205,6 +205,9 @@ type Start<C> = Box<
 pub enum PayloadError {
     #[error(transparent)]
     Shape(#[from] serde_json::Error),
+    /// A kind without members would otherwise be read from an empty list too.
+    #[error("it is no JSON object")]
+    NoObject,
     #[error("version {from} cannot be read as version {}: {why}", from + 1)]
     Upcast { from: i32, why: String },
 }
@@ -213,6 +216,9 @@ pub enum PayloadError {
 pub(crate) fn decode<J: Job>(mut payload: serde_json::Value, written_by: i32) -> Result<J, PayloadError> {
     for from in written_by..J::VERSION {
         payload = J::upcast(payload, from).map_err(|why| PayloadError::Upcast { from, why })?;
+    }
+    if !payload.is_object() {
+        return Err(PayloadError::NoObject);
     }
     Ok(serde_json::from_value(payload)?)
 }
