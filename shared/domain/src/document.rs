@@ -154,7 +154,7 @@ impl Block {
     }
 }
 
-/// A table, chart or diagram whose parts do not fit one another.
+/// A table, chart or diagram whose parts do not fit one another, or a nesting that nobody means.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     #[error("table `{table}` has {columns} columns, but row {row} has {cells} cells")]
@@ -165,7 +165,16 @@ pub enum DocumentError {
     RaggedChart { chart: String, part: String, values: usize, expected: usize },
     #[error("diagram `{diagram}` names `{id}`, which is neither among its nodes nor its groups")]
     UnknownNode { diagram: String, id: String },
+    #[error("section `{section}` lies {} levels deep, at most {MAX_SECTION_DEPTH} are taken", MAX_SECTION_DEPTH + 1)]
+    TooDeep { section: String },
+    #[error("a list has points {} levels deep, at most {MAX_LIST_DEPTH} are taken", MAX_LIST_DEPTH + 1)]
+    ListTooDeep,
 }
+
+/// Sections within sections beyond this are a mistake or an attack. Formats set those below the sixth level on the sixth.
+pub const MAX_SECTION_DEPTH: usize = 200;
+/// As much for points below points.
+pub const MAX_LIST_DEPTH: usize = 200;
 
 impl Document {
     /// A document with a first page and nothing else, in English.
@@ -248,14 +257,20 @@ impl Document {
     }
 
     /// Refuse tables, charts and diagrams with missing or surplus parts: dropping them silently would falsify the report.
+    /// And nesting deeper than any reader could follow, which programs that read the JSON would choke on.
     ///
     /// # Errors
     /// Names the first part that does not fit.
     pub fn check(&self) -> Result<(), DocumentError> {
+        check_depth(&self.sections)?;
+        check_depth(&self.appendices)?;
         self.blocks().into_iter().try_for_each(|block| match block {
             Block::Table(table) => table.check(),
             Block::Chart(chart) => chart.check(),
             Block::Diagram(diagram) => diagram.check(),
+            Block::List(list) => check_points(&list.items, 1),
+            Block::Control(control) => check_points(&control.statement, 1),
+            Block::Attestation(attestation) => check_points(&attestation.affirmations, 1),
             _ => Ok(()),
         })
     }
@@ -281,6 +296,25 @@ impl Document {
             .expect("a document has neither foreign map keys nor failing fields");
         hasher.finalize().into()
     }
+}
+
+/// Without recursion: whatever depth came, this comes back.
+fn check_depth(sections: &[Section]) -> Result<(), DocumentError> {
+    let mut waiting: Vec<(usize, &Section)> = sections.iter().map(|section| (1, section)).collect();
+    while let Some((depth, section)) = waiting.pop() {
+        if depth > MAX_SECTION_DEPTH {
+            return Err(DocumentError::TooDeep { section: section.heading.clone() });
+        }
+        waiting.extend(section.sections.iter().map(|inner| (depth + 1, inner)));
+    }
+    Ok(())
+}
+
+fn check_points(items: &[ListItem], depth: usize) -> Result<(), DocumentError> {
+    if depth > MAX_LIST_DEPTH && !items.is_empty() {
+        return Err(DocumentError::ListTooDeep);
+    }
+    items.iter().try_for_each(|item| check_points(&item.items, depth + 1))
 }
 
 #[cfg(test)]
@@ -372,6 +406,19 @@ mod tests {
         };
         let error = document(Block::Diagram(diagram)).check().unwrap_err();
         assert_eq!(error, DocumentError::UnknownNode { diagram: "Network".into(), id: "db".into() });
+    }
+
+    #[test]
+    fn two_hundred_levels_are_taken_and_one_more_is_refused_by_name() {
+        let nested = |depth: usize| {
+            let deepest = Section::new("", "deepest");
+            let wrap = |inner, _| Section { sections: vec![inner], ..Section::new("", "outer") };
+            let section = (1..depth).fold(deepest, wrap);
+            Document { sections: vec![section], ..document(Block::text("")) }
+        };
+        assert_eq!(nested(MAX_SECTION_DEPTH).check(), Ok(()));
+        let error = nested(MAX_SECTION_DEPTH + 1).check().unwrap_err();
+        assert_eq!(error, DocumentError::TooDeep { section: "deepest".into() });
     }
 
     #[test]

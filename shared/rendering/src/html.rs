@@ -228,7 +228,9 @@ impl Page {
             self.raw("</div>");
         }
         if !document.key_figures.is_empty() {
-            self.raw("<h2>At a glance</h2><ul class=\"tiles\">");
+            let in_threes = matches!(document.key_figures.len(), 3 | 5 | 6 | 9);
+            self.raw("<h2>At a glance</h2><ul class=\"tiles");
+            self.raw(if in_threes { " threes\">" } else { "\">" });
             document.key_figures.iter().for_each(|figure| self.key_figure(figure));
             self.raw("</ul>");
         }

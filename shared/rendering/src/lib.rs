@@ -23,7 +23,7 @@ mod theme;
 mod words;
 mod xlsx;
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use domain::document::{Branding, Document, DocumentError, Format};
 use serde::{Deserialize, Serialize};
@@ -136,6 +136,19 @@ pub fn render(document: &Document, format: Format, options: &Options) -> Result<
     render_watched(document, format, options, |_| ())
 }
 
+/// The document as it can be shown: one whose logo is refused says so. Data is left as it is.
+fn with_usable_logo(document: &Document, format: Format) -> Cow<'_, Document> {
+    let has_a_face = !matches!(format, Format::Csv | Format::Json | Format::Svg | Format::Png);
+    let refused =
+        document.cover.logo.as_ref().filter(|_| has_a_face).and_then(|logo| checked_image(logo).err());
+    let Some(reason) = refused else { return Cow::Borrowed(document) };
+    tracing::warn!(report.r#type = %document.report_type, reason, "a logo was left out of a report");
+    let mut document = document.clone();
+    document.cover.logo = None;
+    document.omissions.push(format!("The logo was left out: {reason}."));
+    Cow::Owned(document)
+}
+
 /// As [`render`], telling `watch` at the beginning of each stage.
 ///
 /// # Errors
@@ -148,6 +161,8 @@ pub fn render_watched(
 ) -> Result<Rendered, RenderError> {
     watch(Stage::Preparing);
     document.check()?;
+    let shown = with_usable_logo(document, format);
+    let document = shown.as_ref();
     if format != Format::Pdf {
         watch(Stage::Writing);
     }

@@ -28,8 +28,20 @@ pub struct ReportOptions {
     pub severity_filter: Vec<Severity>,
     pub watermark: Option<String>,
     pub classification: Option<String>,
+    /// Attach the report's JSON and CSV to a PDF.
+    pub attach_data: bool,
+    /// Begin CSV with a byte order mark.
+    pub csv_bom: bool,
     /// Order and wording of the sections, where a tenant wants them otherwise.
     pub sections: Vec<SectionWish>,
+}
+
+impl ReportOptions {
+    /// Where the logo is to be fetched, unless it came with the request.
+    #[must_use]
+    pub fn logo_address(&self) -> Option<&str> {
+        self.organization_logo.as_deref().filter(|logo| !logo.starts_with("data:"))
+    }
 }
 
 /// A wish about one section. Sections that are named come first, in the order in which they are named.

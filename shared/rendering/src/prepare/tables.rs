@@ -28,6 +28,7 @@ pub(super) fn set_table(table: &mut Table, orientation: Orientation, rows_left: 
     }
 
     let full_line = full_line(orientation).saturating_sub(2 * columns.len());
+    widen_for_words(columns, rows, full_line);
     let total: usize = columns.iter().map(|column| usize::from(characters(column)).min(4 * MAX_SHARE)).sum();
     let places: Vec<Place> = columns
         .iter()
@@ -48,6 +49,32 @@ pub(super) fn set_table(table: &mut Table, orientation: Orientation, rows_left: 
         row.iter_mut().zip(&places).for_each(|(cell, place)| set_cell(cell, *place));
     }
 }
+
+/// Columns of words get room for their longest one: `production` broken in two is harder to read than a narrower neighbour.
+fn widen_for_words(columns: &mut [Column], rows: &[Vec<Cell>], full_line: usize) {
+    let total: usize = columns.iter().map(|column| usize::from(characters(column))).sum();
+    for (index, column) in columns.iter_mut().enumerate() {
+        let longest = rows
+            .iter()
+            .take(LOOKED_AT)
+            .filter_map(|row| match row.get(index)? {
+                Cell::Text(text) | Cell::Status(Status { label: text, tone: _ }) => {
+                    text.split_whitespace().map(|word| word.chars().count()).max()
+                }
+                _ => None,
+            })
+            .max();
+        // A table that is too wide is squeezed, and its columns with it.
+        let needed = longest.unwrap_or(0).min(MAX_WHOLE_WORD) * total.max(full_line) / full_line.max(1);
+        let needed = u16::try_from(needed).unwrap_or(u16::MAX);
+        column.width = Some(characters(column).max(needed));
+    }
+}
+
+/// Rows that tell how long the words of a column are.
+const LOOKED_AT: usize = 500;
+/// Longer words are no words: addresses, digests.
+const MAX_WHOLE_WORD: usize = 12;
 
 /// Characters on a full line of a table.
 fn full_line(orientation: Orientation) -> usize {
@@ -94,19 +121,24 @@ fn strips(columns: &[Column], keys: usize, full_line: usize) -> Vec<Vec<usize>> 
     }
     let keys = keys.min(columns.len().saturating_sub(1)).min(3);
     let start: usize = columns[..keys].iter().map(width).sum();
-    let mut strips: Vec<Vec<usize>> = Vec::new();
-    let mut used = usize::MAX;
-    for (index, column) in columns.iter().enumerate().skip(keys) {
-        if used.saturating_add(width(column)) > room {
-            strips.push((0..keys).collect());
-            used = start;
+    let packed = |room: usize| {
+        let mut strips: Vec<Vec<usize>> = Vec::new();
+        let mut used = usize::MAX;
+        for (index, column) in columns.iter().enumerate().skip(keys) {
+            if used.saturating_add(width(column)) > room {
+                strips.push((0..keys).collect());
+                used = start;
+            }
+            used += width(column);
+            if let Some(strip) = strips.last_mut() {
+                strip.push(index);
+            }
         }
-        used += width(column);
-        if let Some(strip) = strips.last_mut() {
-            strip.push(index);
-        }
-    }
-    strips
+        strips
+    };
+    // As few parts as possible, and none of them much narrower than the others.
+    let fewest = packed(room).len();
+    (room / 2..room).map(packed).find(|strips| strips.len() == fewest).unwrap_or_else(|| packed(room))
 }
 
 /// Longer texts are broken into lines rather than given more of the page.
