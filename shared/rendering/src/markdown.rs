@@ -64,7 +64,8 @@ fn front_matter(cover: &Cover) -> String {
     let mut out = "---\n".to_owned();
     for (name, value) in texts {
         if let Some(value) = value {
-            let _ = writeln!(out, "{name}: {}", serde_json::Value::String(reveal(value)));
+            let quoted = serde_json::Value::String(reveal(value)).to_string();
+            let _ = writeln!(out, "{name}: {}", inert(&quoted));
         }
     }
     if let Some(period) = cover.period {
@@ -72,6 +73,11 @@ fn front_matter(cover: &Cover) -> String {
     }
     let _ = write!(out, "generated_at: {}\n---\n\n", cover.generated_at.format("%Y-%m-%dT%H:%M:%SZ"));
     out
+}
+
+/// A reader that does not know front matter takes it for text: what begins markup there is escaped as JSON escapes it.
+fn inert(quoted: &str) -> String {
+    quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('[', "\\u005b")
 }
 
 fn key_figure(figure: &KeyFigure) -> Vec<String> {

@@ -15,7 +15,7 @@ use domain::document::{
     Paragraph, Picture, Presentation, Quantity, Reference, Seal, Section, Status, Trend,
 };
 
-use crate::sanitise::{Place, printable};
+use crate::sanitise::{Place, drawable, printable};
 
 /// Headings have six levels in PDF (ISO 32000-1, 14.8.4.3.2); sections below the sixth are set on it.
 const MAX_DEPTH: usize = 6;
@@ -98,6 +98,11 @@ struct Page {
 
 fn set(text: &mut String, place: Place) {
     *text = printable(text, place);
+}
+
+/// A text in a drawing.
+fn set_drawn(text: &mut String) {
+    *text = drawable(text, DRAWN);
 }
 
 /// A text that PDF/UA does not allow to be empty (title, heading, alternative text).

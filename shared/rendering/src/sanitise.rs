@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use typst::text::is_default_ignorable;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::fonts::FONTS;
 
@@ -35,6 +36,21 @@ const MAX_SPELLED: usize = 8;
 /// The text as it can be printed at the given place.
 pub(crate) fn printable(text: &str, place: Place) -> String {
     with_breaks(&visible(text, place), place.line)
+}
+
+/// As [`printable`], for text in a drawing, where a mark that does not melt into its letter would become a glyph without a
+/// code point. PDF/A-2a forbids those (ISO 19005-2, 6.2.11.7.2), so such marks are spelled out.
+pub(crate) fn drawable(text: &str, place: Place) -> String {
+    let composed: String = text.nfc().collect();
+    let mut drawn = String::with_capacity(composed.len());
+    for character in printable(&composed, place).chars() {
+        if is_mark(character) {
+            let _ = write!(drawn, "⟨U+{:04X}⟩", u32::from(character));
+        } else {
+            drawn.push(character);
+        }
+    }
+    drawn
 }
 
 /// Replace what cannot be shown by markers such as `⟨U+202E⟩` and cut what is too long.
@@ -329,6 +345,13 @@ mod tests {
         assert_eq!(printable("\u{301}a", PROSE), "⟨U+0301⟩a");
         assert_eq!(printable("𓀀\u{301}a", PROSE), "⟨U+13000 U+0301⟩a");
         assert_eq!(printable("e\u{301}", PROSE), "e\u{301}");
+    }
+
+    #[test]
+    fn a_drawing_keeps_the_marks_that_melt_into_their_letter_and_spells_out_the_others() {
+        let place = Place { line: usize::MAX, ..CELL };
+        assert_eq!(drawable("cafe\u{301} и\u{306}", place), "café й");
+        assert_eq!(drawable("q\u{303} e\u{301}\u{301}", place), "q⟨U+0303⟩ é⟨U+0301⟩");
     }
 
     #[test]

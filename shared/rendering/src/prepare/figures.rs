@@ -7,7 +7,7 @@ use domain::document::{
     Target,
 };
 
-use super::{DRAWN, PHRASE, PROSE, Place, set, set_option, set_required};
+use super::{PHRASE, PROSE, Place, set_drawn, set_required};
 
 /// A chart must fit on a page, whatever its labels.
 const MAX_BARS: usize = 15;
@@ -24,22 +24,22 @@ pub(super) fn set_chart(chart: &mut Chart) {
     let Chart { id: _, title, alt, unit, plot } = chart;
     set_required(title, PHRASE, "Chart");
     set_required(alt, Place { line: usize::MAX, ..PROSE }, title);
-    set(unit, DRAWN);
+    set_drawn(unit);
     match plot {
         Plot::SeverityDonut { counts: _ } => {}
         Plot::Bars { bars } => {
             shorten(bars, MAX_BARS, title);
-            bars.iter_mut().for_each(|Bar { label, value: _, severity: _ }| set(label, DRAWN));
+            bars.iter_mut().for_each(|Bar { label, value: _, severity: _ }| set_drawn(label));
         }
         Plot::StackedBars { series, columns } => {
             shorten(series, MAX_SERIES, title);
             let kept = series.len();
             for Series { name, severity: _ } in series {
-                set(name, DRAWN);
+                set_drawn(name);
             }
             columns.drain(..columns.len().saturating_sub(MAX_POINTS));
             for StackedColumn { label, values } in columns {
-                set(label, DRAWN);
+                set_drawn(label);
                 values.truncate(kept);
             }
         }
@@ -47,35 +47,35 @@ pub(super) fn set_chart(chart: &mut Chart) {
             shorten(lines, MAX_SERIES, title);
             let surplus = points.len().saturating_sub(MAX_POINTS);
             points.drain(..surplus);
-            points.iter_mut().for_each(|point| set(point, DRAWN));
+            points.iter_mut().for_each(|point| set_drawn(point));
             for Line { name, severity: _, values } in lines {
-                set(name, DRAWN);
+                set_drawn(name);
                 values.drain(..surplus);
             }
             if let Some(Target { label, value: _ }) = target {
-                set(label, DRAWN);
+                set_drawn(label);
             }
         }
         Plot::Gauges { gauges } => {
             shorten(gauges, MAX_GAUGES, title);
             for Gauge { label, value: _, minimum: _, maximum: _, tone: _, note } in gauges {
-                set(label, DRAWN);
-                set_option(note, DRAWN);
+                set_drawn(label);
+                note.iter_mut().for_each(set_drawn);
             }
         }
         Plot::HeatMap { columns, rows } => {
             shorten(rows, MAX_HEAT_ROWS, title);
             shorten(columns, MAX_HEAT_COLUMNS, title);
-            columns.iter_mut().for_each(|column| set(column, DRAWN));
+            columns.iter_mut().for_each(|column| set_drawn(column));
             for HeatRow { label, cells } in rows {
-                set(label, DRAWN);
+                set_drawn(label);
                 cells.truncate(columns.len());
             }
         }
         Plot::Sparklines { lines } => {
             shorten(lines, MAX_BARS, title);
             for Sparkline { label, values, tone: _ } in lines {
-                set(label, DRAWN);
+                set_drawn(label);
                 values.drain(..values.len().saturating_sub(MAX_POINTS));
             }
         }
@@ -103,13 +103,13 @@ pub(super) fn set_diagram(diagram: &mut Diagram) {
     edges.truncate(MAX_EDGES);
     // Ids only tie the parts together; they are not drawn.
     for Group { id: _, label, parent: _, tone: _ } in groups {
-        set(label, DRAWN);
+        set_drawn(label);
     }
     for Node { id: _, label, detail, shape: _, tone: _, group: _ } in nodes {
-        set(label, DRAWN);
-        set_option(detail, DRAWN);
+        set_drawn(label);
+        detail.iter_mut().for_each(set_drawn);
     }
     for Edge { from: _, to: _, label, dashed: _ } in edges {
-        set_option(label, DRAWN);
+        label.iter_mut().for_each(set_drawn);
     }
 }
