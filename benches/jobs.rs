@@ -1,5 +1,6 @@
 //! The job engine, durable (fsync on): no-op jobs a second through one worker process, pick-up on an idle system, what an idle worker costs,
-//! what a dispatch costs as the backlog grows, and enqueueing in bulk beside COPY.
+//! what a dispatch costs as the backlog grows, and enqueueing in bulk beside COPY. Beside them BullMQ and Celery on the same Redis, which
+//! keep no record of what they did.
 //!
 //! Relay and worker run in processes of their own: this program starts itself with `PLIMSOLL_BENCH_ROLE` set. The worker's log is off, as
 //! `LOG_LEVEL=warn` makes it.
@@ -12,7 +13,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use benches::{Row, report};
+use benches::{Row, peers, report};
 use plimsoll::embedded::{Settings, start};
 use queue::{
     Attempt, Done, Handler, Job, JobError, Queue, Registry, RetryPolicy, enqueue, enqueue::Origin,
@@ -30,6 +31,9 @@ const SLOTS: usize = 128;
 const JOBS: usize = 50_000;
 const PICKUPS: usize = 300;
 const BULK: usize = 200_000;
+/// Fewer than ours, since it would take a minute.
+const CELERY_TASKS: usize = 10_000;
+const CELERY_THREADS: usize = 16;
 const BACKLOGS: [i64; 4] = [1_000, 10_000, 100_000, 1_000_000];
 /// Jobs worked off on top of each backlog.
 const SLICE: i64 = 10_000;
@@ -72,20 +76,39 @@ async fn main() -> anyhow::Result<()> {
     let processes = Processes::start(&worker_url, &running.addresses.redis_url)?;
     let measured = measure(&db, &running.addresses.owner_url, &processes).await;
     drop(processes);
+    let peers = peers_of(running.addresses.redis_url.trim_start_matches("redis+unix://"));
     running.stop().await;
-    report("jobs", &measured?)
+    let (mut rows, own) = measured?;
+    let beside = |(peer, figure)| Row::beside("the same no-op jobs", own, "jobs/s", peer, figure);
+    rows.splice(1..1, peers.into_iter().map(beside));
+    report("jobs", &rows)
 }
 
-async fn measure(db: &SystemDb, owner_url: &str, processes: &Processes) -> anyhow::Result<Vec<Row>> {
+/// What others do with no-op jobs on the Redis at `socket`, which syncs its log every second, one process each: jobs a second.
+fn peers_of(socket: &str) -> Vec<(String, f64)> {
+    let bullmq = || {
+        let folder = peers::node("bullmq", &["bullmq@6.7.0", "ioredis@6.0.0"])?;
+        let arguments = [socket.to_owned(), JOBS.to_string(), SLOTS.to_string()];
+        let mut command = Command::new("node");
+        command.current_dir(folder).arg(peers::script("bullmq.mjs")).args(arguments);
+        Some((format!("BullMQ 6.7, {SLOTS} at once"), peers::figure("bullmq", &mut command)?))
+    };
+    let celery = || {
+        let python = peers::python("celery", &["celery==5.7.0", "redis==8.1.0", "packaging"])?;
+        let arguments = [socket.to_owned(), CELERY_TASKS.to_string(), CELERY_THREADS.to_string()];
+        let mut command = Command::new(python);
+        command.arg(peers::script("celery_noop.py")).args(arguments);
+        Some((format!("Celery 5.7, {CELERY_THREADS} threads"), peers::figure("celery", &mut command)?))
+    };
+    [bullmq(), celery()].into_iter().flatten().collect()
+}
+
+/// The rows, and again the figure of the first: jobs a second.
+async fn measure(db: &SystemDb, owner_url: &str, processes: &Processes) -> anyhow::Result<(Vec<Row>, f64)> {
     let pool = db.pool();
     wait_for_worker(pool).await?;
-    let mut rows = Vec::new();
-
-    rows.push(Row::alone(
-        format!("no-op jobs, one worker process, {SLOTS} slots"),
-        end_to_end(pool, JOBS).await?,
-        "jobs/s",
-    ));
+    let own = end_to_end(pool, JOBS).await?;
+    let mut rows = vec![Row::alone(format!("no-op jobs, one worker process, {SLOTS} slots"), own, "jobs/s")];
     let mut pickups = pickups(db).await?;
     pickups.sort_unstable();
     let at =
@@ -99,7 +122,7 @@ async fn measure(db: &SystemDb, owner_url: &str, processes: &Processes) -> anyho
     }
     rows.extend(backlogs(pool).await?);
     rows.push(bulk(db, owner_url).await?);
-    Ok(rows)
+    Ok((rows, own))
 }
 
 /// Jobs a second, from the moment a paused queue goes on until the last is recorded as completed.

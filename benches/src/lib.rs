@@ -5,6 +5,8 @@
 
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
+pub mod peers;
+
 use std::{path::PathBuf, time::Duration};
 
 use serde::Serialize;
