@@ -1,6 +1,6 @@
 # What a person types. Every recipe is one line that can be pasted into a shell as it is.
 
-.PHONY: help setup demo test faults dev check fmt bench openapi ci
+.PHONY: help setup demo test faults fuzz dev check fmt bench openapi ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -15,7 +15,10 @@ test: ## the whole suite; the servers that it needs are started by the tests the
 	scripts/setup && cargo test --workspace --features tests/failpoints $(ARGS)
 
 faults: ## kill, cut off and starve a real installation, and prove what holds (SEED=n ONLY=F1,F4 SOAK=seconds repeat a part)
-	scripts/setup && cargo test --package tests --features failpoints --test faults -- --all $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SOAK),--soak $(SOAK)) $(ARGS)
+	scripts/setup --faults && cargo test --package tests --features failpoints --test faults -- --all $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SOAK),--soak $(SOAK)) $(ARGS)
+
+fuzz: ## ask every operation of the OpenAPI document for what it may not do (ARGS='--examples 500 --seed 7')
+	scripts/setup && scripts/fuzz $(ARGS)
 
 dev: ## API, worker and scheduler from a debug build, with verbose logs
 	scripts/setup && LOG_LEVEL=info,plimsoll=debug,api=debug,queue=debug,worker=debug cargo run --package plimsoll -- up

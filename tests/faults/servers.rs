@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    net::{SocketAddr, TcpListener},
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -171,37 +172,90 @@ impl Servers {
         Path::new(path).parent().map_or_else(|| self.home.join("run"), Path::to_path_buf)
     }
 
-    /// A further Redis beside ours, a copy of it for as long as it is not told otherwise.
-    pub(crate) async fn replica(&self) -> Result<(Server, PathBuf)> {
-        let directory = self.home.join("redis/replica");
-        std::fs::create_dir_all(&directory)?;
-        std::os::unix::fs::chown(&directory, Some(self.redis.user), Some(self.redis.group))?;
-        let socket = directory.join("redis.sock");
-        let mut replica = Server {
-            name: "replica",
+    /// A further Redis beside ours, a copy of what answers at `primary` until somebody tells it otherwise.
+    pub(crate) async fn replica_of(&self, primary: SocketAddr) -> Result<Further> {
+        let port = free_port()?;
+        let socket = self.further_folder("replica")?.join("redis.sock");
+        let (own, master, path) = (port.to_string(), primary.port().to_string(), socket.to_string_lossy());
+        // The others must find it where it is, not where the proxy before the primary sees it come from.
+        let announced = ["--replica-announce-ip", "127.0.0.1", "--replica-announce-port", &own];
+        let served =
+            ["--port", &own, "--unixsocket", &path, "--save", "", "--replicaof", "127.0.0.1", &master];
+        self.further("replica", port, &[&served[..], &announced].concat()).await
+    }
+
+    /// One of those who watch `primary` and, two of them being of one mind, put its replica in its place.
+    pub(crate) async fn sentinel(&self, name: &'static str, primary: SocketAddr) -> Result<Further> {
+        let port = free_port()?;
+        let file = self.further_folder(name)?.join("sentinel.conf");
+        // It keeps its state in this file, and wants no words of the command line instead.
+        let settings = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel announce-ip 127.0.0.1\n\
+             sentinel monitor plimsoll 127.0.0.1 {} 2\nsentinel down-after-milliseconds plimsoll 1000\n\
+             sentinel failover-timeout plimsoll 10000\n",
+            primary.port(),
+        );
+        std::fs::write(&file, settings)?;
+        self.owned_by_redis(&file)?;
+        self.further(name, port, &[&file.to_string_lossy(), "--sentinel"]).await
+    }
+
+    async fn further(&self, name: &'static str, port: u16, arguments: &[&str]) -> Result<Further> {
+        let directory = self.further_folder(name)?;
+        let mut server = Server {
+            name,
             program: self.redis.program.clone(),
             arguments: Vec::new(),
-            log: self.home.join("log/replica-under-fault.log"),
-            directory: directory.clone(),
+            log: self.home.join(format!("log/{name}-under-fault.log")),
+            directory,
             user: self.redis.user,
             group: self.redis.group,
             child: None,
         };
-        replica.spawn(&[
-            "--port",
-            "0",
-            "--unixsocket",
-            &socket.to_string_lossy(),
-            "--dir",
-            &directory.to_string_lossy(),
-            "--save",
-            "",
-        ])?;
-        let url = format!("redis+unix://{}", socket.display());
-        wait::until("the replica answers", START, async || Ok(connect(&url).await.is_ok().then_some(())))
+        server.spawn(arguments)?;
+        let url = format!("redis://127.0.0.1:{port}/");
+        wait::until("a further redis answers", START, async || Ok(connect(&url).await.is_ok().then_some(())))
             .await?;
-        Ok((replica, socket))
+        Ok(Further { server, port, url })
     }
+
+    fn further_folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.home.join("redis").join(name);
+        std::fs::create_dir_all(&folder)?;
+        self.owned_by_redis(&folder)?;
+        Ok(folder)
+    }
+
+    fn owned_by_redis(&self, path: &Path) -> Result<()> {
+        Ok(std::os::unix::fs::chown(path, Some(self.redis.user), Some(self.redis.group))?)
+    }
+}
+
+/// A Redis program that one row needs besides, killed with the value.
+pub(crate) struct Further {
+    server: Server,
+    pub(crate) port: u16,
+    url: String,
+}
+
+impl Further {
+    pub(crate) async fn connect(&self) -> Result<MultiplexedConnection> {
+        connect(&self.url).await
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.server.directory.join("redis.sock")
+    }
+}
+
+impl Drop for Further {
+    fn drop(&mut self) {
+        self.server.kill();
+    }
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Drop for Servers {

@@ -13,6 +13,7 @@ use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, WorkerBuilder};
 use runtime::{
     health::{self, Pulse},
     metrics::WORKER_SLOTS,
+    shutdown::LastWords,
 };
 use sqlx::PgPool;
 use tokio::{
@@ -87,6 +88,7 @@ pub async fn run<C: Send + Sync + 'static>(
         hand_back.clone(),
     ));
     let tasks = TaskTracker::new();
+    let _insisted = AbortOnDropHandle::new(tokio::spawn(hand_back_at_once(hand_back.clone(), tasks.clone())));
     let desks: Vec<_> = settings
         .queues
         .iter()
@@ -104,6 +106,7 @@ pub async fn run<C: Send + Sync + 'static>(
     let beating = health::pulse("worker heartbeat", READY_WITHIN);
     let kinds = runner.kinds();
     announce(&pool, &name, &settings, &kinds).await?;
+    take_up(&pool, &kinds).await?;
     let heard = {
         let runner = runner.clone();
         move |job| runner.cancel(job)
@@ -164,6 +167,15 @@ pub async fn run<C: Send + Sync + 'static>(
     }
     info!(worker = %name, "worker stopped");
     Ok(())
+}
+
+/// With the second signal, hands back what runs, so that nobody has to wait for its leases.
+async fn hand_back_at_once(hand_back: CancellationToken, tasks: TaskTracker) {
+    let last_words = LastWords::reserve();
+    last_words.now().await;
+    hand_back.cancel();
+    tasks.close();
+    tasks.wait().await;
 }
 
 /// Returns when the order changes, or with `stop`.
@@ -333,6 +345,25 @@ async fn announce(
     .bind(kinds)
     .execute(pool)
     .await?;
+    Ok(())
+}
+
+/// Has jobs handed out again at once that were too new for older workers, and that one of `kinds` can read.
+async fn take_up(pool: &PgPool, kinds: &serde_json::Value) -> sqlx::Result<()> {
+    let taken = sqlx::query(
+        "update jobs set run_at = now()
+          where state = 'scheduled' and run_at > now() and kind_version <= ($1 ->> kind)::integer
+            and exists (select from job_attempts as attempts
+                         where attempts.job_id = jobs.id and attempts.fence = jobs.fence
+                           and attempts.outcome = 'left_to_newer')",
+    )
+    .bind(kinds)
+    .execute(pool)
+    .await?
+    .rows_affected();
+    if taken > 0 {
+        info!(jobs = taken, "taking up what older workers could not read");
+    }
     Ok(())
 }
 

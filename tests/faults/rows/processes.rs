@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use harness::deed::{Act, Deed};
 use rustix::process::Signal;
 
+use super::crashes::count;
 use crate::{
     http,
     ledger::Promise,
@@ -141,7 +142,7 @@ pub(crate) async fn worker_asked_to_stop(system: &mut System<'_>, bound: Duratio
     Ok(took)
 }
 
-/// F8: a second signal means now. The exit code says which, and the job is done by another.
+/// F8: a second signal means now. The job is handed back, the exit code says which signal it was, and another does it.
 pub(crate) async fn worker_told_twice(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
     let _scheduler = system.scheduler()?;
     let gate = system.gate();
@@ -151,19 +152,23 @@ pub(crate) async fn worker_told_twice(system: &mut System<'_>, bound: Duration) 
         let program = system.program("worker").with("SHUTDOWN_GRACE_SECONDS", "60");
         let mut worker = system.started(&program).await?;
         system.until_begun(job, times).await?;
-        let since = Instant::now();
-        // Two at once may be delivered as one, so that it is told until it has gone.
-        let status = wait::until("the worker is gone", system.stretched(bound), async || {
-            worker.signal(signal);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            worker.ended()
+        // Two signals at once may be delivered as one.
+        worker.signal(signal);
+        wait::until("the first signal is heard", system.stretched(Duration::from_secs(10)), async || {
+            Ok((count(system, "select count(*) from workers where mode = 'draining'").await? == 1)
+                .then_some(()))
         })
         .await?;
-        ensure!(status.code() == Some(code), "the worker ended with {status} and not {code}");
+        let since = Instant::now();
+        worker.signal(signal);
+        let status = worker.end(system.stretched(bound)).await?;
         took = took.max(since.elapsed());
+        ensure!(status.code() == Some(code), "the worker ended with {status} and not {code}");
     }
+    ensure!(system.outcomes(job).await? == ["interrupted", "interrupted"]);
     std::fs::write(&gate, "")?;
     let _last = system.worker().await?;
     system.settle(Instant::now(), Duration::from_secs(10)).await.context("after the signals")?;
+    ensure!(system.state_of(job).await? == ("completed".into(), 1, 0), "{:?}", system.state_of(job).await?);
     Ok(took)
 }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::{
     load::{Load, ask_again},
-    proxy::Proxy,
+    proxy::{Network, Proxy},
     system::{System, report_request},
     wait,
 };
@@ -87,38 +87,54 @@ fn warnings(system: &System<'_>, name: &str) -> Result<usize> {
     Ok(text.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).count())
 }
 
-/// F14: a replica takes over that had not heard of the latest. Seen from where clients see it, a virtual address.
+/// F14: three sentinels put a replica in the primary's place that had not heard of the latest. Processes know one address, which follows
+/// what the sentinels say, as a virtual one does.
 pub(crate) async fn failed_over(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
-    let proxy = Proxy::to(system.servers.redis_socket()).await?;
-    let url = format!("redis://{}/", proxy.address);
-    let mut redis = system.servers.redis().await?;
-    // The replica must reach the primary, which listens on its socket only.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let _: () = redis::cmd("CONFIG").arg("SET").arg("bind").arg("127.0.0.1").query_async(&mut redis).await?;
-    let _: () = redis::cmd("CONFIG").arg("SET").arg("port").arg(port).query_async(&mut redis).await?;
-    let (mut replica, socket) = system.servers.replica().await?;
-    let mut second = crate::servers::connect(&format!("redis+unix://{}", socket.display())).await?;
-    let _: () = redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port).query_async(&mut second).await?;
-
-    let _scheduler = system.program("scheduler").with("REDIS_URL", &url).start()?;
-    let worker = system.program("worker").with("REDIS_URL", &url);
-    let _worker = system.started(&worker).await?;
-    system.accept_deeds(60, Act::SleepMillis(30)).await?;
-    wait::until("the replica is in step", Duration::from_secs(20), async || {
+    let for_processes = Proxy::to(system.servers.redis_socket()).await?;
+    let for_its_kind = Proxy::to(system.servers.redis_socket()).await?;
+    let replica = system.servers.replica_of(for_its_kind.address).await?;
+    let mut second = replica.connect().await?;
+    wait::until("the replica is in step", Duration::from_secs(30), async || {
         let info: String = redis::cmd("INFO").arg("replication").query_async(&mut second).await?;
         Ok(info.contains("master_link_status:up").then_some(()))
     })
     .await?;
+    let mut sentinels = Vec::new();
+    for name in ["sentinel-1", "sentinel-2", "sentinel-3"] {
+        sentinels.push(system.servers.sentinel(name, for_its_kind.address).await?);
+    }
+    for sentinel in &sentinels {
+        let mut asked = sentinel.connect().await?;
+        wait::until("the sentinels know each other", Duration::from_secs(60), async || {
+            let known: String = redis::cmd("INFO").arg("sentinel").query_async(&mut asked).await?;
+            Ok(known.contains("status=ok,").then_some(()).filter(|()| known.contains("slaves=1,sentinels=3")))
+        })
+        .await?;
+    }
+
+    let url = format!("redis://{}/", for_processes.address);
+    let _scheduler = system.program("scheduler").with("REDIS_URL", &url).start()?;
+    let worker = system.program("worker").with("REDIS_URL", &url);
+    let _worker = system.started(&worker).await?;
+    system.accept_deeds(60, Act::SleepMillis(30)).await?;
     system.until_done(10).await?;
-    // It hears no more, the primary goes on and then dies: its tail is lost.
-    let _: () = redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async(&mut second).await?;
+    // Its kind hears no more of the primary, which goes on and then dies: its tail is lost.
+    for_its_kind.becomes(Network::BlackHole);
     system.accept_deeds(60, Act::SleepMillis(30)).await?;
     system.until_done(20).await?;
     system.servers.redis.kill();
     let since = Instant::now();
-    proxy.fail_over_to(socket).await;
+    let mut asked = sentinels[0].connect().await?;
+    wait::until("the sentinels have a new primary", system.stretched(bound), async || {
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("get-master-addr-by-name").arg("plimsoll");
+        let (_, port): (String, u16) = question.query_async(&mut asked).await?;
+        Ok((port == replica.port).then_some(()))
+    })
+    .await?;
+    for_processes.fail_over_to(replica.socket()).await;
     let took = system.settle(since, bound).await?;
-    replica.kill();
+    drop((sentinels, replica));
     system.servers.start_redis().await?;
     Ok(took)
 }
