@@ -3,7 +3,7 @@
 
 mod site;
 
-use std::{borrow::Cow, collections::BTreeSet, fs, path::Path, process::Command};
+use std::{borrow::Cow, collections::BTreeSet, fs, ops::ControlFlow, path::Path, process::Command};
 
 use domain::{
     inventory::{HostReport, InstalledPackage},
@@ -11,7 +11,10 @@ use domain::{
 };
 use serde_json::{Value, json};
 use site::Site;
-use store::inventory::Format;
+use store::{
+    inventory::Format,
+    knowledge::{self, Batch, Rules},
+};
 
 /// The tracker's word on one problem of one package in Debian 12.
 fn debian(package: &str, cve: &str, release: Value) -> Value {
@@ -48,6 +51,40 @@ fn kev(cves: &[&str]) -> Value {
         "title": "Catalog", "catalogVersion": "2026.01.02", "dateReleased": "2026-01-02T00:00:00Z",
         "count": entries.len(), "vulnerabilities": entries,
     })
+}
+
+#[tokio::test]
+async fn two_sources_of_one_catalogue_that_merge_at_once_wait_for_each_other() {
+    let site = Site::new().await;
+    let mirror = site.source("kev-mirror", FeedKind::CisaKev, "kev.json").await;
+    let source = site.source("kev", FeedKind::CisaKev, "kev.json").await;
+    site.write("kev.json", &kev(&["CVE-2026-0001", "CVE-2026-0002"]));
+
+    let mut other = site.db.begin().await.expect("a transaction");
+    let mirror = store::sources::find(&mut other, mirror).await.expect("the mirror");
+    let rules = Rules { key: |_, _| None, name: |_, name| name.to_owned(), tier: |_| 1 };
+    let mut batch = Batch::new(FeedKind::CisaKev, rules);
+    feeds::parse(FeedKind::CisaKev, &site.path("kev.json"), &mut |record| {
+        batch.push(&record).expect("a row");
+        ControlFlow::Continue(())
+    })
+    .expect("a catalogue");
+    knowledge::prepare(&mut other, &mirror).await.expect("staging tables");
+    knowledge::stage(&mut other, &batch).await.expect("staged");
+    knowledge::merge(&mut other, &mirror).await.expect("merged");
+
+    let let_go = async {
+        let waiting = "select exists (select from pg_locks where locktype = 'advisory' and not granted
+                                         and database = (select oid from pg_database where datname = current_database()))";
+        while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(site.db.pool()).await.expect("locks") {
+            tokio::task::yield_now().await;
+        }
+        other.commit().await.expect("committed");
+    };
+    let (crawled, ()) = tokio::join!(site.crawl(source), let_go);
+    crawled.expect("merged after the other");
+    let run = site.last_run("source_crawl").await;
+    assert_eq!((run.records_created, run.records_unchanged), (0, 2));
 }
 
 #[tokio::test]

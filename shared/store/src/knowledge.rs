@@ -84,7 +84,7 @@ pub async fn stage(connection: &mut PgConnection, batch: &Batch) -> Result<()> {
 pub async fn merge(connection: &mut PgConnection, source: &Source) -> Result<Merged> {
     let feed = source.feed()?;
     let tables = tables(feed);
-    for statement in tables.analyze {
+    for statement in tables.lock.iter().chain(tables.analyze) {
         sqlx::query(*statement).execute(&mut *connection).await?;
     }
     let staged: i64 = sqlx::query_scalar(tables.count).fetch_one(&mut *connection).await?;
@@ -142,6 +142,8 @@ struct Written {
 /// The statements for one kind of feed, in the order in which they run.
 struct Tables {
     create: &'static [&'static str],
+    /// For tables that all sources of the kind share: one of them compares and writes at a time.
+    lock: Option<&'static str>,
     analyze: &'static [&'static str],
     count: &'static str,
     merge: &'static str,
@@ -152,6 +154,7 @@ fn tables(feed: FeedKind) -> Tables {
     match feed {
         FeedKind::CisaKev => Tables {
             create: &[sql::CREATE_KEV],
+            lock: Some("select pg_advisory_xact_lock('kev'::regclass::oid::bigint)"),
             analyze: &["analyze staged_kev"],
             count: "select count(*) from staged_kev",
             merge: sql::MERGE_KEV,
@@ -159,6 +162,7 @@ fn tables(feed: FeedKind) -> Tables {
         },
         FeedKind::Epss => Tables {
             create: &[sql::CREATE_EPSS],
+            lock: Some("select pg_advisory_xact_lock('epss'::regclass::oid::bigint)"),
             analyze: &["analyze staged_epss"],
             count: "select count(*) from staged_epss",
             merge: sql::MERGE_EPSS,
@@ -166,6 +170,7 @@ fn tables(feed: FeedKind) -> Tables {
         },
         FeedKind::Nvd => Tables {
             create: &[sql::CREATE_CVES],
+            lock: Some("select pg_advisory_xact_lock('cves'::regclass::oid::bigint)"),
             analyze: &["analyze staged_cves"],
             count: "select count(*) from staged_cves",
             merge: sql::MERGE_CVES,
@@ -173,6 +178,7 @@ fn tables(feed: FeedKind) -> Tables {
         },
         FeedKind::DebianTracker | FeedKind::AlpineSecdb | FeedKind::Osv => Tables {
             create: &[sql::CREATE_ADVISORIES, sql::CREATE_RANGES, sql::CREATE_TOUCHED],
+            lock: None,
             analyze: &["analyze staged_advisories", "analyze staged_ranges"],
             count: "select count(*) from staged_advisories",
             merge: sql::MERGE_ADVISORIES,

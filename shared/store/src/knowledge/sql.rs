@@ -2,7 +2,8 @@
 //!
 //! One statement a table compares what was staged with what is there: rows that differ are updated, new ones inserted, missing
 //! ones deleted, and rows whose `content_hash` is the same are not touched, not even locked (`on conflict do update … where` would
-//! lock them, and so write to every page). The source's lock keeps others from merging meanwhile.
+//! lock them, and so write to every page). Locks of the source, and of tables that sources share, keep others from merging
+//! meanwhile.
 
 pub(super) const CREATE_KEV: &str = "create temp table staged_kev on commit drop as
     select cve_id, vendor, product, name, description, required_action, date_added, due_date, ransomware, notes,
