@@ -13,6 +13,7 @@ use runtime::{
 use store::{SystemDb, blob::BlobStore};
 
 use crate::{
+    logo,
     renderer::{Limits, Renderer},
     sealing::Sealer,
 };
@@ -26,6 +27,8 @@ pub struct Context {
     pub config: Arc<Config>,
     /// For addresses that tenants give us.
     pub webhooks: Client,
+    /// For the logos at addresses that tenants give us.
+    pub logos: Client,
     /// For addresses that the installation's administrator gives us.
     pub sources: Client,
     pub mailer: Arc<Mailer>,
@@ -46,6 +49,7 @@ impl Context {
             db,
             blobs: BlobStore::new(&config.artifact_dir),
             webhooks: Client::new(webhooks)?,
+            logos: Client::new(logo::policy(config.webhook_allow_private))?,
             sources: Client::new(sources)?,
             mailer: Arc::new(Mailer::from_settings(MailSettings::from_config(
                 &config.mail,

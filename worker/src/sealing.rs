@@ -115,7 +115,7 @@ impl Sealer {
         let authority = self.ask_whether_it_answers(&content_sha256, now).await?;
         let statement = Statement {
             report_type: report.report_type.clone(),
-            title: report.title.clone(),
+            title: document.cover.title.clone(),
             tenant: document.cover.organization.clone(),
             framework: report.framework.clone(),
             content_sha256: hex(&content_sha256),

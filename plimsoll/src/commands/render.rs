@@ -5,11 +5,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow};
-use chrono::{SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use domain::document::{Branding, Document, Format, ReportOptions, Seal as SignaturePage};
 use rendering::{Options, Rendered, samples};
+use runtime::config::SealSettings;
 use serde::de::DeserializeOwned;
-use signing::{Statement, keyring::Keyring, pdf::Seal};
+use signing::{
+    Identity, SignError, Statement,
+    authority::Authority,
+    keyring::{Generation, Keyring},
+    pdf::Seal,
+};
+use worker::sealing::brought_identity;
 
 use crate::exit::{Exit, Failure};
 use crate::installation;
@@ -20,7 +27,7 @@ use crate::terminal;
 /// Example: plimsoll render ssp --sample --format pdf -o ssp.pdf
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The report type: executive_summary, technical, asset_inventory, ssp, poam.
+    /// The report type: executive_summary, technical, asset_inventory, findings, ssp, poam.
     #[arg(value_name = "TYPE")]
     report_type: String,
     /// Use the made-up data that comes with the type.
@@ -33,9 +40,13 @@ pub(super) struct Arguments {
     format: Format,
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// Sign the PDF with the keys of the installation on this machine, which are made when there are none.
+    /// Sign the PDF: with the keys of the installation on this machine if it has any, otherwise with keys that are made for
+    /// this file and thrown away.
     #[arg(long)]
     signed: bool,
+    /// Write the certificate there by which the signed file can be verified.
+    #[arg(long, value_name = "FILE", requires = "signed")]
+    root: Option<PathBuf>,
     /// Attach the report's JSON and CSV to the PDF.
     #[arg(long)]
     attach_data: bool,
@@ -91,7 +102,7 @@ fn render(arguments: &Arguments) -> Result<(), Failure> {
         attach_data: arguments.attach_data,
     };
     let rendered = if arguments.signed {
-        signed(document, arguments.format, &options)?
+        signed(document, arguments, &options)?
     } else {
         rendering::render(&document, arguments.format, &options).map_err(anyhow::Error::from)?
     };
@@ -117,17 +128,22 @@ fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     serde_json::from_str(&text).with_context(|| format!("{} is not what is expected there", path.display()))
 }
 
-/// Signed by this machine's own keys and without a timestamp: for seeing what a signed report looks like.
-fn signed(mut document: Document, format: Format, options: &Options) -> Result<Rendered, Failure> {
+/// Signed without a timestamp: for seeing what a signed report looks like.
+fn signed(mut document: Document, arguments: &Arguments, options: &Options) -> Result<Rendered, Failure> {
+    let format = arguments.format;
     if format != Format::Pdf {
         return Err(anyhow!("only a PDF can be signed: ask for --format pdf").into());
     }
     let config = installation::settings()?;
     let now = Utc::now().trunc_subsecs(0);
     let organization = document.cover.organization.clone();
-    let unusable = |error: signing::SignError| Failure::new(Exit::Config, error);
-    let keys = Keyring::new(&config.seal.key_dir).current(&organization, now).map_err(unusable)?;
-    let identity = keys.seal(now).map_err(unusable)?;
+    let Key { identity, root, told } = key(&config.seal, &organization, now)?;
+    terminal::remark(format_args!("{told}"));
+    if let Some(path) = &arguments.root {
+        let root =
+            root.context("the key was brought: it is verified by the certificate that came with it")?;
+        fs::write(path, root).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let verify_url = format!("{}/api/v1/reports/verify", config.public_url());
     document.cover.verify_url = Some(verify_url.clone());
     let content_sha256 = hex::encode(document.content_sha256());
@@ -152,6 +168,39 @@ fn signed(mut document: Document, format: Format, options: &Options) -> Result<R
     let rendered = rendering::render(&document, format, options).map_err(anyhow::Error::from)?;
     let sealed = Seal::new(&rendered.bytes, &identity, &statement).and_then(|seal| seal.finish(None));
     Ok(Rendered { bytes: sealed.map_err(anyhow::Error::from)?, ..rendered })
+}
+
+/// What a file is signed with.
+struct Key {
+    identity: Identity,
+    /// PEM of the certificate that whoever verifies has to trust. None for a key that was brought, with its certificate.
+    root: Option<String>,
+    /// Which key it is, for people.
+    told: String,
+}
+
+/// The key of the installation on this machine; without one, a key that nobody keeps.
+fn key(seal: &SealSettings, organization: &str, now: DateTime<Utc>) -> Result<Key, Failure> {
+    let unusable = |error: SignError| Failure::new(Exit::Config, error);
+    if let Some(brought) = &seal.brought {
+        let identity = brought_identity(brought).map_err(unusable)?;
+        let told = "signed with the key that the SEAL_ settings name".to_owned();
+        return Ok(Key { identity, root: None, told });
+    }
+    let keyring = Keyring::new(&seal.key_dir);
+    let (keys, told) = if keyring.roots().map_err(unusable)?.is_empty() {
+        let authority = Authority::generate(organization, now).map_err(unusable)?;
+        let told = format!(
+            "signed with keys made for this file and thrown away, because there are none in {}: it can be verified with --root only",
+            seal.key_dir.display()
+        );
+        (Generation { number: 1, authority }, told)
+    } else {
+        let told = format!("signed with the keys in {}", seal.key_dir.display());
+        (keyring.current(organization, now).map_err(unusable)?, told)
+    };
+    let root = Some(keys.authority.root.certificate.clone());
+    Ok(Key { identity: keys.seal(now).map_err(unusable)?, root, told })
 }
 
 /// The folder that was named, or while watching the one in front of us.

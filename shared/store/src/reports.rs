@@ -6,6 +6,7 @@ use domain::{
     id::{ArtifactId, JobId, ReportId, UserId},
     page::{Direction, Page, PageRequest},
 };
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
@@ -188,13 +189,21 @@ pub async fn list(
 /// [`crate::Error::NotFound`] when this tenant has no such report.
 pub async fn document(tx: &mut TenantTx, id: ReportId) -> Result<Option<Document>> {
     let tenant = tx.tenant();
-    let document: Option<Json<Document>> =
-        sqlx::query_scalar("select document from reports where tenant_id = $1 and id = $2")
+    let document: Option<String> =
+        sqlx::query_scalar("select document::text from reports where tenant_id = $1 and id = $2")
             .bind(tenant.0)
             .bind(id.0)
             .fetch_one(&mut **tx)
             .await?;
-    Ok(document.map(|Json(document)| document))
+    document.as_deref().map(read_document).transpose()
+}
+
+/// Sections within sections go deeper than a parser allows by default; how deep, [`Document::check`] has said before.
+fn read_document(text: &str) -> Result<Document> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    reader.disable_recursion_limit();
+    let document = Document::deserialize(&mut reader);
+    Ok(document.map_err(|error| sqlx::Error::Decode(error.into()))?)
 }
 
 /// Freezes the document that every file of the report is made from, unless it was frozen before: a second attempt then renders the
@@ -205,11 +214,11 @@ pub async fn document(tx: &mut TenantTx, id: ReportId) -> Result<Option<Document
 pub async fn freeze(tx: &mut TenantTx, id: ReportId, document: &Document) -> Result<Document> {
     let tenant = tx.tenant();
     let text = serde_json::to_vec(document).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let Json(frozen): Json<Document> = sqlx::query_scalar(
+    let frozen: String = sqlx::query_scalar(
         "update reports
             set document = coalesce(document, $3), document_sha256 = coalesce(document_sha256, $4)
           where tenant_id = $1 and id = $2
-      returning document",
+      returning document::text",
     )
     .bind(tenant.0)
     .bind(id.0)
@@ -217,7 +226,7 @@ pub async fn freeze(tx: &mut TenantTx, id: ReportId, document: &Document) -> Res
     .bind(Sha256::digest(&text).as_slice())
     .fetch_one(&mut **tx)
     .await?;
-    Ok(frozen)
+    read_document(&frozen)
 }
 
 /// A finished rendering.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use delivery::webhook::event::{ReportGenerated, report_generated};
 use domain::{
-    document::{Document, Format, ReportOptions},
+    document::{Document, Format, Image, ReportOptions},
     id::{ReportId, UserId},
 };
 use queue::{
@@ -13,7 +13,7 @@ use queue::{
     error::DiscardIfMissing,
     jobs::{DeliverWebhook, RenderReport, SendMail},
 };
-use rendering::{Options, Rendered, Stage};
+use rendering::{Rendered, Stage};
 use runtime::metrics;
 use serde::Deserialize;
 use serde_json::json;
@@ -23,7 +23,7 @@ use store::{
 };
 use tokio::sync::mpsc;
 
-use crate::{context::Context, renderer::RenderFailure, sealing::Plan};
+use crate::{context::Context, logo, renderer::RenderFailure, sealing::Plan};
 
 impl Handler<Context> for RenderReport {
     async fn run(self, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
@@ -40,24 +40,16 @@ impl Handler<Context> for RenderReport {
 
 async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
     attempt.progress(5, "gathering data").await;
-    let mut tx = context.db.begin_frozen_as(job.tenant_id).await?;
+    let mut tx = context.db.begin_as(job.tenant_id).await?;
     let report = store::reports::find(&mut tx, job.report_id).await.discard_if_missing("the report")?;
-    let format: Format = report.format.parse().or_discard("the report's format")?;
-    let report_type = reports::find(&report.report_type)
-        .ok_or_else(|| JobError::discard(format!("there is no report type `{}`", report.report_type)))?;
-    let document = match store::reports::document(&mut tx, job.report_id).await? {
-        Some(frozen) => frozen,
-        None => {
-            let mut loaded = report_type.load(&mut tx, &report).await?;
-            let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
-            loaded.apply(&options);
-            if is_to_be_signed(&report, format) {
-                loaded.cover.verify_url = Some(context.sealer.verify_url().to_owned());
-            }
-            store::reports::freeze(&mut tx, job.report_id, &loaded).await?
-        }
-    };
+    let frozen = store::reports::document(&mut tx, job.report_id).await.discard_if_missing("the report")?;
     tx.commit().await?;
+    let format: Format = report.format.parse().or_discard("the report's format")?;
+    let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
+    let document = match frozen {
+        Some(document) => document,
+        None => freeze(job, context, report.clone(), &options, format).await?,
+    };
 
     let (plan, document) = match plan(job, context, &report, format, &document).await? {
         Some(plan) => {
@@ -67,7 +59,12 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
         None => (None, document),
     };
     attempt.progress(30, "rendering").await;
-    let mut rendered = render(context, attempt, document, format).await?;
+    let settings = rendering::Options {
+        csv_bom: options.csv_bom,
+        attach_data: options.attach_data,
+        ..rendering::Options::default()
+    };
+    let mut rendered = render(context, attempt, document, format, settings).await?;
     let mut issued = None;
     if let Some(plan) = plan {
         attempt.progress(80, "signing").await;
@@ -110,6 +107,40 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
     Ok(done)
 }
 
+/// Gathers the data of one moment and writes the document that every file of this report is made from.
+async fn freeze(
+    job: &RenderReport,
+    context: &Context,
+    report: Report,
+    options: &ReportOptions,
+    format: Format,
+) -> Result<Document, JobError> {
+    let report_type = reports::find(&report.report_type)
+        .ok_or_else(|| JobError::discard(format!("there is no report type `{}`", report.report_type)))?;
+    // Before the transaction, which holds a connection.
+    let logo = match options.logo_address() {
+        Some(address) => Some(logo::fetch(context, address, "Logo".to_owned()).await),
+        None => None,
+    };
+    let mut tx = context.db.begin_frozen_as(job.tenant_id).await?;
+    let mut document = report_type.load(&mut tx, &report).await?;
+    document.apply(options);
+    match logo {
+        Some(Ok(image)) => {
+            document.cover.logo =
+                Some(Image { alt: format!("Logo of {}", document.cover.organization), ..image });
+        }
+        Some(Err(why)) => document.omissions.push(format!("The logo was left out: {why}.")),
+        None => {}
+    }
+    if is_to_be_signed(&report, format) {
+        document.cover.verify_url = Some(context.sealer.verify_url().to_owned());
+    }
+    let frozen = store::reports::freeze(&mut tx, job.report_id, &document).await?;
+    tx.commit().await?;
+    Ok(frozen)
+}
+
 /// Only a PDF can carry a signature of its own.
 fn is_to_be_signed(report: &Report, format: Format) -> bool {
     format == Format::Pdf && report.options["signed"] == true
@@ -147,6 +178,7 @@ async fn render(
     attempt: &Attempt,
     document: Document,
     format: Format,
+    options: rendering::Options,
 ) -> Result<Rendered, JobError> {
     let begun = Instant::now();
     let (stages, mut reached) = mpsc::unbounded_channel();
@@ -164,7 +196,7 @@ async fn render(
     let progress = move |stage| {
         let _ = stages.send(stage);
     };
-    let rendering = context.renderer.render(document, format, Options::default(), progress);
+    let rendering = context.renderer.render(document, format, options, progress);
     let (rendered, ()) = tokio::join!(rendering, tell);
     metrics::RENDER_DURATION.observe([format.as_str().into()], begun.elapsed().as_secs_f64());
     rendered.map_err(|failure| match failure {

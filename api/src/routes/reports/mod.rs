@@ -1,5 +1,6 @@
 //! Reports: what there is to choose from, asking for one ([`request`]), and fetching it.
 
+mod options;
 mod request;
 
 use axum::{

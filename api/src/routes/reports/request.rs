@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::options::ReportOptions;
 use crate::{
     auth::account::is_email,
     error::{ApiError, Problems},
@@ -13,7 +14,6 @@ use crate::{
 };
 
 const LONGEST_TITLE: usize = 300;
-const LONGEST_OPTION: usize = 200;
 const MOST_RECIPIENTS: usize = 50;
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -41,29 +41,6 @@ pub(super) struct GenerateReport {
     options: ReportOptions,
 }
 
-/// What stands on the cover, at most 200 characters each.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct ReportOptions {
-    /// Instead of the organization's own name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    company_name: Option<String>,
-    /// As in `CONFIDENTIAL`; stands on every page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    classification: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prepared_for: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prepared_by: Option<String>,
-    /// Sign the PDF, so that anybody can verify it (`POST /api/v1/reports/verify`).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    signed: bool,
-    /// The address in whose name it is signed; that of whoever asks otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<EmailAddress>)]
-    signer: Option<String>,
-}
-
 impl GenerateReport {
     /// What is kept with the report: what stands on its cover, and who gets it.
     pub(super) fn kept_options(&self) -> anyhow::Result<Value> {
@@ -73,9 +50,7 @@ impl GenerateReport {
         }
         Ok(options)
     }
-}
 
-impl GenerateReport {
     /// In whose name it is to be signed, when that was said.
     pub(super) fn signer(&self) -> Option<&str> {
         self.options.signer.as_deref()
@@ -105,7 +80,7 @@ pub(super) fn check(request: &GenerateReport) -> Result<(&'static ReportType, Fo
             });
         }
     }
-    check_options(request, &mut problems);
+    check_recipients(&request.recipients, &mut problems);
     let report_type = reports::find(&request.report_type);
     problems.require(report_type.is_some(), "report_type", || {
         format!("{} is not available yet; available: {}", shown(&request.report_type), all_types())
@@ -117,53 +92,29 @@ pub(super) fn check(request: &GenerateReport) -> Result<(&'static ReportType, Fo
         let formats: Vec<_> = formats.iter().map(|format| format.as_str()).collect();
         format!("`{}` is not a format of this report: ask for one of {}", shown(asked), formats.join(", "))
     });
-    problems.require(
-        !request.options.signed || format.is_none_or(|format| format == Format::Pdf),
-        "options -> signed",
-        || format!("`{}` cannot carry a signature: ask for pdf, or leave signed out", shown(asked)),
-    );
+    request.options.check(format, &mut problems);
     problems.finish()?;
     report_type.zip(format).ok_or(ApiError::NotFound)
 }
 
-fn check_options(request: &GenerateReport, problems: &mut Problems) {
-    let count = request.recipients.len();
+fn check_recipients(recipients: &[String], problems: &mut Problems) {
+    let count = recipients.len();
     problems.require(count <= MOST_RECIPIENTS, "recipients", || {
         format!("{count} recipients are too many, a report goes to {MOST_RECIPIENTS} at most")
     });
-    for (index, address) in request.recipients.iter().enumerate().take(MOST_RECIPIENTS) {
+    for (index, address) in recipients.iter().enumerate().take(MOST_RECIPIENTS) {
         problems.require(is_email(address), &format!("recipients -> {index}"), || {
             format!("`{}` is not an e-mail address: write one like name@example.com", shown(address))
         });
-        let is_new = !request.recipients[..index].contains(address);
+        let is_new = !recipients[..index].contains(address);
         problems.require(is_new, &format!("recipients -> {index}"), || {
             format!("`{}` is named twice: name it once", shown(address))
-        });
-    }
-    let options = &request.options;
-    if let Some(signer) = &options.signer {
-        problems.require(is_email(signer), "options -> signer", || {
-            format!("`{}` is not an e-mail address: write one like name@example.com", shown(signer))
-        });
-        problems.require(options.signed, "options -> signer", || {
-            "a report that is not signed has no signer: set signed to true, or leave signer out".into()
-        });
-    }
-    for (name, value) in [
-        ("company_name", &options.company_name),
-        ("classification", &options.classification),
-        ("prepared_for", &options.prepared_for),
-        ("prepared_by", &options.prepared_by),
-    ] {
-        let length = value.as_deref().unwrap_or_default().chars().count();
-        problems.require(length <= LONGEST_OPTION, &format!("options -> {name}"), || {
-            format!("has {length} characters, at most {LONGEST_OPTION} fit on a cover")
         });
     }
 }
 
 /// The beginning of a text that may be long.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
@@ -212,6 +163,42 @@ mod tests {
         assert_eq!(check(&request("excel")).expect("valid").1, Format::Xlsx);
         for format in ["svg", "word", ""] {
             assert!(check(&request(format)).is_err(), "{format}");
+        }
+    }
+
+    #[test]
+    fn every_option_that_cannot_be_obeyed_is_named_with_the_remedy() {
+        let told = refused(json!({"title": "Q1", "report_type": "technical", "format": "csv", "options": {
+            "watermark": "w".repeat(41), "classification": "CUI\u{0}", "severity_filter": ["HIGH", "awful"],
+            "organization_logo": "file:///etc/passwd", "attach_data": true, "signed": true,
+            "sections": [{"heading": "No id"}],
+        }}));
+        let expected = [
+            "watermark: has 41 characters, at most 40 fit",
+            "classification: is one line without control characters: remove them",
+            "severity_filter -> 1: `awful` is not a severity: use critical, high, medium, low, none, unknown",
+            "organization_logo: `file:///etc/passwd` is neither an http or https address nor a data URL: give \
+             `https://…` or `data:image/png;base64,…`",
+            "signed: `csv` cannot carry a signature: ask for pdf, or leave signed out",
+            "attach_data: `csv` cannot carry attachments: ask for pdf, or leave attach_data out",
+            "sections -> 0 -> id: names no section: GET /api/reports/{report_id} lists those of an earlier report",
+        ];
+        assert_eq!(told, expected.map(|problem| format!("body -> options -> {problem}")));
+    }
+
+    #[test]
+    fn pictures_as_data_are_read_before_anything_is_stored() {
+        let with =
+            |logo: String| json!({"title": "Q1", "report_type": "technical", "options": {"logo_url": logo}});
+        assert!(refused(with("data:image/gif;base64,R0lGODlh".into()))[0].contains("use PNG or SVG"));
+        assert!(
+            refused(with(format!("data:image/png;base64,{}", "A".repeat(600 << 10))))[0].contains("branding")
+        );
+        for logo in ["data:image/png;base64,iVBORw0KGgo=", "https://acme.example/logo.png"] {
+            let request: GenerateReport = serde_json::from_value(with(logo.into())).expect("the right shape");
+            assert!(check(&request).is_ok(), "{logo}");
+            let kept = request.kept_options().expect("an object");
+            assert_eq!(kept, json!({ "organization_logo": logo }), "only what was asked for is kept");
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) const REPORT: ReportType = ReportType {
         Format::Csv,
         Format::Json,
         Format::Markdown,
+        Format::Svg,
+        Format::Png,
     ],
     load: |tx, report| Box::pin(load(tx, report)),
 };
@@ -81,6 +83,9 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
         posture.organization
     ))];
     overview.extend(systems_chart(&systems));
+    if posture::asked_for_diagram(report) != Some(false) {
+        overview.extend(posture.architecture_diagram());
+    }
     Ok(Document {
         cover: posture.cover(report, "What there is and what runs on it"),
         key_figures: vec![

@@ -3,7 +3,10 @@
 use domain::document::{Block, Document, Format, Section};
 use store::{Result, TenantTx, reports::Report};
 
-use crate::{ReportType, posture::Posture};
+use crate::{
+    ReportType,
+    posture::{self, Posture},
+};
 
 const ID: &str = "executive_summary";
 
@@ -30,6 +33,10 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
     let posture = Posture::load(tx, 50).await?;
     let mut overview = vec![Block::text(summary(&posture)), posture.severity_chart()];
     overview.extend(posture.package_chart());
+    let mut assets = vec![posture.asset_table(TOP)];
+    if posture::asked_for_diagram(report) == Some(true) {
+        assets.extend(posture.architecture_diagram());
+    }
     Ok(Document {
         cover: posture.cover(report, "Vulnerability posture and what to mend first"),
         key_figures: posture.key_figures(),
@@ -40,7 +47,7 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
                 "What to mend first",
                 vec![posture.exploited_note(), posture.problem_table("top", TOP)],
             ),
-            section("assets", "Most exposed assets", vec![posture.asset_table(TOP)]),
+            section("assets", "Most exposed assets", assets),
             section("method", "Method and data", vec![posture.method(), posture.freshness()]),
         ],
         primary_table: Some("top".into()),

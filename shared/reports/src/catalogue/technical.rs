@@ -4,7 +4,10 @@ use domain::document::{Block, Document, Format, Orientation, Section};
 use store::{Result, TenantTx, reports::Report};
 
 use super::executive_summary::section;
-use crate::{ReportType, posture::Posture};
+use crate::{
+    ReportType,
+    posture::{self, Posture},
+};
 
 const ID: &str = "technical";
 
@@ -32,6 +35,9 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
     let posture = Posture::load(tx, 500).await?;
     let mut overview = vec![posture.severity_chart()];
     overview.extend(posture.package_chart());
+    if posture::asked_for_diagram(report) == Some(true) {
+        overview.extend(posture.architecture_diagram());
+    }
     let mut details = vec![posture.exploited_note()];
     if posture.problems.is_empty() {
         details.push(Block::text("There is no open finding to describe."));

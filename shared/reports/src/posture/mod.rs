@@ -2,6 +2,7 @@
 //!
 //! Loading stands here, and what is said about it in [`figures`], [`tables`] and [`cards`]. Start at [`Posture::load`].
 
+mod architecture;
 mod cards;
 mod figures;
 mod tables;
@@ -10,6 +11,8 @@ use chrono::{DateTime, Duration, Utc};
 use domain::{Severity, source::FeedKind};
 use sqlx::FromRow;
 use store::{Result, TenantTx};
+
+pub(crate) use architecture::asked_for_diagram;
 
 /// Data older than this is said to be old.
 const CURRENT: Duration = Duration::days(7);
