@@ -90,16 +90,16 @@ const DURING_MAINTENANCE: &[&str] = &[
     "/api/system/maintenance",
 ];
 
-/// Refuses changes while the installation is being maintained. If the database cannot tell, the handler finds out.
+/// Refuses changes while the installation is being maintained, and when the database cannot tell: nothing could be changed then either.
 pub(crate) async fn keep_still(State(app): State<AppState>, request: Request, next: Next) -> Response {
-    let may_change = !is_safe(request.method()) && !DURING_MAINTENANCE.contains(&request.uri().path());
-    if may_change
-        && let Ok(maintenance) = store::system::maintenance(app.db.shared()).await
-        && maintenance.enabled
-    {
-        return ApiError::Maintenance.into_response();
+    if is_safe(request.method()) || DURING_MAINTENANCE.contains(&request.uri().path()) {
+        return next.run(request).await;
     }
-    next.run(request).await
+    match store::system::maintenance(app.db.shared()).await {
+        Ok(maintenance) if maintenance.enabled => ApiError::Maintenance.into_response(),
+        Ok(_) => next.run(request).await,
+        Err(error) => ApiError::from(error).into_response(),
+    }
 }
 
 /// Turns a panic into the answer that any other fault of ours gets.
