@@ -140,7 +140,7 @@ pub async fn serve_on(
 /// with 503 and `pulse` does not beat.
 async fn trouble_with_database(config: &Config, state: &AppState, pulse: &Pulse) -> anyhow::Error {
     loop {
-        match inspect(config).await {
+        match inspect(config, state).await {
             Ok(Inspected::Sound) => break,
             Ok(Inspected::Away(error)) => {
                 pulse.turn();
@@ -164,7 +164,7 @@ enum Inspected {
     Away(anyhow::Error),
 }
 
-async fn inspect(config: &Config) -> anyhow::Result<Inspected> {
+async fn inspect(config: &Config, state: &AppState) -> anyhow::Result<Inspected> {
     let (setting, url) = database_url(config)?;
     let mut connection = match store::db::connect_once(url).await {
         Ok(connection) => connection,
@@ -186,6 +186,7 @@ async fn inspect(config: &Config) -> anyhow::Result<Inspected> {
     }
     let (found, remedy) =
         (rights.join(", "), "give the API a login of its own that is granted plimsoll_app only");
+    store::secrets::check(&mut connection, &state.secrets).await?;
     if setting == "API_DATABASE_URL" && !config.debug {
         bail!("API_DATABASE_URL gives the API too many rights ({found}): {remedy}");
     }

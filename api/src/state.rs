@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use runtime::config::Config;
+use runtime::{config::Config, secrets::Keys};
 use secrecy::{ExposeSecret, SecretString};
 use store::{AppDb, blob::BlobStore};
 use tokio::sync::Semaphore;
@@ -48,6 +48,8 @@ pub struct Shared {
     pub(crate) artifacts: BlobStore,
     pub(crate) access_tokens: AccessTokens,
     pub(crate) passwords: Passwords,
+    /// What secrets in the database are sealed with.
+    pub(crate) secrets: Keys,
     pub(crate) oidc: Option<Provider>,
     pub(crate) directory: Option<Directory>,
     pub(crate) limits: Counter,
@@ -64,7 +66,7 @@ impl AppState {
     /// has to be there yet.
     ///
     /// # Errors
-    /// When an address is missing or cannot be parsed; the message names the setting and the remedy.
+    /// When an address is missing or cannot be parsed, or the keys for secrets cannot be used; the message names the setting and the remedy.
     pub fn new(config: Arc<Config>, stopping: CancellationToken) -> anyhow::Result<Self> {
         let (setting, url) = database_url(&config)?;
         let db = AppDb::connect(url, config.database_max_connections)
@@ -73,10 +75,12 @@ impl AppState {
         Ok(Self(Arc::new(Shared {
             db,
             limits: Counter::new(redis.clone(), &config.queue_prefix),
+        let secrets = Keys::load(&config.secrets_key)?;
             redis,
-            artifacts: BlobStore::new(&config.artifact_dir),
-            access_tokens: AccessTokens::new(config.lifetimes),
-            passwords: Passwords::new(),
+            artifacts: BlobStore::of(&config).context("the artifact store cannot be used")?,
+            access_tokens: AccessTokens::new(config.lifetimes, secrets.clone()),
+            secrets,
+            passwords: Passwords::new()?,
             oidc: config.oidc.clone().map(|oidc| Provider::new(oidc, &config)).transpose()?,
             directory: config.ldap.clone().map(Directory::new).transpose()?,
             uploads: Arc::new(Semaphore::new(UPLOADS)),

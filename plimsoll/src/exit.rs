@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use runtime::secrets::SecretError;
+
 use crate::embedded;
 
 /// The exit codes, after BSD's `sysexits.h` where it has one. A command line that cannot be read ends with 2,
@@ -60,7 +62,8 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Failure, error }
+        let is_key = error.chain().any(|cause| cause.is::<SecretError>());
+        Self { exit: if is_key { Exit::Config } else { Exit::Failure }, error }
     }
 }
 

@@ -5,6 +5,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::join_all;
 use harness::{PASSWORD, TestApp};
 use http::{Method, Request};
+use runtime::secrets::Keys;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -290,8 +292,11 @@ async fn after_a_rotation_old_tokens_verify_and_new_ones_are_signed_anew() {
     let kid = |token: &str| jsonwebtoken::decode_header(token).expect("a JWT").kid.expect("a key id");
     let old = text(&login(&app, "admin", PASSWORD).await["access_token"]);
     let mut owner = store::db::connect_once(&app.db.owner_url).await.expect("the owner connects");
-    let left =
-        store::auth::rotate_signing_key(&mut owner, Uuid::now_v7(), &[7; 32], false).await.expect("rotated");
+    let keys = Keys::load(&app.config.secrets_key).expect("the keys");
+    let secret = "a secret of thirty-two characters".into();
+    let left = store::auth::rotate_signing_key(&mut owner, &keys, Uuid::now_v7(), &secret, false)
+        .await
+        .expect("rotated");
     assert_eq!(left, 1);
     // A node that starts now signs with the new key, and the one that runs takes what it signed.
     let node = app.another_node();
@@ -318,10 +323,9 @@ async fn after_a_rotation_old_tokens_verify_and_new_ones_are_signed_anew() {
 async fn forged_access_tokens_are_refused() {
     let mut app = TestApp::set_up().await;
     let good = text(&login(&app, "admin", PASSWORD).await["access_token"]);
-    let (id, secret): (Uuid, Vec<u8>) = sqlx::query_as("select id, secret from signing_keys")
-        .fetch_one(app.db.pool())
-        .await
-        .expect("the key");
+    let keys = Keys::load(&app.config.secrets_key).expect("the keys");
+    let signing = store::auth::signing_keys(app.db.pool(), &keys).await.expect("the key").remove(0);
+    let (id, secret) = (signing.id, signing.secret.expose_secret().as_bytes().to_vec());
     let claims: Value = {
         let body = good.split('.').nth(1).expect("a body");
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).expect("base64")).expect("JSON")

@@ -35,3 +35,4 @@ mod signing;
 mod traces;
 mod walkthrough;
 mod work;
+mod secrets;

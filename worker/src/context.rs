@@ -9,6 +9,7 @@ use delivery::{
 use runtime::{
     config::Config,
     egress::{Client, Policy},
+    secrets::Keys,
 };
 use store::{SystemDb, blob::BlobStore};
 
@@ -31,6 +32,8 @@ pub struct Context {
     pub logos: Client,
     /// For addresses that the installation's administrator gives us.
     pub sources: Client,
+    /// What secrets in the database are sealed with.
+    pub secrets: Keys,
     pub mailer: Arc<Mailer>,
     pub sealer: Sealer,
     pub renderer: Renderer,
@@ -41,7 +44,7 @@ impl Context {
     /// render set another [`Renderer`].
     ///
     /// # Errors
-    /// When a client for outgoing requests cannot be made, or the settings for mail or signatures cannot work.
+    /// When a client for outgoing requests cannot be made, or the settings for mail, signatures or secrets cannot work.
     pub fn new(config: Arc<Config>, db: SystemDb) -> anyhow::Result<Self> {
         let webhooks = Policy { allow_private: config.webhook_allow_private, ..webhook::policy() };
         let sources = Policy { allow_private: config.source_allow_private, ..Policy::administrator() };
@@ -51,6 +54,7 @@ impl Context {
             webhooks: Client::new(webhooks)?,
             logos: Client::new(logo::policy(config.webhook_allow_private))?,
             sources: Client::new(sources)?,
+            secrets: Keys::load(&config.secrets_key)?,
             mailer: Arc::new(Mailer::from_settings(MailSettings::from_config(
                 &config.mail,
                 &config.mail_from,

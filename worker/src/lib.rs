@@ -64,6 +64,8 @@ pub async fn run_with(
     tokio::select! {
         ended = queue::worker::run(registry, context, pool.clone(), transport, settings, stop) => ended,
         never = store::log_level::follow(&pool) => match never {},
+    let secrets = context.secrets.clone();
         never = store::db::show_pool("worker", &pool) => match never {},
     }
 }
+        problem = store::secrets::watch(&pool, &secrets) => Err(problem.into()),

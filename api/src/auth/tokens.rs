@@ -11,10 +11,12 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use domain::id::{SessionId, TenantId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use runtime::{config::Lifetimes, seldom::Seldom};
+use runtime::{config::Lifetimes, secrets::Keys as SecretKeys, seldom::Seldom};
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
+use store::auth::SigningKey;
 use uuid::Uuid;
 
 use crate::error::ApiError;
@@ -57,6 +59,7 @@ pub(crate) struct Identity {
 /// Signs and verifies access tokens with the installation's keys, which all API processes share.
 pub(crate) struct AccessTokens {
     lifetimes: Lifetimes,
+    secrets: SecretKeys,
     look: Seldom,
     keys: Mutex<Option<Arc<Keys>>>,
 }
@@ -69,8 +72,8 @@ struct Keys {
 }
 
 impl AccessTokens {
-    pub(crate) fn new(lifetimes: Lifetimes) -> Self {
-        Self { lifetimes, look: Seldom::every(LOOK_EVERY), keys: Mutex::new(None) }
+    pub(crate) fn new(lifetimes: Lifetimes, secrets: SecretKeys) -> Self {
+        Self { lifetimes, secrets, look: Seldom::every(LOOK_EVERY), keys: Mutex::new(None) }
     }
 
     /// A token for `user`, good from now and as long as the session goes on.
@@ -83,8 +86,15 @@ impl AccessTokens {
     ) -> Result<String, ApiError> {
         let mut keys = self.keys(pool, KEYS_AGE).await?;
         if keys.signing.is_none() {
-            let (id, secret) = (Uuid::now_v7(), rand::random::<[u8; 32]>());
-            store::auth::add_signing_key(pool, id, &secret, self.lifetimes.signing_key).await?;
+            let secret = SecretString::from(hex::encode(rand::random::<[u8; 32]>()));
+            store::auth::add_signing_key(
+                pool,
+                &self.secrets,
+                Uuid::now_v7(),
+                &secret,
+                self.lifetimes.signing_key,
+            )
+            .await?;
             keys = self.keys(pool, Duration::ZERO).await?;
         }
         let (id, key) = keys.signing.as_ref().context("there is no signing key although one was added")?;
@@ -117,19 +127,23 @@ impl AccessTokens {
         if let Some(keys) = fresh(&self.keys.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(keys);
         }
-        let rows = store::auth::signing_keys(pool).await?;
+        let rows = store::auth::signing_keys(pool, &self.secrets).await?;
         let signing = rows.first().filter(|key| key.age < self.lifetimes.signing_key.as_secs_f64());
         // Another process may have signed with it until it noticed.
         let served = (self.lifetimes.access_token + KEYS_AGE).as_secs_f64() + LEEWAY as f64;
         let verifying = rows.iter().filter(|key| key.superseded.is_none_or(|since| since < served));
         let keys = Arc::new(Keys {
             loaded: Instant::now(),
-            signing: signing.map(|key| (key.id, EncodingKey::from_secret(&key.secret))),
-            verifying: verifying.map(|key| (key.id, DecodingKey::from_secret(&key.secret))).collect(),
+            signing: signing.map(|key| (key.id, EncodingKey::from_secret(bytes(key)))),
+            verifying: verifying.map(|key| (key.id, DecodingKey::from_secret(bytes(key)))).collect(),
         });
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys.clone());
         Ok(keys)
     }
+}
+
+fn bytes(key: &SigningKey) -> &[u8] {
+    key.secret.expose_secret().as_bytes()
 }
 
 fn sign(key_id: Uuid, key: &EncodingKey, identity: Identity, now: DateTime<Utc>) -> anyhow::Result<String> {

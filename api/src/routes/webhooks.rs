@@ -6,6 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use domain::id::WebhookId;
 use runtime::egress::address::{Reach, reach};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use store::webhooks;
 use url::{Host, Url};
@@ -121,6 +122,7 @@ async fn create_webhook(
     problems.finish()?;
     let secret =
         request.secret.unwrap_or_else(|| format!("{PREFIX}{}", STANDARD.encode(rand::random::<[u8; 32]>())));
+    let sealable = SecretString::from(secret.clone());
     let mut events = request.events;
     events.sort_unstable();
     events.dedup();
@@ -130,7 +132,7 @@ async fn create_webhook(
             "There are {MOST_WEBHOOKS} webhooks already: delete one first"
         )));
     }
-    let webhook = webhooks::insert(&mut tx, &request.url, &secret, &events).await?;
+    let webhook = webhooks::insert(&mut tx, &app.secrets, &request.url, &sealable, &events).await?;
     tx.commit().await?;
     Ok(Created(WebhookCreated { webhook: webhook.into(), secret }))
 }

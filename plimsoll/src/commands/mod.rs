@@ -15,6 +15,7 @@ mod openapi;
 mod probe;
 mod render;
 mod schedules;
+mod secrets;
 mod server;
 mod services;
 mod tokens;
@@ -60,6 +61,7 @@ enum Command {
     Render(render::Arguments),
     Services(services::Arguments),
     Tokens(tokens::Arguments),
+    Secrets(secrets::Arguments),
     Openapi(openapi::Arguments),
 }
 
@@ -94,6 +96,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Jobs(arguments) => block_on(jobs::run(&arguments)),
         Command::Schedules(arguments) => block_on(schedules::run(&arguments)),
         Command::Tokens(arguments) => with_settings(async |config| tokens::run(config, &arguments).await),
+        Command::Secrets(arguments) => with_settings(async |config| secrets::run(config, &arguments).await),
         Command::Services(arguments) => {
             with_settings(async |config| services::run(&config, &arguments).await)
         }

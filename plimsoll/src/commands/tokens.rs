@@ -1,6 +1,8 @@
 //! `plimsoll tokens`: the key that signs access tokens.
 
 use runtime::config::Config;
+use runtime::secrets::Keys;
+use secrecy::SecretString;
 use store::auth;
 use uuid::Uuid;
 
@@ -39,8 +41,10 @@ pub(super) async fn run(config: Config, arguments: &Arguments) -> Result<(), Fai
         return Err(Failure::new(Exit::Unavailable, anyhow::anyhow!(sentence)));
     };
     let mut owner = installation.connect_as_owner().await?;
-    let secret: [u8; 32] = rand::random();
-    let left = auth::rotate_signing_key(&mut owner, Uuid::now_v7(), &secret, *forget)
+    let keys =
+        Keys::load(&installation.config.secrets_key).map_err(|error| Failure::new(Exit::Config, error))?;
+    let secret = SecretString::from(hex::encode(rand::random::<[u8; 32]>()));
+    let left = auth::rotate_signing_key(&mut owner, &keys, Uuid::now_v7(), &secret, *forget)
         .await
         .map_err(Failure::unavailable)?;
     terminal::result(format_args!("access tokens are signed with a new key; {left} older ones still verify"));

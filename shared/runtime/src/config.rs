@@ -13,11 +13,13 @@ mod identity;
 mod seal;
 
 pub use identity::{GroupRoles, Ldap, Lifetimes, Network, Oidc, Quotas};
+mod secrets;
 pub use seal::{BroughtKey, SealSettings, TimestampAuthority};
 
 /// One entry of the catalogue of settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
+pub use secrets::SecretsKey;
     pub name: &'static str,
     /// Empty: none, the setting is optional.
     pub default: &'static str,
@@ -228,6 +230,15 @@ pub const SETTINGS: &[Setting] = &[
         "Certificates (PEM) that its timestamps are trusted from; best given as TSA_ROOTS_FILE.",
     ),
     setting(
+        "SECRETS_KEY_FILE",
+        "",
+        "File with the keys that secrets in the database are sealed with, the same for the API and the workers; PLIMSOLL_HOME/keys/secrets.key otherwise, made at the first start. Without it they are lost: back it up.",
+    ),
+    secret(
+        "SECRETS_KEY",
+        "The keys themselves instead, the newest first, with commas between; `plimsoll secrets generate` prints one.",
+    ),
+    setting(
         "TSA_REQUIRED",
         "false",
         "true: no timestamp, no signed report, it is tried again; false: the report says that it has none.",
@@ -298,6 +309,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
 ];
 
+    setting(
+        "INTEGRATION_ALLOW_HOSTS",
+        "",
+        "Hosts, with commas, that organizations may name as their Wazuh, GitHub or Ceph although they are private; administrators of the installation may name any.",
+    ),
 /// How mails leave.
 #[derive(Debug, Clone)]
 pub enum Mail {
@@ -381,6 +397,7 @@ pub enum LogFormat {
     Json,
 }
 
+    pub secrets_key: SecretsKey,
 impl FromStr for LogFormat {
     type Err = &'static str;
 
@@ -392,6 +409,8 @@ impl FromStr for LogFormat {
             _ => Err("must be text, json or auto"),
         }
     }
+    /// In lower case.
+    pub integration_allow_hosts: Vec<String>,
 }
 
 /// Everything that is wrong with the settings, one line each.
@@ -482,6 +501,7 @@ impl Config {
                 "SMTP_TLS=none would send SMTP_PASSWORD in the clear: set SMTP_TLS=starttls or tls, or remove the password".into(),
             );
         }
+            secrets_key: SecretsKey::read(&mut reader, &home),
         reader.finish(config)
     }
 
@@ -493,6 +513,7 @@ impl Config {
             |url| url.as_str().trim_end_matches('/').to_owned(),
         )
     }
+            integration_allow_hosts: reader.list("INTEGRATION_ALLOW_HOSTS").iter().map(|host| host.to_ascii_lowercase()).collect(),
 }
 
 /// Looks settings up and remembers what was wrong with them.
@@ -580,6 +601,7 @@ impl Reader {
                 }
             }
         }
+                "SECRETS_",
         given(&self.file, name).or_else(|| (!setting.default.is_empty()).then(|| setting.default.to_owned()))
     }
 
@@ -616,6 +638,11 @@ impl Reader {
             self.problems
                 .push(format!("{name}={value} is out of range: give a number from {least} to {most}"));
         }
+    /// Whether `name` itself is set, in the environment or in the file.
+    fn is_given(&self, name: &str) -> bool {
+        [&self.environment, &self.file].iter().any(|map| map.get(name).is_some_and(|value| !value.is_empty()))
+    }
+
         value
     }
 

@@ -9,6 +9,7 @@ pub mod failpoints;
 pub mod health;
 pub mod metrics;
 pub mod program;
+pub mod secrets;
 pub mod seldom;
 pub mod shutdown;
 pub mod telemetry;

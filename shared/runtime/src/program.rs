@@ -9,7 +9,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{VERSION, admin, config::Config, shutdown, telemetry, trace};
+use crate::{VERSION, admin, config::Config, secrets::SecretError, shutdown, telemetry, trace};
 
 /// Exit codes, after BSD's `sysexits.h`.
 const USAGE: u8 = 2;
@@ -70,7 +70,10 @@ where
         },
         _ => match run(config, serve) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(name, 1, &format!("{error:#}")),
+            Err(error) => {
+                let code = if error.chain().any(|cause| cause.is::<SecretError>()) { CONFIG } else { 1 };
+                fail(name, code, &format!("{error:#}"))
+            }
         },
     }
 }

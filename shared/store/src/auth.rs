@@ -1,18 +1,22 @@
 //! Proofs of identity: who signs in, here or elsewhere, the keys that sign, and the first administrator.
 //!
 //! What follows a sign-in is in [`crate::sessions`], what programs show in [`crate::api_keys`]. No secret is kept in
-//! the clear but the signing keys: passwords are Argon2id strings, everything else SHA-256. What must be asked
-//! before a tenant is known goes through the narrow SQL functions of the migrations. Hashing and signing are
-//! the API's business.
+//! the clear: signing keys are sealed ([`crate::secrets`]), passwords are Argon2id strings, everything else SHA-256. The
+//! PKCE verifiers of sign-ins under way are there for ten minutes as they are: they are worth nothing without the code
+//! that only the provider has. What must be asked before a tenant is known goes through the narrow SQL functions of the
+//! migrations. Hashing and signing are the API's business.
 
 use std::time::Duration;
 
 use domain::id::{TenantId, UserId};
+use runtime::secrets::{Keys, Place, Sealed};
+use secrecy::SecretString;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{
     error::Result,
+    secrets,
     users::{AuthProvider, Role},
 };
 
@@ -199,47 +203,73 @@ pub async fn take_oidc_sign_in(pool: &PgPool, state_sha256: &[u8]) -> Result<Opt
 }
 
 /// A key that signs access tokens.
-#[derive(Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct SigningKey {
     pub id: Uuid,
-    pub secret: Vec<u8>,
+    pub secret: SecretString,
     /// Since it was made, seconds.
     pub age: f64,
     /// Since a newer one was made, seconds: it verifies what it signed until then, and signs no more.
     pub superseded: Option<f64>,
 }
 
+fn signing_key_place(row: &str) -> Place<'_> {
+    secrets::place(None, "signing_keys", "secret", row)
+}
+
 /// Every signing key, the newest first.
 ///
 /// # Errors
-/// When the database cannot be reached.
-pub async fn signing_keys(pool: &PgPool) -> Result<Vec<SigningKey>> {
-    let keys = sqlx::query_as(
-        "select id, secret,
+/// When the database cannot be reached, or one cannot be opened.
+pub async fn signing_keys(pool: &PgPool, keys: &Keys) -> Result<Vec<SigningKey>> {
+    #[derive(FromRow)]
+    struct Row {
+        id: Uuid,
+        secret: Vec<u8>,
+        secret_key: Vec<u8>,
+        age: f64,
+        superseded: Option<f64>,
+    }
+    let rows: Vec<Row> = sqlx::query_as(
+        "select id, secret, secret_key,
                 extract(epoch from now() - created_at)::double precision as age,
                 extract(epoch from now() - lead(created_at) over (order by created_at, id))::double precision as superseded
            from signing_keys order by created_at desc, id desc",
     )
     .fetch_all(pool)
     .await?;
-    Ok(keys)
+    rows.into_iter()
+        .map(|Row { id, secret, secret_key, age, superseded }| {
+            let sealed = Sealed { secret, key: secret_key };
+            let secret = secrets::unseal(keys, &signing_key_place(&id.to_string()), &sealed)?;
+            Ok(SigningKey { id, secret, age, superseded })
+        })
+        .collect()
 }
 
 /// Adds a signing key if there is none, or if the newest is older than `age`. Of many processes that call this at once,
 /// one adds its key.
 ///
 /// # Errors
-/// When the database refuses.
-pub async fn add_signing_key(pool: &PgPool, id: Uuid, secret: &[u8], age: Duration) -> Result<()> {
+/// When the database refuses, or the key cannot be sealed.
+pub async fn add_signing_key(
+    pool: &PgPool,
+    keys: &Keys,
+    id: Uuid,
+    secret: &SecretString,
+    age: Duration,
+) -> Result<()> {
     let mut transaction = pool.begin().await?;
     sqlx::query("select pg_advisory_xact_lock($1)").bind(SIGNING_KEY_LOCK).execute(&mut *transaction).await?;
+    let sealed = secrets::seal(&mut transaction, keys, &signing_key_place(&id.to_string()), secret).await?;
     sqlx::query(
-        "insert into signing_keys (id, secret, created_at)
-         select $1, $2, clock_timestamp()
-          where not exists (select from signing_keys where created_at > now() - make_interval(secs => $3))",
+        "insert into signing_keys (id, secret, secret_key, created_at)
+         select $1, $2, $3, clock_timestamp()
+          where not exists (select from signing_keys where created_at > now() - make_interval(secs => $4))",
     )
     .bind(id)
-    .bind(secret)
+    .bind(sealed.secret)
+    .bind(sealed.key)
     .bind(age.as_secs_f64())
     .execute(&mut *transaction)
     .await?;
@@ -250,22 +280,28 @@ pub async fn add_signing_key(pool: &PgPool, id: Uuid, secret: &[u8], age: Durati
 /// how many older keys still verify.
 ///
 /// # Errors
-/// When the database refuses, as it does to every login but the owner's.
+/// When the database refuses, as it does to every login but the owner's, or the key cannot be sealed.
 pub async fn rotate_signing_key(
     owner: &mut PgConnection,
+    keys: &Keys,
     id: Uuid,
-    secret: &[u8],
+    secret: &SecretString,
     forget_others: bool,
 ) -> Result<i64> {
+    let mut transaction = sqlx::Connection::begin(owner).await?;
+    let sealed = secrets::seal(&mut transaction, keys, &signing_key_place(&id.to_string()), secret).await?;
     let left = sqlx::query_scalar(
-        "with added as (insert into signing_keys (id, secret, created_at) values ($1, $2, clock_timestamp())),
-              forgotten as (delete from signing_keys where $3 returning id)
+        "with added as (insert into signing_keys (id, secret, secret_key, created_at)
+                        values ($1, $2, $3, clock_timestamp())),
+              forgotten as (delete from signing_keys where $4 returning id)
          select (select count(*) from signing_keys) - (select count(*) from forgotten)",
     )
     .bind(id)
-    .bind(secret)
+    .bind(sealed.secret)
+    .bind(sealed.key)
     .bind(forget_others)
-    .fetch_one(owner)
+    .fetch_one(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     Ok(left)
 }

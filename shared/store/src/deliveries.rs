@@ -4,10 +4,12 @@
 
 use chrono::{DateTime, Utc};
 use domain::id::{DeliveryId, MailId, ReportId, WebhookId};
+use runtime::secrets::{Keys, Sealed};
+use secrecy::SecretString;
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
-use crate::{db::TenantTx, error::Result};
+use crate::{db::TenantTx, error::Result, secrets};
 
 /// A mail on its way.
 #[derive(Debug, Clone, FromRow)]
@@ -97,7 +99,7 @@ pub async fn record_outcomes(tx: &mut TenantTx, id: MailId, outcomes: &Outcomes)
 }
 
 /// An event on its way to an endpoint, with what is needed to send it.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Delivery {
     pub id: Uuid,
     pub webhook_id: Uuid,
@@ -106,7 +108,8 @@ pub struct Delivery {
     pub status: String,
     pub attempt_count: i32,
     pub url: String,
-    pub secret: String,
+    /// What it is signed with; none when the endpoint's was lost, which is not enabled then.
+    pub secret: Option<SecretString>,
     pub enabled: bool,
 }
 
@@ -164,12 +167,25 @@ pub async fn insert_delivery(
 /// A delivery and its endpoint.
 ///
 /// # Errors
-/// [`crate::Error::NotFound`] when either is gone.
-pub async fn delivery(tx: &mut TenantTx, id: DeliveryId) -> Result<Delivery> {
+/// [`crate::Error::NotFound`] when either is gone; [`crate::Error::Secret`] when the endpoint's secret cannot be opened.
+pub async fn delivery(tx: &mut TenantTx, keys: &Keys, id: DeliveryId) -> Result<Delivery> {
+    #[derive(FromRow)]
+    struct Row {
+        id: Uuid,
+        webhook_id: Uuid,
+        event: String,
+        body: Vec<u8>,
+        status: String,
+        attempt_count: i32,
+        url: String,
+        secret: Option<Vec<u8>>,
+        secret_key: Option<Vec<u8>>,
+        enabled: bool,
+    }
     let tenant = tx.tenant();
-    let delivery = sqlx::query_as(
+    let row: Row = sqlx::query_as(
         "select d.id, d.webhook_id, d.event, d.body, d.status, jsonb_array_length(d.attempts) as attempt_count,
-                w.url, w.secret, w.enabled
+                w.url, w.secret, w.secret_key, w.enabled
            from webhook_deliveries d join webhooks w on w.tenant_id = d.tenant_id and w.id = d.webhook_id
           where d.tenant_id = $1 and d.id = $2",
     )
@@ -177,7 +193,21 @@ pub async fn delivery(tx: &mut TenantTx, id: DeliveryId) -> Result<Delivery> {
     .bind(id.0)
     .fetch_one(&mut **tx)
     .await?;
-    Ok(delivery)
+    let webhook = WebhookId(row.webhook_id).to_string();
+    let place = secrets::place(Some(tenant), "webhooks", "secret", &webhook);
+    let sealed = row.secret.zip(row.secret_key).map(|(secret, key)| Sealed { secret, key });
+    let secret = sealed.map(|sealed| secrets::unseal(keys, &place, &sealed)).transpose()?;
+    Ok(Delivery {
+        id: row.id,
+        webhook_id: row.webhook_id,
+        event: row.event,
+        body: row.body,
+        status: row.status,
+        attempt_count: row.attempt_count,
+        url: row.url,
+        secret,
+        enabled: row.enabled,
+    })
 }
 
 /// Writes one attempt and where the delivery stands after it.

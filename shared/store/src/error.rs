@@ -26,6 +26,8 @@ pub enum Error {
     /// The stored bytes are not the ones that were stored.
     #[error("the artifact at `{key}` does not have the digest it was stored with")]
     Corrupt { key: String },
+    #[error("a sealed secret cannot be used")]
+    Secret(#[from] runtime::secrets::SecretError),
 }
 
 /// A word in the database that this version does not know.

@@ -34,6 +34,7 @@ pub mod scoring;
 pub mod sessions;
 pub mod signing_keys;
 pub mod sources;
+pub mod secrets;
 pub mod sql;
 pub mod system;
 pub mod users;

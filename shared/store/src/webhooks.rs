@@ -5,13 +5,15 @@ use domain::{
     id::WebhookId,
     page::{Page, PageRequest},
 };
+use runtime::secrets::Keys;
+use secrecy::SecretString;
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
     db::TenantTx,
     error::{Error, Result},
-    paging,
+    paging, secrets,
 };
 
 /// A registered endpoint, without its secret: that is shown once, by whoever made it.
@@ -63,17 +65,27 @@ pub async fn count(tx: &mut TenantTx) -> Result<i64> {
 /// Registers an endpoint that is sent `events`, signed with `secret`.
 ///
 /// # Errors
-/// When the database refuses.
-pub async fn insert(tx: &mut TenantTx, url: &str, secret: &str, events: &[String]) -> Result<Webhook> {
-    let tenant = tx.tenant();
+/// When the database refuses, or the secret cannot be sealed.
+pub async fn insert(
+    tx: &mut TenantTx,
+    keys: &Keys,
+    url: &str,
+    secret: &SecretString,
+    events: &[String],
+) -> Result<Webhook> {
+    let (id, tenant) = (WebhookId::new(), tx.tenant());
+    let row = id.to_string();
+    let place = secrets::place(Some(tenant), "webhooks", "secret", &row);
+    let sealed = secrets::seal(&mut *tx, keys, &place, secret).await?;
     let webhook = sqlx::query_as(
-        "insert into webhooks (tenant_id, id, url, secret, events) values ($1, $2, $3, $4, $5)
+        "insert into webhooks (tenant_id, id, url, secret, secret_key, events) values ($1, $2, $3, $4, $5, $6)
          returning id, url, events, enabled, disabled_reason, created_at",
     )
     .bind(tenant.0)
-    .bind(WebhookId::new().0)
+    .bind(id.0)
     .bind(url)
-    .bind(secret)
+    .bind(sealed.secret)
+    .bind(sealed.key)
     .bind(events)
     .fetch_one(&mut **tx)
     .await?;

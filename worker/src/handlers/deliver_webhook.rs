@@ -5,6 +5,7 @@ use delivery::webhook::{self, Delivery, Outcome, WebhookSecret};
 use domain::id::WebhookId;
 use queue::{Attempt, Done, Handler, JobError, OrDiscard, error::DiscardIfMissing, jobs::DeliverWebhook};
 use runtime::metrics;
+use secrecy::ExposeSecret;
 use serde_json::json;
 use store::deliveries::{self, DeliveryAttempt};
 
@@ -13,8 +14,9 @@ use crate::context::Context;
 impl Handler<Context> for DeliverWebhook {
     async fn run(self, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
         let mut tx = context.db.begin_as(self.tenant_id).await?;
-        let event =
-            deliveries::delivery(&mut tx, self.delivery_id).await.discard_if_missing("the endpoint")?;
+        let event = deliveries::delivery(&mut tx, &context.secrets, self.delivery_id)
+            .await
+            .discard_if_missing("the endpoint")?;
         tx.commit().await?;
         if event.status != "pending" || !event.enabled {
             return Err(JobError::discard(format!(
@@ -23,8 +25,9 @@ impl Handler<Context> for DeliverWebhook {
                 if event.enabled { "enabled" } else { "disabled" }
             )));
         }
+        let secret = event.secret.ok_or_else(|| JobError::discard("the endpoint has no secret any more"))?;
         let secret: WebhookSecret =
-            event.secret.parse().or_discard("the endpoint's secret cannot be used")?;
+            secret.expose_secret().parse().or_discard("the endpoint's secret cannot be used")?;
         let at = Utc::now();
         let made = webhook::deliver(
             &context.webhooks,

@@ -6,6 +6,7 @@
 mod machine;
 mod postgres;
 mod redis;
+mod secrets;
 mod smtp;
 
 use std::fmt;
@@ -76,6 +77,7 @@ pub(super) async fn run(config: Config, arguments: &Arguments) -> Result<(), Fai
         return Err(Failure::new(Exit::Unavailable, anyhow::anyhow!(sentence)));
     };
     let mut findings = postgres::check(&config).await;
+    findings.extend(secrets::check(&config).await);
     findings.extend(redis::check(&config).await);
     findings.extend(machine::check(&config).await);
     findings.extend(smtp::check(&config.mail).await);
