@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::Result,
-    paging,
+    paging::{self, Order},
     sql::{Conditions, contains_pattern},
 };
 
@@ -69,7 +69,7 @@ pub struct AssetPackage {
 }
 
 /// Which assets are wanted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub os_distro: Option<String>,
     pub os_version: Option<String>,
@@ -92,27 +92,25 @@ macro_rules! columns {
 /// # Errors
 /// When the database cannot be reached.
 pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Result<Page<Asset>> {
-    let tenant = tx.tenant();
-    let select = wanted(concat!("select ", columns!(), " from assets a"), tenant, filter);
-    let items: Vec<Asset> = select
-        .page("lower(a.hostname)", Direction::Ascending, "a.id", page)
-        .build_query_as()
-        .fetch_all(&mut **tx)
-        .await?;
+    const BY_NAME: Order =
+        Order { key: ("lower(a.hostname)", "text"), tie: ("a.id", "uuid"), direction: Direction::Ascending };
+    let select = concat!("select ", columns!(), " from assets a");
+    let list = format!("assets {filter:?}");
+    let narrow = |tx: &TenantTx, select: String| wanted(select, tx.tenant(), filter);
+    let mut rows = paging::page(tx, &list, (select, "assets a"), BY_NAME, page, narrow).await?;
+    let items: Vec<Asset> = rows.build_query_as().fetch_all(&mut **tx).await?;
     let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
+        None if *filter == Filter::default() => paging::count(tx, "assets").await?,
         None => {
-            wanted("select count(*) from assets a", tenant, filter)
-                .query
-                .build_query_scalar()
-                .fetch_one(&mut **tx)
-                .await?
+            let mut count = wanted("select count(*) from assets a", tx.tenant(), filter).query;
+            count.build_query_scalar().fetch_one(&mut **tx).await?
         }
     };
     Ok(Page::new(items, total, page))
 }
 
-fn wanted(select: &'static str, tenant: TenantId, filter: &Filter) -> Conditions {
+fn wanted(select: impl Into<String>, tenant: TenantId, filter: &Filter) -> Conditions {
     let mut conditions = Conditions::after(select);
     conditions.also().push("a.tenant_id = ").push_bind(tenant.0);
     if let Some(distro) = &filter.os_distro {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::Result,
-    paging,
+    paging::{self, Order},
     sql::{Conditions, contains_pattern},
 };
 
@@ -78,7 +78,7 @@ pub struct AffectedAsset {
 }
 
 /// Which CVEs are wanted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
     pub severity: Option<Severity>,
     pub cvss: (Option<f32>, Option<f32>),
@@ -103,6 +103,21 @@ pub enum Sort {
 }
 
 impl Sort {
+    /// The order of an index, where there is one that goes this way. What has no date comes last.
+    fn indexed(self, direction: Direction) -> Option<Order> {
+        let key = match (self, direction) {
+            (Self::CveId, _) => ("c.cve_id", "text"),
+            (Self::PublishedAt, Direction::Descending) => {
+                ("coalesce(c.published_at, '-infinity')", "timestamptz")
+            }
+            (Self::LastModifiedAt, Direction::Descending) => {
+                ("coalesce(c.last_modified_at, '-infinity')", "timestamptz")
+            }
+            _ => return None,
+        };
+        Some(Order { key, tie: ("c.cve_id", "text"), direction })
+    }
+
     fn column(self) -> &'static str {
         match self {
             Self::CveId => "c.cve_id",
@@ -139,10 +154,22 @@ pub async fn list(
         columns!(),
         " from cves c left join epss e on e.cve_id = c.cve_id left join kev k on k.cve_id = c.cve_id"
     );
-    let mut rows = narrowed(select, filter).page(sort.0.column(), sort.1, "c.cve_id", page);
+    let mut rows = match sort.0.indexed(sort.1) {
+        Some(order) => {
+            let table = if filter.epss == (None, None) {
+                "cves c"
+            } else {
+                "cves c join epss e on e.cve_id = c.cve_id"
+            };
+            let narrow = |_: &TenantTx, select: String| narrowed(select, filter);
+            paging::page(tx, &format!("cves {filter:?}"), (select, table), order, page, narrow).await?
+        }
+        None => narrowed(select, filter).page(sort.0.column(), sort.1, "c.cve_id", page),
+    };
     let items: Vec<Cve> = rows.build_query_as().fetch_all(&mut **tx).await?;
     let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
+        None if *filter == Filter::default() => paging::count(tx, "cves").await?,
         None => {
             let from = if filter.epss == (None, None) {
                 "select count(*) from cves c"
@@ -155,7 +182,7 @@ pub async fn list(
     Ok(Page::new(items, total, page))
 }
 
-fn narrowed(select: &'static str, filter: &Filter) -> Conditions {
+fn narrowed(select: impl Into<String>, filter: &Filter) -> Conditions {
     let mut conditions = Conditions::after(select);
     if let Some(severity) = filter.severity {
         match score_band(severity) {

@@ -4,14 +4,19 @@ use chrono::{DateTime, Utc};
 use domain::{
     Severity,
     finding::FindingStatus,
-    id::{AssetId, FindingId, UserId},
+    id::{AssetId, FindingId, TenantId, UserId},
     page::{Direction, Page, PageRequest},
 };
 use serde_json::Value;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::{db::TenantTx, error::Result, paging, sql::Conditions};
+use crate::{
+    db::TenantTx,
+    error::Result,
+    paging::{self, Order},
+    sql::Conditions,
+};
 
 /// One finding in a list.
 #[derive(Debug, Clone, PartialEq, FromRow)]
@@ -107,24 +112,30 @@ macro_rules! last_confirmed_at {
 }
 
 impl Sort {
-    /// The words after `order by`. The composite score goes along its index, to either side.
-    fn order(self, direction: Direction) -> String {
-        let column = match (self, direction) {
-            (Self::CompositeScore, Direction::Descending) => return "f.composite_score desc, f.id".into(),
-            (Self::CompositeScore, Direction::Ascending) => return "f.composite_score, f.id desc".into(),
-            (Self::CvssScore, _) => "f.cvss_score",
-            (Self::EpssScore, _) => "f.epss_score",
-            (Self::FirstSeenAt, _) => "f.first_seen_at",
-            (Self::LastConfirmedAt, _) => last_confirmed_at!(),
-            (Self::ResolvedAt, _) => "f.resolved_at",
-            (Self::PackageName, _) => "f.package_name",
-            (Self::Status, _) => "f.status",
+    /// The order of an index, where there is one that goes this way. What is not rated comes last.
+    fn indexed(self, direction: Direction) -> Option<Order> {
+        let key = match (self, direction) {
+            (Self::CompositeScore, _) => ("f.composite_score", "real"),
+            (Self::FirstSeenAt, _) => ("f.first_seen_at", "timestamptz"),
+            (Self::CvssScore, Direction::Descending) => ("coalesce(f.cvss_score, -1)", "real"),
+            (Self::EpssScore, Direction::Descending) => ("coalesce(f.epss_score, -1)", "real"),
+            _ => return None,
         };
-        let word = match direction {
-            Direction::Ascending => "asc",
-            Direction::Descending => "desc",
-        };
-        format!("{column} {word} nulls last, f.id")
+        Some(Order { key, tie: ("f.id", "uuid"), direction })
+    }
+
+    /// What is sorted by.
+    fn column(self) -> &'static str {
+        match self {
+            Self::CompositeScore => "f.composite_score",
+            Self::CvssScore => "f.cvss_score",
+            Self::EpssScore => "f.epss_score",
+            Self::FirstSeenAt => "f.first_seen_at",
+            Self::LastConfirmedAt => last_confirmed_at!(),
+            Self::ResolvedAt => "f.resolved_at",
+            Self::PackageName => "f.package_name",
+            Self::Status => "f.status",
+        }
     }
 }
 
@@ -155,23 +166,54 @@ pub async fn list(
         columns!(),
         " from findings f join assets a on a.tenant_id = f.tenant_id and a.id = f.asset_id"
     );
-    let mut rows = narrowed(tx, select, filter).query;
-    rows.push(" order by ").push(sort.0.order(sort.1));
-    rows.push(" limit ").push_bind(page.limit()).push(" offset ").push_bind(page.offset());
+    let narrow = |tx: &TenantTx, select: String| narrowed(tx, select, filter);
+    let mut rows = match sort.0.indexed(sort.1) {
+        Some(order) => {
+            let list = format!("findings {filter:?}");
+            paging::page(tx, &list, (select, "findings f"), order, page, narrow).await?
+        }
+        None => narrowed(tx, select, filter).page(sort.0.column(), sort.1, "f.id", page),
+    };
     let items: Vec<Finding> = rows.build_query_as().fetch_all(&mut **tx).await?;
     let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
-        None => {
-            let mut count = narrowed(tx, "select count(*) from findings f", filter).query;
-            count.build_query_scalar().fetch_one(&mut **tx).await?
-        }
+        None => total(tx, filter).await?,
     };
     Ok(Page::new(items, total, page))
 }
 
-fn narrowed(tx: &TenantTx, select: &'static str, filter: &Filter) -> Conditions {
+/// How many there are. Counts are kept of what is filtered by most (`migrations/*_paging.sql`).
+async fn total(tx: &mut TenantTx, filter: &Filter) -> Result<i64> {
+    let Filter { asset: None, vulnerability: None, score: (None, None), .. } = filter else {
+        let mut count = narrowed(tx, "select count(*) from findings f", filter).query;
+        return Ok(count.build_query_scalar().fetch_one(&mut **tx).await?);
+    };
+    let mut counts = Conditions::after("select coalesce(sum(findings), 0)::bigint from finding_counts");
+    counts.also().push("tenant_id = ").push_bind(tx.tenant().0);
+    if let Some(status) = filter.status {
+        counts.also().push("status = ").push_bind(status.as_str());
+    }
+    if let Some(severity) = filter.severity {
+        counts.also().push("severity = ").push_bind(severity.as_str());
+    }
+    for (column, wanted) in
+        [("is_kev", filter.kev), ("has_exploit", filter.has_exploit), ("is_fixable", filter.patch_available)]
+    {
+        if let Some(wanted) = wanted {
+            counts.also().push(column).push(" = ").push_bind(wanted);
+        }
+    }
+    Ok(counts.query.build_query_scalar().fetch_one(&mut **tx).await?)
+}
+
+fn narrowed(tx: &TenantTx, select: impl Into<String>, filter: &Filter) -> Conditions {
+    matching(tx.tenant(), select, filter)
+}
+
+/// Those of `tenant`'s findings `f` that `filter` lets through.
+pub(crate) fn matching(tenant: TenantId, select: impl Into<String>, filter: &Filter) -> Conditions {
     let mut conditions = Conditions::after(select);
-    conditions.also().push("f.tenant_id = ").push_bind(tx.tenant().0);
+    conditions.also().push("f.tenant_id = ").push_bind(tenant.0);
     if let Some(asset) = filter.asset {
         conditions.also().push("f.asset_id = ").push_bind(asset.0);
     }
@@ -294,9 +336,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_composite_score_is_sorted_along_its_index() {
-        assert_eq!(Sort::CompositeScore.order(Direction::Descending), "f.composite_score desc, f.id");
-        assert_eq!(Sort::CompositeScore.order(Direction::Ascending), "f.composite_score, f.id desc");
-        assert_eq!(Sort::Status.order(Direction::Ascending), "f.status asc nulls last, f.id");
+    fn orders_with_an_index_put_what_is_not_rated_last() {
+        let key = |sort: Sort, direction| sort.indexed(direction).map(|order| order.key.0);
+        assert_eq!(key(Sort::CvssScore, Direction::Descending), Some("coalesce(f.cvss_score, -1)"));
+        assert_eq!(key(Sort::CvssScore, Direction::Ascending), None);
+        assert_eq!(key(Sort::CompositeScore, Direction::Ascending), Some("f.composite_score"));
     }
 }

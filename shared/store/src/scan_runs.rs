@@ -12,7 +12,7 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use crate::{db::TenantTx, error::Result, sql::Conditions};
+use crate::{db::TenantTx, error::Result, paging, sql::Conditions};
 
 /// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,13 +261,16 @@ pub async fn list(
     page: PageRequest,
 ) -> Result<Page<ScanRun>> {
     let tenant = tx.tenant();
-    let total: i64 = wanted("select count(*) from scan_runs", tenant, filter)
-        .query
-        .build_query_scalar()
-        .fetch_one(&mut **tx)
-        .await?;
     let runs = wanted(select!(""), tenant, filter);
-    let items = runs.page(sort.column(), direction, "id", page).build_query_as().fetch_all(&mut **tx).await?;
+    let items: Vec<ScanRun> =
+        runs.page(sort.column(), direction, "id", page).build_query_as().fetch_all(&mut **tx).await?;
+    let total = match paging::total_of_last_page(page, items.len()) {
+        Some(total) => total,
+        None => {
+            let mut count = wanted("select count(*) from scan_runs", tenant, filter).query;
+            count.build_query_scalar().fetch_one(&mut **tx).await?
+        }
+    };
     Ok(Page::new(items, total, page))
 }
 

@@ -11,7 +11,7 @@ pub struct Conditions {
 
 impl Conditions {
     /// Starts after `select … from …`, which must not have a `where` of its own.
-    pub fn after(select: &'static str) -> Self {
+    pub fn after(select: impl Into<String>) -> Self {
         Self { query: QueryBuilder::new(select), any: false }
     }
 

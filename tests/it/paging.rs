@@ -1,0 +1,162 @@
+//! Long lists: a far page is what a reader of all rows would find there, and a total is what a count would say.
+
+use futures::StreamExt;
+use harness::TestApp;
+use serde_json::Value;
+
+const ASSETS: i64 = 40;
+const FINDINGS: i64 = 4_000;
+
+/// A tenant with four thousand findings of few different scores, so that many are equal.
+async fn estate() -> TestApp {
+    let app = TestApp::set_up().await;
+    let tenant = app.tenant().await;
+    for statement in [
+        "insert into assets (tenant_id, id, kind, hostname)
+         select $1, gen_random_uuid(), 'host', 'host-' || n from generate_series(1, 40) n",
+        "insert into package_versions (identity, platform, name, version, judged_name, judged_version)
+         select sha256(convert_to('pkg-' || n || left($1::text, 0), 'UTF8')), 'Debian:12', 'pkg-' || n, '1.0', 'pkg-' || n, '1.0'
+           from generate_series(1, 100) n",
+        "insert into findings (tenant_id, id, asset_id, ecosystem, package_name, vulnerability, package_version_id, installed_version,
+                               fixed_version, confidence, vendor_state, severity, cvss_score, is_kev, has_exploit, composite_score,
+                               evidence, first_seen_at)
+         select $1, gen_random_uuid(), a.id, p.platform, p.name, 'CVE-2024-' || (10000 + p.id), p.id, p.version,
+                case when p.id % 3 = 0 then '1.1' end, 'confirmed', 'affected',
+                (array['critical', 'high', 'medium', 'low'])[1 + (p.id % 4)], nullif(p.id % 11, 0), p.id % 10 = 0, p.id % 7 = 0,
+                (p.id % 8)::real, '{}', now() - p.id * interval '1 hour'
+           from assets a cross join package_versions p where a.tenant_id = $1",
+    ] {
+        sqlx::query(statement).bind(tenant.0).execute(app.db.pool()).await.expect("planted");
+    }
+    app
+}
+
+async fn page(app: &TestApp, query: &str) -> (Vec<String>, i64) {
+    let page = app.get(&format!("/api/vuln-matches?{query}")).await.expect(200).json();
+    let id = |row: &Value| row["id"].as_str().expect("an id").to_owned();
+    let ids = page["data"].as_array().expect("rows").iter().map(id).collect();
+    (ids, page["total"].as_i64().expect("a total"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_any_order_and_filter_are_the_whole_list_cut_into_pieces() {
+    let app = estate().await;
+    for (query, order) in [
+        ("sort=composite_score&sort_dir=desc", "composite_score desc, id desc"),
+        ("sort=composite_score&sort_dir=asc", "composite_score, id"),
+        ("sort=first_seen_at&sort_dir=desc", "first_seen_at desc, id desc"),
+        ("sort=cvss_score&sort_dir=desc", "cvss_score desc nulls last, id desc"),
+        ("sort=cvss_score&sort_dir=asc", "cvss_score nulls last, id"),
+        ("sort=package_name&sort_dir=asc", "package_name, id"),
+        ("sort=composite_score&sort_dir=desc&severity=high", "composite_score desc, id desc"),
+    ] {
+        let narrowed = if query.contains("severity") { "where severity = 'high'" } else { "" };
+        let statement = format!("select id::text from findings {narrowed} order by {order}");
+        let all: Vec<String> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(app.db.pool()).await.expect("read");
+        let size = 130;
+        // The farthest page first: what is walked to it is a help to the others, and must not change them.
+        for number in (1..=all.len() / size + 2).rev() {
+            let (ids, total) = page(&app, &format!("{query}&page_size={size}&page={number}")).await;
+            let wanted: Vec<String> = all.iter().skip((number - 1) * size).take(size).cloned().collect();
+            assert_eq!(ids, wanted, "{query}, page {number}");
+            assert_eq!(total, i64::try_from(all.len()).expect("few"), "{query}, page {number}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_one_page_after_another_sees_every_row_once_whatever_goes_meanwhile() {
+    let app = estate().await;
+    let query = "sort=composite_score&sort_dir=desc&page_size=50";
+    let before: Vec<String> =
+        sqlx::query_scalar("select id::text from findings order by composite_score desc, id desc")
+            .fetch_all(app.db.pool())
+            .await
+            .expect("read");
+    let mut seen = page(&app, &format!("{query}&page=41")).await.0;
+    // Ten rows before it are gone: by numbers alone, the next page would begin ten rows too late.
+    let gone = &before[..10];
+    sqlx::query("delete from findings where id::text = any ($1)")
+        .bind(gone)
+        .execute(app.db.pool())
+        .await
+        .expect("gone");
+    seen.extend(page(&app, &format!("{query}&page=42")).await.0);
+    assert_eq!(seen, before[2000..2100]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_are_exact_whatever_adds_changes_and_removes_rows() {
+    let app = estate().await;
+    let tenant = app.tenant().await;
+    let filters = [
+        ("", "true"),
+        ("status=open", "status = 'open'"),
+        ("status=resolved", "status = 'resolved'"),
+        ("severity=critical", "severity = 'critical'"),
+        ("kev=true", "is_kev"),
+        ("has_exploit=false&severity=low", "not has_exploit and severity = 'low'"),
+        ("patch_available=true", "fixed_version is not null"),
+        ("min_score=3&max_score=5", "composite_score between 3 and 5"),
+    ];
+    let agree = async |when: &str| {
+        for (filter, condition) in filters {
+            let statement = format!("select count(*) from findings where {condition}");
+            let counted: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+                .fetch_one(app.db.pool())
+                .await
+                .expect("counted");
+            assert_eq!(
+                page(&app, &format!("{filter}&page_size=1")).await.1,
+                counted,
+                "{filter} after {when}"
+            );
+        }
+    };
+    agree("planting").await;
+    assert_eq!(page(&app, "page_size=1").await.1, FINDINGS);
+    // As many statements as it takes to fold more than once, in transactions that overlap, some of which come to nothing.
+    let work = (0..40_i64).map(|n| {
+        let db = app.db.app.clone();
+        async move {
+            let mut tx = db.begin(tenant).await.expect("a transaction");
+            for statement in [
+                "update findings set status = 'resolved', resolved_at = now() where package_version_id % 40 = $1",
+                "update findings set severity = 'low', is_kev = not is_kev where package_version_id % 40 = $1",
+                "delete from findings where package_version_id % 40 = $1 and package_version_id % 3 = 0",
+            ] {
+                sqlx::query(statement).bind(n).execute(&mut *tx).await.expect("done");
+            }
+            if n % 4 == 0 { drop(tx) } else { tx.commit().await.expect("committed") }
+        }
+    });
+    futures::stream::iter(work).buffer_unordered(6).collect::<Vec<()>>().await;
+    agree("much work").await;
+    let asset = "delete from assets where id = (select id from assets order by id limit 1)";
+    sqlx::query(asset).execute(app.db.pool()).await.expect("an asset goes with its findings");
+    agree("an asset has gone").await;
+    assert_eq!(app.get("/api/assets?page_size=1").await.expect(200).json()["total"], ASSETS - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_are_folded_and_stay_few() {
+    let app = estate().await;
+    let tenant = app.tenant().await;
+    for n in 0..300_i64 {
+        let mut tx = app.db.app.begin(tenant).await.expect("a transaction");
+        sqlx::query("update findings set is_kev = not is_kev where package_version_id = 1 + $1 % 100")
+            .bind(n)
+            .execute(&mut *tx)
+            .await
+            .expect("done");
+        tx.commit().await.expect("committed");
+    }
+    let rows: i64 = sqlx::query_scalar("select count(*) from finding_counts")
+        .fetch_one(app.db.pool())
+        .await
+        .expect("counted");
+    // Without folding there were six hundred more than the fifty or so different ones.
+    assert!(rows < 550, "{rows} rows are kept");
+    assert_eq!(page(&app, "page_size=1").await.1, FINDINGS);
+}
