@@ -20,7 +20,7 @@ use crate::{
 
 /// Rest between two requests of one client, usually and when somebody asked for a longer load.
 const PAUSE: Duration = Duration::from_millis(10);
-const LONG_PAUSE: Duration = Duration::from_millis(400);
+const LONG_PAUSE: Duration = Duration::from_secs(2);
 
 /// Clients at work.
 pub(crate) struct Load {

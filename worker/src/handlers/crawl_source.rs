@@ -7,7 +7,7 @@ use feeds::{Content, FetchError, Fetched, Limits, ParseError, Parsed, Validators
 use queue::{
     Attempt, Done, Handler, JobError,
     enqueue::{After, OnFailure, Origin, enqueue_after, under_way},
-    error::DiscardIfMissing,
+    error::{Class, DiscardIfMissing},
     jobs::{Correlate, CrawlSource},
 };
 use runtime::metrics;
@@ -136,7 +136,16 @@ impl From<FetchError> for Failure {
                 }
             }
             error if error.is_permanent() => Self::permanent(format!("{:#}", anyhow::Error::from(error))),
-            error => Self::transient(error),
+            error => {
+                let class = match error {
+                    FetchError::Egress(_) => Class::Network,
+                    FetchError::Disk(_) | FetchError::File { .. } => Class::Storage,
+                    _ => Class::Upstream,
+                };
+                let error = anyhow::Error::from(error);
+                let why = format!("{error:#}");
+                Self { why, verdict: JobError::Retry(error.context(class)), ..Self::permanent("") }
+            }
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Post one event to one endpoint: one attempt, remembered, and the next when the standard says.
 
 use chrono::Utc;
-use delivery::webhook::{self, Delivery, Outcome, WebhookSecret};
+use delivery::webhook::{self, Delivery, FailureClass, Outcome, WebhookSecret};
 use domain::id::WebhookId;
-use queue::{Attempt, Done, Handler, JobError, OrDiscard, error::DiscardIfMissing, jobs::DeliverWebhook};
+use queue::{
+    Attempt, Done, Handler, JobError, OrDiscard,
+    error::{Class, DiscardIfMissing},
+    jobs::DeliverWebhook,
+};
 use runtime::metrics;
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -79,10 +83,24 @@ impl Handler<Context> for DeliverWebhook {
         tx.commit().await?;
         let why = made.error.unwrap_or_else(|| format!("the endpoint answered {:?}", made.status));
         match (made.outcome, pause) {
-            (Outcome::Retry { after, .. }, Some(pause)) => {
-                Err(JobError::RetryAfter(after.unwrap_or_default().max(pause), anyhow::anyhow!(why)))
+            (Outcome::Retry { after, class }, Some(pause)) => {
+                let error = anyhow::anyhow!(why).context(class_of(class));
+                Err(JobError::RetryAfter(after.unwrap_or_default().max(pause), error))
             }
             _ => Err(JobError::discard(why)),
         }
+    }
+}
+
+/// How the job's attempts call what went wrong with the request.
+fn class_of(class: FailureClass) -> Class {
+    match class {
+        FailureClass::Connect | FailureClass::Broken => Class::Network,
+        FailureClass::Timeout => Class::Timeout,
+        FailureClass::Invalid
+        | FailureClass::Forbidden
+        | FailureClass::Redirect
+        | FailureClass::Unavailable
+        | FailureClass::Rejected => Class::Upstream,
     }
 }
