@@ -22,7 +22,7 @@ use sqlx::{
 use crate::error::{Error, Result};
 
 /// How long a request waits for a connection before it is told that the database is unavailable.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How often the metrics are told of a pool.
 const SHOW_EVERY: Duration = Duration::from_secs(5);
 
@@ -173,7 +173,7 @@ impl DerefMut for TenantTx {
     }
 }
 
-async fn act_for(connection: &mut PgConnection, tenant: TenantId) -> Result<()> {
+pub(crate) async fn act_for(connection: &mut PgConnection, tenant: TenantId) -> Result<()> {
     sqlx::query("select set_config('app.tenant_id', $1, true)")
         .bind(tenant.to_string())
         .execute(connection)
