@@ -13,7 +13,8 @@ const EVERY: Duration = Duration::from_secs(15);
 /// Counting takes one part in so many of the time at most, however long the backlog.
 const SHARE: u32 = 50;
 /// The states that are counted, so that an empty one shows as 0 and not as missing.
-const STATES: [&str; 6] = ["available", "parked", "scheduled", "retryable", "dispatched", "running"];
+const STATES: [&str; 7] =
+    ["waiting", "available", "parked", "scheduled", "retryable", "dispatched", "running"];
 
 pub(crate) async fn run(db: &SystemDb, stop: &CancellationToken) {
     loop {
@@ -55,6 +56,7 @@ async fn show(db: &SystemDb) -> store::Result<()> {
     }
     let numbers = figures::numbers(db.pool()).await?;
     metrics::WORKERS.set([], numbers.workers as f64);
+    metrics::AUDIT_HEAD_SEQ.set([], numbers.audit_head as f64);
     metrics::WEBHOOK_ENDPOINTS_DISABLED.set([], numbers.webhooks_disabled as f64);
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use queue::{relay::Relay, rescue, transport::Transport};
-use runtime::config::Config;
+use runtime::{config::Config, metrics::SCHEDULER_ROUNDS};
 use store::SystemDb;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -35,6 +35,9 @@ pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result
     // Often enough that a lease which ran out is noticed soon after, seldom enough to cost nothing.
     let rescue_every = (config.job_lease / 6).clamp(Duration::from_millis(250), Duration::from_secs(5));
     let audit_key = audit::key(&config.audit_key_file)?;
+    for duty in ["relay", "rescue", "schedules", "audit"] {
+        SCHEDULER_ROUNDS.add([duty.into()], 0);
+    }
     info!("scheduler ready");
     tokio::join!(
         relay.run(&stop),

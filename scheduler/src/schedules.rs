@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use queue::schedule::{database_version, firing};
+use runtime::metrics::SCHEDULER_ROUNDS;
 use store::{SystemDb, schedules};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -29,7 +30,10 @@ pub(crate) async fn run(db: &SystemDb, stop: &CancellationToken) {
         let round = round.await;
         pulse.mark(&round);
         match round {
-            Ok(()) => is_planned = true,
+            Ok(()) => {
+                is_planned = true;
+                SCHEDULER_ROUNDS.add(["schedules".into()], 1);
+            }
             Err(error) => runtime::complain!(%error, "cannot fire what is due"),
         }
     }

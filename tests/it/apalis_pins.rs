@@ -19,6 +19,9 @@ use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(20);
 
+/// A worker that looks at intervals stops looking when an answer takes longer than one; its next heartbeat sets it going again.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Note {
     number: u32,
@@ -55,7 +58,8 @@ impl Queue {
 
     /// A worker that looks every few milliseconds, until it ends by itself or the test does.
     fn work(&self, worker: &str, config: Config) -> Work {
-        let backend = self.storage(config).poll_with_interval(Duration::from_millis(20));
+        let backend =
+            self.storage(config.heartbeat_interval(HEARTBEAT)).poll_with_interval(Duration::from_millis(20));
         let (handled, worker) = (self.handled.clone(), worker.to_owned());
         Work(tokio::spawn(async move {
             let worker = WorkerBuilder::new(worker).backend(backend).data(handled).build(count);
@@ -204,6 +208,28 @@ async fn a_name_cannot_be_used_again_soon() {
 }
 
 #[tokio::test]
+async fn a_worker_that_has_vanished_is_struck_off_and_its_notes_stay_for_ever() {
+    let queue = Queue::new().await;
+    queue.push(1).await;
+    let short = || queue.config().missed_heartbeats(2);
+    let first = queue.work("first", short());
+    queue.until_handled(1).await;
+    drop(first);
+    let _second = queue.work("second", short());
+    eventually("the first worker's name to be struck off", SOON, || async {
+        let workers: Vec<String> =
+            queue.redis.clone().zrange(format!("{}:workers", queue.name), 0, -1).await.ok()?;
+        (workers == ["second"]).then_some(())
+    })
+    .await;
+    let mut notes = queue.keys("workers:metadata:").await;
+    notes.sort();
+    assert_eq!(notes, ["first", "second"].map(|worker| format!("{}:workers:metadata:{worker}", queue.name)));
+    let remain: i64 = queue.redis.clone().ttl(&notes[0]).await.expect("asked");
+    assert_eq!(remain, -1, "there is no end to them");
+}
+
+#[tokio::test]
 async fn a_worker_without_a_poll_strategy_sleeps_through_a_push() {
     let queue = Queue::new().await;
     let (backend, handled) = (queue.storage(queue.config()), queue.handled.clone());
@@ -234,7 +260,8 @@ async fn the_attempts_that_a_task_may_have_are_ignored_and_waiting_for_the_next_
         .push_task(TaskBuilder::new(Note { number: 1 }).max_attempts(1).build())
         .await
         .expect("redis takes it");
-    let backend = queue.storage(queue.config()).poll_with_interval(Duration::from_millis(20));
+    let config = queue.config().heartbeat_interval(HEARTBEAT);
+    let backend = queue.storage(config).poll_with_interval(Duration::from_millis(20));
     let _worker = Work(tokio::spawn(async move {
         let worker = WorkerBuilder::new("worker").backend(backend).build(fail);
         worker.run().await.map_err(|error| format!("{error:?}"))

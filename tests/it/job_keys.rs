@@ -1,6 +1,6 @@
 //! Work that is asked for more often than it has to be done.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use domain::id::{AssetId, JobId, TenantId};
 use harness::TestDb;
@@ -9,6 +9,7 @@ use queue::{
     enqueue::{Origin, enqueue, enqueue_at, enqueue_many},
     jobs::Correlate,
 };
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use crate::work::{Tally, Work, dispatch, runner};
@@ -125,6 +126,55 @@ async fn fifty_requests_at_once_fold_into_one() {
     let asked = futures::future::join_all((0..50).map(|_| ask(&db, origin, &job))).await;
     assert_eq!(asked.iter().filter(|one| one.created).count(), 1);
     assert!(asked.iter().all(|one| one.id == asked[0].id));
+}
+
+/// Twelve at once ask for work under three keys and end what is under way, in an order of chance: nobody is refused, nobody is given a job
+/// that is not there, and of each key there is one unfinished job at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_key_there_is_one_however_asking_and_ending_come_together() {
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let db = TestDb::new().await;
+    let people = (0..12).map(|person| {
+        let (db, mut random) = (&db, StdRng::seed_from_u64(seed.wrapping_add(person)));
+        async move {
+            let mut given = Vec::new();
+            for _ in 0..25 {
+                let unique = format!("subject {}", random.random_range(0..3));
+                if random.random_bool(0.7) {
+                    let work = Work { unique: Some(unique), ..Work::default() };
+                    given.push(ask(db, Origin::INSTALLATION, &work).await);
+                } else {
+                    sqlx::query(
+                        "select jobs_cancel(array(select id from jobs
+                                                   where kind = 'test_work' and finished_at is null
+                                                     and payload ->> 'unique' = $1))",
+                    )
+                    .bind(unique)
+                    .execute(db.pool())
+                    .await
+                    .expect("they are ended");
+                }
+            }
+            given
+        }
+    });
+    let given: Vec<Enqueued> = futures::future::join_all(people).await.concat();
+    let there: Vec<(uuid::Uuid, String, bool)> =
+        sqlx::query_as("select id, unique_key, finished_at is null from jobs where kind = 'test_work'")
+            .fetch_all(db.pool())
+            .await
+            .expect("read");
+    let made: BTreeSet<_> = given.iter().filter(|one| one.created).map(|one| one.id.0).collect();
+    assert_eq!(
+        made,
+        there.iter().map(|(id, ..)| *id).collect(),
+        "who made a job was told so, and nobody else"
+    );
+    assert!(given.iter().all(|one| made.contains(&one.id.0)), "everybody was given a job that is there");
+    let unfinished: Vec<_> = there.iter().filter(|(.., open)| *open).map(|(_, key, _)| key).collect();
+    let keys: BTreeSet<_> = unfinished.iter().collect();
+    assert_eq!(keys.len(), unfinished.len(), "{unfinished:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

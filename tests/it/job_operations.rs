@@ -1,12 +1,18 @@
 //! What operators do to jobs, queues and workers, over HTTP.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use axum::body::Body;
 use domain::id::{JobId, TenantId};
 use harness::TestApp;
 use http::Method;
+use queue::claim::{self, Verdict};
 use serde_json::{Value, json};
+
+use crate::work::dispatch;
 
 /// A job of `tenant` in `state`, as if it had come there.
 async fn job(app: &TestApp, tenant: Option<TenantId>, kind: &str, state: &str) -> JobId {
@@ -118,6 +124,35 @@ async fn a_failed_job_shows_its_attempts_with_a_hint_and_can_be_retried() {
     let actions: Vec<_> =
         trail["data"].as_array().expect("entries").iter().map(|entry| &entry["action"]).collect();
     assert_eq!(actions, ["job.cancel", "job.retry"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_put_off_says_why_with_its_attempt_and_when_asked_why_it_is_not_running() {
+    let app = TestApp::set_up().await;
+    let put_off = job(&app, Some(app.tenant().await), "crawl_source", "available").await;
+    let reference = dispatch(&app.db, put_off).await;
+    claim::take(app.db.pool(), reference, "w-1", Duration::from_secs(60))
+        .await
+        .expect("answered")
+        .expect("ours");
+    let why = "the feed is being rebuilt".to_owned();
+    let verdict = Verdict::GiveBack { pause: Duration::from_secs(600), outcome: "snoozed", why };
+    let written = claim::conclude_many(app.db.pool(), &[(reference, verdict)]).await.expect("answered");
+    assert_eq!(written, [true]);
+    let seen = app.get(&format!("/api/jobs/{put_off}")).await.expect(200).json();
+    assert_eq!((&seen["state"], &seen["attempt"]), (&json!("scheduled"), &json!(0)));
+    assert_eq!(
+        (&seen["attempts"][0]["outcome"], &seen["attempts"][0]["error"]),
+        (&json!("snoozed"), &json!("the feed is being rebuilt"))
+    );
+    assert_eq!((&seen["attempts"][0]["hint"], &seen["last_error"]), (&Value::Null, &Value::Null));
+    let told = &seen["why_not_running"][0];
+    assert_eq!(told["code"], "snoozed");
+    let text = told["text"].as_str().expect("words");
+    assert!(
+        text.starts_with("It was put off until ") && text.ends_with(": the feed is being rebuilt."),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

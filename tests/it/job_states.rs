@@ -1,9 +1,14 @@
 //! No statement takes a job where it cannot go, and each ending keeps what an operator needs.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use domain::id::JobId;
 use harness::{TestDb, eventually};
+use queue::{
+    claim::{self, JobRef, Verdict},
+    rescue,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use store::jobs::operate;
 
 use crate::{
@@ -70,6 +75,183 @@ async fn a_job_goes_only_where_the_drawing_lets_it() {
             assert_eq!(moved.is_ok(), may_follow(from).contains(&to), "{from} to {to}: {moved:?}");
         }
     }
+}
+
+/// What a request can do to a job is to ask for its cancellation, and nothing else.
+#[tokio::test]
+async fn a_request_can_neither_move_a_job_nor_make_one_that_has_begun() {
+    let db = TestDb::new().await;
+    let tenant = db.tenant("acme").await;
+    let columns: Vec<String> = sqlx::query_scalar(
+        "select column_name::text from information_schema.columns where table_schema = 'public' and table_name = 'jobs'",
+    )
+    .fetch_all(db.pool())
+    .await
+    .expect("the catalogue is read");
+    assert!(columns.len() > 20);
+    let job = accept(&db, &Work::default()).await;
+    for column in columns {
+        let mut tx = db.app.begin(tenant).await.expect("a transaction");
+        let change = sqlx::AssertSqlSafe(format!("update jobs set {column} = {column} where id = '{job}'"));
+        let changed = sqlx::query(change).execute(&mut *tx).await;
+        assert_eq!(changed.is_ok(), column == "cancel_requested", "{column}: {changed:?}");
+    }
+    for state in STATES {
+        let mut tx = db.app.begin(tenant).await.expect("a transaction");
+        let insert = format!(
+            "insert into jobs (id, tenant_id, kind, queue, payload, max_attempts, timeout_seconds, state, leased_until, finished_at,
+                               dead_reason, pending_dependencies)
+             select gen_random_uuid(), '{tenant}', 'test_work', 'maintenance', '{{}}', 3, 60, made.state, made.leased_until,
+                    made.finished_at, made.dead_reason, made.pending_dependencies
+               from (select {}) as made",
+            columns_as_query(state)
+        );
+        let inserted = sqlx::query(sqlx::AssertSqlSafe(insert)).execute(&mut *tx).await;
+        let begins = ["waiting", "scheduled", "available"].contains(&state);
+        assert_eq!(inserted.is_ok(), begins, "{state}: {inserted:?}");
+    }
+}
+
+/// [`columns`] as what a query selects.
+fn columns_as_query(state: &str) -> String {
+    let typed = |pair: &str| {
+        let (column, value) = pair.trim().split_once(" = ").expect("a column and its value");
+        let kind = match column {
+            "leased_until" | "finished_at" => "timestamptz",
+            "pending_dependencies" => "integer",
+            _ => "text",
+        };
+        format!("{value}::{kind} as {column}")
+    };
+    columns(state).split(',').map(typed).collect::<Vec<_>>().join(", ")
+}
+
+/// What may happen to a job, by whoever it is.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Dispatched,
+    Taken,
+    Completed,
+    Failed,
+    PutOff,
+    GivenBack,
+    GivenUp,
+    LeaseRunsOut,
+    Due,
+    Cancelled,
+    Retried,
+}
+
+const EVENTS: [Event; 11] = [
+    Event::Dispatched,
+    Event::Taken,
+    Event::Completed,
+    Event::Failed,
+    Event::PutOff,
+    Event::GivenBack,
+    Event::GivenUp,
+    Event::LeaseRunsOut,
+    Event::Due,
+    Event::Cancelled,
+    Event::Retried,
+];
+
+impl Event {
+    /// Lets it happen, whether it fits or not, as the engine and its operators do it.
+    async fn happen(self, db: &TestDb, reference: &mut JobRef) {
+        let job = JobId(reference.id);
+        let (pause, why) = (Duration::from_secs(60), "because".to_owned());
+        let verdict = match self {
+            Self::Dispatched => {
+                let fence: Option<i64> = sqlx::query_scalar(
+                    "update jobs set state = 'dispatched', fence = nextval('job_fences'), leased_until = now() + interval '1 minute'
+                      where id = $1 and state = 'available' returning fence",
+                )
+                .bind(job.0)
+                .fetch_optional(db.pool())
+                .await
+                .expect("a relay is not refused");
+                reference.fence = fence.unwrap_or(reference.fence);
+                return;
+            }
+            Self::Taken => {
+                let lease = Duration::from_secs(30);
+                claim::take(db.pool(), *reference, "w", lease).await.expect("a claim is not refused");
+                return;
+            }
+            Self::Completed => {
+                let done = [(*reference, serde_json::json!({}))];
+                claim::complete_many(db.pool(), &done).await.expect("a completion is not refused");
+                return;
+            }
+            Self::Failed => Verdict::Retry { pause, class: "error", error: why },
+            Self::PutOff => Verdict::GiveBack { pause, outcome: "snoozed", why },
+            Self::GivenBack => Verdict::GiveBack { pause: Duration::ZERO, outcome: "interrupted", why },
+            Self::GivenUp => Verdict::Dead { reason: "discarded", error: why },
+            Self::LeaseRunsOut => {
+                sqlx::query("update jobs set leased_until = now() - interval '1 second' where id = $1 and leased_until is not null")
+                    .bind(job.0)
+                    .execute(db.pool())
+                    .await
+                    .expect("time passes");
+                rescue::once(db.pool()).await.expect("a rescue is not refused");
+                return;
+            }
+            Self::Due => {
+                sqlx::query("update jobs set state = 'available', run_at = now() where id = $1 and state in ('scheduled', 'retryable')")
+                    .bind(job.0)
+                    .execute(db.pool())
+                    .await
+                    .expect("time passes");
+                return;
+            }
+            Self::Cancelled | Self::Retried => {
+                let verb = if matches!(self, Self::Cancelled) { "jobs_cancel" } else { "jobs_retry" };
+                let ask = sqlx::AssertSqlSafe(format!("select new_state from {verb}(array[$1::uuid])"));
+                sqlx::query(ask).bind(job.0).execute(db.pool()).await.expect("an operator is not refused");
+                return;
+            }
+        };
+        claim::conclude_many(db.pool(), &[(*reference, verdict)]).await.expect("a verdict is not refused");
+    }
+}
+
+/// Whatever happens to a job in whatever order, each step is one of the drawing, and nobody is told of a refusal.
+#[tokio::test]
+async fn in_whatever_order_things_happen_a_job_goes_along_the_drawing() {
+    let db = TestDb::new().await;
+    let seed: u64 = rand::random();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut seen = BTreeSet::new();
+    for _ in 0..30 {
+        let job = accept(&db, &Work::default()).await;
+        let mut reference = JobRef { id: job.0, fence: 0 };
+        let mut before = row(&db, job).await;
+        for _ in 0..30 {
+            // What fits is likelier, or a job would hardly ever get anywhere.
+            let fitting = match before.state.as_str() {
+                "available" => Event::Dispatched,
+                "dispatched" => Event::Taken,
+                "scheduled" | "retryable" => Event::Due,
+                "running" => EVENTS[2 + random.random_range(0..6)],
+                _ => Event::Retried,
+            };
+            let event =
+                if random.random_bool(0.6) { fitting } else { EVENTS[random.random_range(0..EVENTS.len())] };
+            event.happen(&db, &mut reference).await;
+            let after = row(&db, job).await;
+            assert!(
+                before.state == after.state || may_follow(&before.state).contains(&after.state.as_str()),
+                "{event:?} took a job from {} to {} (seed {seed})",
+                before.state,
+                after.state
+            );
+            assert!(after.attempt <= 3 && after.crashes <= 3, "{event:?}: {after:?} (seed {seed})");
+            seen.insert(after.state.clone());
+            before = after;
+        }
+    }
+    assert!(seen.len() >= 7, "it got about: {seen:?} (seed {seed})");
 }
 
 #[tokio::test]

@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 
 use harness::{Program, eventually};
+use queue::{
+    enqueue::{Origin, enqueue},
+    jobs::Correlate,
+};
 use runtime::{
     egress::{Client, Method, Policy, Request},
     metrics,
@@ -56,42 +60,169 @@ async fn requests_jobs_and_queues_are_counted_where_they_happen() {
     assert!(value(&text, "plimsoll_relay_dispatched_total{queue=\"analysis\"}") >= Some(1.0), "{text}");
 }
 
+/// The samples that are shown, each without its value.
+fn series(text: &str) -> BTreeSet<String> {
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples.filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series.to_owned()).collect()
+}
+
+/// The metrics that are shown, by the names that Prometheus knows them by.
+fn names(text: &str) -> BTreeSet<String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect()
+}
+
+/// The metrics that the handbook explains.
+fn explained(handbook: &str) -> BTreeSet<String> {
+    let rows = handbook.lines().filter_map(|line| line.strip_prefix("| `plimsoll_"));
+    let ours = rows.filter_map(|rest| rest.split(['`', '{']).next()).map(|name| format!("plimsoll_{name}"));
+    let of_processes = handbook.split('`').filter(|word| word.starts_with("process_")).map(str::to_owned);
+    ours.chain(of_processes).collect()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).expect("it is there")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_process_shows_what_the_handbook_explains_and_nothing_else() {
+    let programs = Programs::start(&[]).await;
+    let explained = explained(&read("docs/OPERATIONS.md"));
+    assert!(explained.len() > 30, "{explained:?}");
+    for program in [&programs.api, &programs.worker, &programs.scheduler] {
+        let shown = names(&shown(program).await);
+        let (missing, unexplained) = (explained.difference(&shown), shown.difference(&explained));
+        assert_eq!(
+            (missing.collect::<Vec<_>>(), unexplained.collect::<Vec<_>>()),
+            (Vec::new(), Vec::new()),
+            "not shown, and not in docs/OPERATIONS.md"
+        );
+    }
+}
+
+/// What an alarm counts is there from the beginning: a series that appears as 1 has never risen.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_that_waits_for_the_first_time_hears_it() {
+    let programs = Programs::start(&[]).await;
+    let rules = read("deploy/prometheus/rules.yml");
+    let mut awaited = Vec::new();
+    for counted in rules.split("increase(").skip(1) {
+        let (selector, _) = counted.split_once('[').expect("a stretch of time");
+        let (name, matchers) = selector.split_once('{').unwrap_or((selector, "}"));
+        let matchers = matchers.trim_end_matches('}').split(',').filter(|matcher| !matcher.is_empty());
+        let words: Vec<Vec<String>> = matchers
+            .filter(|matcher| !matcher.contains("!="))
+            .map(|matcher| {
+                let (label, values) = matcher.split_once('=').expect("a label and a value");
+                let values = values.trim_start_matches('~').trim_matches('"').split('|');
+                values.map(|value| format!("{label}=\"{value}\"")).collect()
+            })
+            .collect();
+        awaited.push((name.to_owned(), words));
+    }
+    assert!(awaited.len() > 5, "{awaited:?}");
+    for (name, words) in awaited {
+        eventually(&format!("{name} as 0"), SOON, || async {
+            let mut all = BTreeSet::new();
+            for program in [&programs.api, &programs.worker, &programs.scheduler] {
+                all.extend(series(&shown(program).await));
+            }
+            let of_name: Vec<_> =
+                all.into_iter().filter(|series| series.starts_with(&format!("{name}{{"))).collect();
+            let has = |word: &String| of_name.iter().any(|series| series.contains(word.as_str()));
+            (!of_name.is_empty() && words.iter().flatten().all(has)).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_organizations_make_no_more_series_than_one() {
+    let programs = Programs::start(&[]).await;
+    let mut seen = BTreeSet::new();
+    for (round, organizations) in [(0, 1), (1, 100)] {
+        let mut jobs = Vec::new();
+        let mut tx = programs.db.system.begin().await.expect("a transaction");
+        for number in 0..organizations {
+            let tenant = programs.db.tenant(&format!("series-{round}-{number}")).await;
+            let job = Correlate { tenant_id: tenant, asset_id: None };
+            jobs.push(enqueue(&mut tx, Origin::tenant(tenant), &job).await.expect("accepted").id);
+        }
+        tx.commit().await.expect("committed");
+        for job in &jobs {
+            programs.until_completed(&json!(job)).await;
+            for path in [format!("/api/jobs/{job}"), format!("/api/nothing/{job}")] {
+                let (status, _) = programs.send(Method::GET, &path, &[], &Value::Null).await;
+                assert!([200, 404].contains(&status), "{path}: {status}");
+            }
+        }
+        let invented = Method::from_bytes(format!("INVENT{round}").as_bytes()).expect("a method");
+        programs.send(invented, "/api/jobs", &[], &Value::Null).await;
+
+        let mut all = BTreeSet::new();
+        for program in [&programs.api, &programs.worker, &programs.scheduler] {
+            all.extend(series(&shown(program).await));
+        }
+        assert!(all.len() < 2000, "{} series", all.len());
+        for series in &all {
+            let words = series.split('"').skip(1).step_by(2);
+            for word in words {
+                assert!(uuid::Uuid::try_parse(word).is_err(), "an id is a label: {series}");
+                assert!(!word.contains("series-") && !word.contains("admin"), "a name is a label: {series}");
+                assert!(!word.contains("INVENT"), "what anybody may invent is a label: {series}");
+            }
+        }
+        if round == 1 {
+            let new: Vec<_> = all.difference(&seen).collect();
+            assert!(new.len() < 50, "{new:?}");
+        }
+        seen = all;
+    }
+}
+
 #[test]
-fn the_handbook_explains_every_metric_and_no_other() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/OPERATIONS.md");
-    let handbook = std::fs::read_to_string(path).expect("the handbook is there");
-    let explained: BTreeSet<String> = handbook
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `plimsoll_"))
-        .filter_map(|rest| rest.split(['`', '{']).next())
-        .map(|name| format!("plimsoll_{name}"))
-        .collect();
-    let counted: BTreeSet<String> = metrics::names().into_iter().collect();
-    assert_eq!(
-        explained, counted,
-        "the tables of metrics in docs/OPERATIONS.md must follow runtime::metrics"
-    );
+fn labels_are_words_of_ours() {
+    let known: BTreeSet<&str> = [
+        "cause", "class", "code", "duty", "format", "kind", "method", "outcome", "pool", "queue", "reason",
+        "result", "route", "source", "state", "version",
+    ]
+    .into();
+    assert_eq!(metrics::label_names(), known, "a new label: of what can there be how many?");
 }
 
 #[test]
 fn every_alarm_is_explained_and_asks_only_for_what_is_counted() {
-    let read = |path: &str| {
-        std::fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).expect("it is there")
-    };
     let (rules, handbook) = (read("deploy/prometheus/rules.yml"), read("docs/OPERATIONS.md"));
-    let alarms: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let alarms: BTreeSet<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let explained: BTreeSet<&str> = handbook
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `Plimsoll").and(line.split('`').nth(1)))
+        .collect();
     assert!(alarms.len() > 5);
-    for alarm in alarms {
-        assert!(handbook.contains(&format!("| `{alarm}` |")), "docs/OPERATIONS.md does not explain {alarm}");
-    }
-    let known = metrics::names();
-    for file in ["deploy/prometheus/rules.yml", "deploy/grafana/plimsoll.json"] {
+    assert_eq!(
+        explained, alarms,
+        "the table of alarms in docs/OPERATIONS.md must follow deploy/prometheus/rules.yml"
+    );
+    let known: BTreeSet<String> = metrics::names().into_iter().collect();
+    let labels = metrics::label_names();
+    for file in
+        ["deploy/prometheus/rules.yml", "deploy/prometheus/rules_test.yml", "deploy/grafana/plimsoll.json"]
+    {
         let text = read(file);
         let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
         for name in words.filter(|word| word.starts_with("plimsoll_")) {
             let suffixes = ["_bucket", "_count", "_sum"];
             let base = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-            assert!(known.iter().any(|known| known == base), "{file} asks for {name}, which is not counted");
+            assert!(known.contains(base), "{file} asks for {name}, which is not counted");
+        }
+        for grouped in text.split(" by (").skip(1).filter_map(|rest| rest.split(')').next()) {
+            for label in grouped.split(',').map(str::trim).filter(|label| *label != "le") {
+                assert!(labels.contains(label), "{file} groups by {label}, which is no label");
+            }
         }
     }
 }

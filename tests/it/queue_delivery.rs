@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 
 use domain::id::JobId;
 use harness::{TestDb, eventually, services};
-use queue::{Queue, relay::Relay, rescue, transport::Transport, worker};
+use queue::{Queue, Registry, relay::Relay, rescue, transport::Transport, worker};
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -62,20 +62,41 @@ impl Engine {
             .push(tokio::spawn(async move { rescue::run(&pool, Duration::from_millis(200), &stop).await }));
     }
 
+    /// A connection to this engine's Redis.
+    pub(crate) async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.redis_url.as_str()).expect("the address is sound");
+        client.get_multiplexed_async_connection().await.expect("redis answers")
+    }
+
+    /// This engine's keys in Redis with `part` in them.
+    pub(crate) async fn redis_keys(&self, part: &str) -> Vec<String> {
+        let pattern = format!("{}:*{part}*", self.prefix);
+        redis::cmd("KEYS").arg(pattern).query_async(&mut self.redis().await).await.expect("keys")
+    }
+
     /// How many keys this engine has in Redis.
     pub(crate) async fn keys_in_redis(&self) -> usize {
-        let client = redis::Client::open(self.redis_url.as_str()).expect("the address is sound");
-        let mut connection = client.get_multiplexed_async_connection().await.expect("redis answers");
-        let keys: Vec<String> = redis::cmd("KEYS")
-            .arg(format!("{}:*", self.prefix))
-            .query_async(&mut connection)
-            .await
-            .expect("keys");
-        keys.len()
+        self.redis_keys("").await.len()
+    }
+
+    /// Whether everything that was started has ended.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.running.iter().all(JoinHandle::is_finished)
     }
 
     /// Starts a worker, which stops when the returned token is cancelled.
     pub(crate) async fn start_worker(&mut self, slots: usize) -> CancellationToken {
+        let (kinds, tally) = (registry(), self.tally.clone());
+        self.start_worker_of(kinds, tally, slots).await
+    }
+
+    /// As [`Self::start_worker`], for a worker that knows other kinds.
+    pub(crate) async fn start_worker_of<C: Send + Sync + 'static>(
+        &mut self,
+        kinds: Registry<C>,
+        context: C,
+        slots: usize,
+    ) -> CancellationToken {
         let stop = self.stop.child_token();
         let settings = worker::Settings {
             queues: vec![Queue::Maintenance],
@@ -84,11 +105,9 @@ impl Engine {
             grace: Duration::from_secs(2),
         };
         let transport = self.transport().await;
-        let (pool, tally, stopping) = (self.db.pool().clone(), self.tally.clone(), stop.clone());
+        let (pool, stopping) = (self.db.pool().clone(), stop.clone());
         self.running.push(tokio::spawn(async move {
-            worker::run(registry(), tally, pool, transport, settings, stopping)
-                .await
-                .expect("the worker runs");
+            worker::run(kinds, context, pool, transport, settings, stopping).await.expect("the worker runs");
         }));
         stop
     }

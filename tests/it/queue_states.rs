@@ -88,14 +88,35 @@ async fn a_discarded_job_is_dead_at_once_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_snoozed_job_keeps_its_attempts() {
+async fn a_snoozed_job_keeps_its_attempts_and_says_why_it_was_put_off() {
     let db = TestDb::new().await;
     let job = accept(&db, &asked_to(Act::Snooze)).await;
     let reference = dispatch(&db, job).await;
     runner(&db, &Tally::new(&db), LEASE).run(reference).await;
     let row = row(&db, job).await;
-    assert_eq!((row.state.as_str(), row.attempt), ("scheduled", 0));
+    assert_eq!((row.state.as_str(), row.attempt, row.last_error), ("scheduled", 0, None));
     assert_eq!(outcomes(&db, job).await, ["snoozed"]);
+    let (class, why): (Option<String>, String) =
+        sqlx::query_as("select error_class, error from job_attempts where job_id = $1")
+            .bind(job.0)
+            .fetch_one(db.pool())
+            .await
+            .expect("one attempt");
+    assert_eq!((class, why.as_str()), (None, "the moon is not full"));
+}
+
+#[tokio::test]
+async fn putting_a_job_off_does_not_wipe_out_what_went_wrong_before() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &asked_to(Act::Snooze)).await;
+    sqlx::query("update jobs set last_error = 'HTTP 502' where id = $1")
+        .bind(job.0)
+        .execute(db.pool())
+        .await
+        .expect("it had failed");
+    let reference = dispatch(&db, job).await;
+    runner(&db, &Tally::new(&db), LEASE).run(reference).await;
+    assert_eq!(row(&db, job).await.last_error.as_deref(), Some("HTTP 502"));
 }
 
 #[tokio::test]
@@ -137,6 +158,12 @@ async fn a_payload_newer_than_this_build_waits_for_a_newer_worker() {
     runner(&db, &Tally::new(&db), LEASE).run(reference).await;
     let row = row(&db, job).await;
     assert_eq!((row.state.as_str(), row.attempt, row.last_error), ("scheduled", 0, None));
+    let why: String = sqlx::query_scalar("select error from job_attempts where job_id = $1")
+        .bind(job.0)
+        .fetch_one(db.pool())
+        .await
+        .expect("one attempt");
+    assert_eq!(why, "version 3 of `test_work`; this worker reads up to version 2");
 }
 
 #[tokio::test]

@@ -4,10 +4,12 @@ use std::{collections::HashSet, time::Duration};
 
 use harness::{TestDb, eventually};
 use queue::{
+    Queue,
     claim::{self, Verdict},
     fleet::{self, Order},
     rescue,
 };
+use redis::AsyncCommands;
 
 use crate::{
     queue_delivery::Engine,
@@ -125,6 +127,40 @@ async fn what_apalis_leaves_in_redis_is_removed() {
     eventually("an empty Redis", SOON, || async {
         // The epoch and the list of apalis workers stay; nothing that grows with the number of jobs does.
         (engine.keys_in_redis().await <= 4).then_some(())
+    })
+    .await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_apalis_notes_of_a_worker_is_kept_while_it_lives_and_goes_when_it_is_gone() {
+    let mut engine = Engine::idle().await;
+    let transport = engine.transport().await;
+    let worker = engine.start_worker(2).await;
+    let notes = eventually("the worker's registration", SOON, || async {
+        engine.redis_keys(":workers:metadata:").await.pop()
+    })
+    .await;
+    let (workers, name) = notes.split_once(":metadata:").expect("it is part of the key");
+    let mut redis = engine.redis().await;
+    // As if nobody had swept for half a minute.
+    let _: bool = redis.expire(&notes, 30).await.expect("set");
+    transport.sweep(Queue::Maintenance).await.expect("swept");
+    let remain: i64 = redis.ttl(&notes).await.expect("asked");
+    assert!(remain > 30, "a live worker's notes are kept: {remain} s");
+
+    worker.cancel();
+    // What another worker's heartbeat does when this one has been silent for half a minute.
+    eventually("the worker to be struck off for good", SOON, || async {
+        let _: usize = redis.clone().zrem(workers, name).await.ok()?;
+        engine.has_stopped().then_some(())
+    })
+    .await;
+    let _: usize = redis.zrem(workers, name).await.expect("struck off");
+    let _: bool = redis.expire(&notes, 3).await.expect("set");
+    transport.sweep(Queue::Maintenance).await.expect("swept");
+    eventually("the end of the notes", SOON, || async {
+        engine.redis_keys(":workers:metadata:").await.is_empty().then_some(())
     })
     .await;
     engine.stop().await;

@@ -15,6 +15,7 @@ use axum::{
 use harness::eventually;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::any_value::Value,
     trace::v1::{Span, span::SpanKind},
 };
 use prost::Message;
@@ -86,6 +87,16 @@ async fn receiver() -> (String, Arc<Mutex<Vec<String>>>) {
     (format!("{}/hook", serve(Router::new().route("/hook", post(take)).with_state(state)).await), seen)
 }
 
+/// An attribute of the span, as text.
+fn attribute(span: &Span, name: &str) -> Option<String> {
+    let pair = span.attributes.iter().find(|pair| pair.key == name)?;
+    match pair.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text.clone()),
+        Value::IntValue(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -116,6 +127,17 @@ async fn a_request_its_jobs_and_their_calls_are_one_trace_over_a_retry() {
     assert_eq!(render.parent_span_id, request.span_id);
     assert_eq!(render.links.len(), 1, "{render:?}");
     assert_eq!(render.links[0].span_id, request.span_id, "an execution is linked to what enqueued it");
+    let job_id = accepted["job_id"].as_str().expect("an id");
+    for (name, value) in [
+        ("messaging.system", "redis"),
+        ("messaging.operation.type", "process"),
+        ("messaging.destination.name", "rendering"),
+        ("job.id", job_id),
+        ("job.kind", "render_report"),
+        ("attempt", "1"),
+    ] {
+        assert_eq!(attribute(&render, name).as_deref(), Some(value), "{name} of {render:?}");
+    }
     // Refused once, so made twice; both belong to the rendering that asked for it.
     for delivery in collector.until("process delivery", 2).await {
         assert_eq!(delivery.links[0].span_id, render.span_id);

@@ -115,7 +115,7 @@ impl Work {
             Act::FailUntilAttempt(_) => {}
             Act::Panic => panic!("it was asked to panic"),
             Act::Discard => return Err(JobError::discard("there is no point")),
-            Act::Snooze => return Err(JobError::Snooze(Duration::from_secs(60))),
+            Act::Snooze => return Err(JobError::snooze(Duration::from_secs(60), "the moon is not full")),
             Act::SleepMillis(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
         }
         Ok(())

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use context::Context;
 use queue::{Registry, transport::Transport, worker::Settings};
 use renderer::{Limits, Renderer};
-use runtime::config::Config;
+use runtime::{config::Config, metrics};
 use store::SystemDb;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +59,10 @@ pub async fn run_with(
         grace: config.shutdown_grace,
     };
     let pool = db.pool().clone();
+    // An alarm hears of a class only if it was shown as 0 before it was counted.
+    for class in ["delivered", "transient", "permanent", "configuration"] {
+        metrics::MAIL_ATTEMPTS.add([class.into()], 0);
+    }
     let mut context = Context::new(config.clone(), db)?;
     context.renderer = Renderer::of(std::env::current_exe()?, Limits::of(&config));
     tokio::select! {

@@ -277,10 +277,11 @@ pub enum Verdict {
         class: &'static str,
         error: String,
     },
-    /// Again after the pause, and the attempt does not count.
+    /// Again after the pause, and the attempt does not count. `why` is kept with the attempt, and is no error of the job.
     GiveBack {
         pause: Duration,
         outcome: &'static str,
+        why: String,
     },
     Dead {
         reason: &'static str,
@@ -321,8 +322,9 @@ impl Verdict {
                 reason: Some("exhausted"),
                 ..plain("retryable", "retry")
             },
-            Self::GiveBack { pause, outcome } => Sentence {
+            Self::GiveBack { pause, outcome, why } => Sentence {
                 pause: *pause,
+                error: Some(why),
                 give_back: 1,
                 ..plain(if pause.is_zero() { "available" } else { "scheduled" }, outcome)
             },
@@ -361,7 +363,7 @@ pub async fn conclude_many(pool: &PgPool, judged: &[(JobRef, Verdict)]) -> sqlx:
                 set state = judged.next, leased_until = null, attempt = attempt - judged.give_back,
                     run_at = case when judged.next in ('retryable', 'available', 'scheduled')
                                   then now() + make_interval(secs => judged.pause) else run_at end,
-                    last_error = coalesce(judged.error, last_error),
+                    last_error = case when judged.give_back = 0 then coalesce(judged.error, last_error) else last_error end,
                     dead_reason = case when judged.next = 'dead' then judged.reason end,
                     finished_at = case when judged.next in ('dead', 'cancelled') then now() end
                from judged where jobs.id = judged.id

@@ -11,8 +11,8 @@ pub enum JobError {
     Retry(anyhow::Error),
     /// Try again, not before this long: the other side said so.
     RetryAfter(Duration, anyhow::Error),
-    /// Not yet. Does not count as an attempt.
-    Snooze(Duration),
+    /// Not before `pause` is over, because of `why`. Does not count as an attempt.
+    Snooze { pause: Duration, why: String },
     /// Trying again could never help.
     Discard(String),
     /// Somebody else has been given this job, or it was cancelled: whatever was done here is void.
@@ -26,6 +26,12 @@ impl<E: Into<anyhow::Error>> From<E> for JobError {
 }
 
 impl JobError {
+    /// Not yet: again after `pause`, and the attempt does not count. `why` is kept with the attempt and shown to whoever asks why
+    /// the job is not running.
+    pub fn snooze(pause: Duration, why: impl fmt::Display) -> Self {
+        Self::Snooze { pause, why: why.to_string() }
+    }
+
     /// Trying again could never help, and this is why.
     pub fn discard(why: impl fmt::Display) -> Self {
         Self::Discard(why.to_string())

@@ -37,7 +37,7 @@ pub fn why_not_running(job: &Job, standing: &Standing, waits_for: &[Dependency])
         _ => {}
     }
     if !standing.is_due {
-        return vec![not_yet(job)];
+        return not_yet(job, standing);
     }
     let mut reasons = blocked(job, standing);
     if let Some(holder) = standing.key_holder {
@@ -106,22 +106,31 @@ fn blocked(job: &Job, standing: &Standing) -> Vec<Reason> {
             }
         };
         reasons.push(reason(if standing.quiet_workers == 0 { "no_worker" } else { "workers_quiet" }, text));
-    } else if standing.newest_version.is_some_and(|newest| newest < standing.kind_version) {
-        let text = format!(
-            "It is of version {} of `{}`, and no live worker reads more than version {}: upgrade a worker.",
-            standing.kind_version,
-            job.kind,
-            standing.newest_version.unwrap_or_default()
-        );
-        reasons.push(reason("newer_version", text));
-    } else if standing.newest_version.is_none() {
-        let text = format!("No live worker of the queue `{queue}` knows the kind `{}`.", job.kind);
-        reasons.push(reason("unknown_kind", text));
+    } else {
+        reasons.extend(unreadable(job, standing));
     }
     reasons
 }
 
-fn not_yet(job: &Job) -> Reason {
+/// That no live worker of the queue reads the job, if that is so.
+fn unreadable(job: &Job, standing: &Standing) -> Option<Reason> {
+    match standing.newest_version {
+        Some(newest) if newest < standing.kind_version => {
+            let text = format!(
+                "It is of version {} of `{}`, and no live worker reads more than version {newest}: upgrade a worker.",
+                standing.kind_version, job.kind
+            );
+            Some(reason("newer_version", text))
+        }
+        Some(_) => None,
+        None => {
+            let text = format!("No live worker of the queue `{}` knows the kind `{}`.", job.queue, job.kind);
+            Some(reason("unknown_kind", text))
+        }
+    }
+}
+
+fn not_yet(job: &Job, standing: &Standing) -> Vec<Reason> {
     let when = moment(job.run_at);
     if job.state == "retryable" {
         let error = job.last_error.as_deref().unwrap_or("it failed");
@@ -129,9 +138,19 @@ fn not_yet(job: &Job) -> Reason {
             "Attempt {} of {} failed ({error}); the next one is at {when}.",
             job.attempt, job.max_attempts
         );
-        return reason("retry_at", text);
+        return vec![reason("retry_at", text)];
     }
-    reason("not_before", format!("It is not to begin before {when}."))
+    match standing.last_outcome.as_deref() {
+        Some("snoozed") => {
+            let why = standing.last_note.as_deref().unwrap_or("it did not say why");
+            vec![reason("snoozed", format!("It was put off until {when}: {why}."))]
+        }
+        Some("left_to_newer") => {
+            let text = format!("A worker left it to a newer one: it is handed out again at {when}.");
+            unreadable(job, standing).into_iter().chain([reason("not_before", text)]).collect()
+        }
+        _ => vec![reason("not_before", format!("It is not to begin before {when}."))],
+    }
 }
 
 fn dependency(other: &Dependency) -> Reason {
@@ -237,6 +256,34 @@ mod tests {
             "Attempt 2 of 5 failed (HTTP 502); the next one is at 2026-11-22T10:00:00Z."
         );
         assert_eq!(codes(&job("scheduled"), &standing), ["not_before"]);
+    }
+
+    #[test]
+    fn a_job_that_was_put_off_says_by_what_and_until_when() {
+        let put_off = Standing {
+            is_due: false,
+            last_outcome: Some("snoozed".into()),
+            last_note: Some("the feed is being rebuilt".into()),
+            ..healthy()
+        };
+        let told = why_not_running(&job("scheduled"), &put_off, &[]);
+        assert_eq!(told[0].code, "snoozed");
+        assert_eq!(told[0].text, "It was put off until 2026-11-22T10:00:00Z: the feed is being rebuilt.");
+    }
+
+    #[test]
+    fn a_job_that_was_left_to_a_newer_worker_says_that_there_is_none() {
+        let left = Standing {
+            is_due: false,
+            last_outcome: Some("left_to_newer".into()),
+            kind_version: 2,
+            ..healthy()
+        };
+        assert_eq!(codes(&job("scheduled"), &left), ["newer_version", "not_before"]);
+        let unknown = Standing { newest_version: None, ..left.clone() };
+        assert_eq!(codes(&job("scheduled"), &unknown), ["unknown_kind", "not_before"]);
+        let upgraded = Standing { newest_version: Some(2), ..left };
+        assert_eq!(codes(&job("scheduled"), &upgraded), ["not_before"], "one has come since");
     }
 
     #[test]

@@ -226,6 +226,7 @@ pub(crate) fn decode<J: Job>(mut payload: serde_json::Value, written_by: i32) ->
 /// One kind as the runner sees it: its policy, and how to start it.
 pub struct Entry<C> {
     pub kind: &'static str,
+    queue: Queue,
     pub version: i32,
     pub retry: RetryPolicy,
     start: Start<C>,
@@ -263,7 +264,7 @@ impl<C: Send + Sync + 'static> Registry<C> {
             let job: J = decode(payload, written_by)?;
             Ok(Box::pin(job.run(context, attempt)))
         });
-        let entry = Entry { kind: J::KIND, version: J::VERSION, retry: J::RETRY, start };
+        let entry = Entry { kind: J::KIND, queue: J::QUEUE, version: J::VERSION, retry: J::RETRY, start };
         let before = self.0.insert(J::KIND, Arc::new(entry));
         assert!(before.is_none(), "the job kind `{}` is listed twice", J::KIND);
     }
@@ -274,6 +275,11 @@ impl<C: Send + Sync + 'static> Registry<C> {
         self.0.get(kind).cloned()
     }
 
+    /// Every kind with its queue.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Queue, &'static str)> {
+        self.0.values().map(|entry| (entry.queue, entry.kind))
+    }
+
     /// Every kind with the newest version of its payload that this build reads.
     pub fn versions(&self) -> impl Iterator<Item = (&'static str, i32)> {
         self.0.values().map(|entry| (entry.kind, entry.version))
@@ -282,6 +288,9 @@ impl<C: Send + Sync + 'static> Registry<C> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
     use super::*;
 
     const POLICY: RetryPolicy = RetryPolicy::exponential(5, secs(10), mins(10));
@@ -326,6 +335,36 @@ mod tests {
     fn pauses_double_up_to_the_cap() {
         let pauses = [1, 2, 3, 7, 8, 40].map(|attempt| POLICY.pause_after(attempt, 0.5).as_secs());
         assert_eq!(pauses, [10, 20, 40, 600, 600, 600]);
+    }
+
+    proptest! {
+        /// However a kind declares it: the pause is that of the doubling, give or take a fifth, and it never shrinks from one attempt
+        /// to the next.
+        #[test]
+        fn a_pause_doubles_within_its_cap_and_is_spread_by_a_fifth(
+            (first, cap) in (1_u64..7_200_000, 1_u64..172_800_000),
+            attempt in 1_i32..200,
+            jitter in 0.0_f64..=1.0,
+        ) {
+            let policy = RetryPolicy::exponential(200, Duration::from_millis(first), Duration::from_millis(cap));
+            let pause = |attempt, jitter| policy.pause_after(attempt, jitter).as_secs_f64() * 1000.0;
+            let doubled = (1..attempt).fold(first as f64, |pause, _| pause * 2.0).min(cap as f64);
+            let expected = doubled * (0.8 + 0.4 * jitter);
+            prop_assert!((pause(attempt, jitter) - expected).abs() <= 1.0 + expected * 1e-9);
+            prop_assert!(pause(attempt + 1, jitter) >= pause(attempt, jitter));
+            prop_assert!(pause(attempt, 0.0) <= pause(attempt, jitter) && pause(attempt, jitter) <= pause(attempt, 1.0));
+        }
+    }
+
+    #[test]
+    fn a_thousand_jobs_that_failed_together_do_not_come_back_together() {
+        let mut random = StdRng::seed_from_u64(7);
+        let mut buckets = HashMap::<u128, usize>::new();
+        for _ in 0..1000 {
+            *buckets.entry(POLICY.pause_after(1, random.random()).as_millis() / 100).or_default() += 1;
+        }
+        let most = buckets.into_values().max().unwrap_or_default();
+        assert!(most <= 50, "{most} of a thousand within a tenth of a second");
     }
 
     #[test]

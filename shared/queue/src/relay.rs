@@ -19,7 +19,7 @@ use crate::{
     dispatch,
     job::Queue,
     pool, queues,
-    transport::{Transport, TransportError},
+    transport::{Carry, Transport, TransportError},
 };
 
 /// How often a relay looks without being told to.
@@ -40,12 +40,12 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 const READY_WITHIN: Duration = Duration::from_secs(15);
 
 /// What a relay works with.
-pub struct Relay {
+pub struct Relay<T = Transport> {
     pub pool: PgPool,
-    pub transport: Transport,
-    /// Ids kept in Redis for each queue at most.
+    pub transport: T,
+    /// Ids kept there for each queue at most.
     pub window: usize,
-    /// How long an id may lie in Redis unclaimed before it is sent again. A Redis that lost its data is noticed by its epoch and not
+    /// How long an id may lie there unclaimed before it is sent again. A Redis that lost its data is noticed by its epoch and not
     /// by this.
     pub patience: Duration,
 }
@@ -92,10 +92,13 @@ enum Left {
     Busy,
 }
 
-impl Relay {
+impl<T: Carry> Relay<T> {
     /// Relays until `stop`. Outages of Postgres or Redis are waited out.
     pub async fn run(&self, stop: &CancellationToken) {
         let pulse = runtime::health::pulse("relay", READY_WITHIN);
+        for cause in ["lost_data", "push_failed"] {
+            metrics::REDISPATCHED.add([cause.into()], 0);
+        }
         let mut memory = Memory {
             // What a crash of the server undoes is dispatched again, so nothing here waits for the disk. The relay joins only what it
             // has chosen, never the jobs themselves.
@@ -128,6 +131,7 @@ impl Relay {
                     }
                 };
                 pulse.beat();
+                metrics::SCHEDULER_ROUNDS.add(["relay".into()], 1);
                 if !wait.is_zero() {
                     pause(stop, BREATH).await;
                 }

@@ -30,6 +30,7 @@ pub async fn run(pool: &PgPool, every: Duration, stop: &CancellationToken) {
         let looked = once(pool).await;
         pulse.mark(&looked);
         if let Ok(Rescued { returned, poisoned }) = looked {
+            metrics::SCHEDULER_ROUNDS.add(["rescue".into()], 1);
             metrics::LEASES_EXPIRED.add(["returned".into()], returned);
             metrics::LEASES_EXPIRED.add(["poisoned".into()], poisoned);
         }

@@ -134,6 +134,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
         lease: Duration,
         stop: CancellationToken,
     ) -> Self {
+        measure::show_from_zero(&registry);
         Self {
             keeper: Keeper::new(pool.clone(), lease),
             claims: Gatherer::new(Claims { pool: pool.clone(), worker: worker.clone(), lease }),
@@ -207,10 +208,11 @@ impl<C: Send + Sync + 'static> Runner<C> {
         if claimed.cancel_requested {
             return Ended::Verdict(Verdict::Cancelled);
         }
-        let known = self.registry.find(&claimed.kind).filter(|entry| entry.version >= claimed.kind_version);
-        let Some(entry) = known else {
-            let pause = self.pause_for_newer(claimed).await;
-            return Ended::Verdict(Verdict::GiveBack { pause, outcome: "left_to_newer" });
+        let known = self.registry.find(&claimed.kind);
+        let Some(entry) = known.as_ref().filter(|entry| entry.version >= claimed.kind_version) else {
+            return Ended::Verdict(
+                self.leave_to_newer(claimed, known.as_ref().map(|entry| entry.version)).await,
+            );
         };
         let attempt = Attempt {
             job: claimed.job_id(),
@@ -253,16 +255,26 @@ impl<C: Send + Sync + 'static> Runner<C> {
             () = attempt.cancelled.cancelled() => Ended::Verdict(Verdict::Cancelled),
             () = self.stop.cancelled() => {
                 attempt.cancelled.cancel();
-                Ended::Verdict(Verdict::GiveBack { pause: Duration::ZERO, outcome: "interrupted" })
+                Ended::Verdict(interrupted())
             }
         }
     }
 
-    /// How long a payload that is too new for this build waits before it is handed out again.
-    async fn pause_for_newer(&self, claimed: &Claimed) -> Duration {
-        match fleet::somebody_reads(&self.pool, &claimed.kind, claimed.kind_version).await {
-            Ok(true) => LEAVE_TO_NEWER,
-            _ => WAIT_FOR_NEWER,
+    /// A payload that is too new for this build waits a moment for a newer worker, and longer when there is none yet. `reads` is the
+    /// newest version of the kind that this build knows, if it knows any.
+    async fn leave_to_newer(&self, claimed: &Claimed, reads: Option<i32>) -> Verdict {
+        measure::too_new(measure::word(&self.registry, &claimed.kind), claimed);
+        let somebody = fleet::somebody_reads(&self.pool, &claimed.kind, claimed.kind_version).await;
+        let Claimed { kind, kind_version, .. } = claimed;
+        Verdict::GiveBack {
+            pause: if let Ok(true) = somebody { LEAVE_TO_NEWER } else { WAIT_FOR_NEWER },
+            outcome: "left_to_newer",
+            why: match reads {
+                Some(reads) => {
+                    format!("version {kind_version} of `{kind}`; this worker reads up to version {reads}")
+                }
+                None => format!("this worker does not know the kind `{kind}`"),
+            },
         }
     }
 
@@ -277,25 +289,31 @@ impl<C: Send + Sync + 'static> Runner<C> {
             },
             JobError::RetryAfter(after, error) => Verdict::Retry {
                 pause: after.max(pause),
-                class: Class::AskedToWait.as_str(),
+                class: match Class::of(&error) {
+                    Class::Other => Class::AskedToWait.as_str(),
+                    told => told.as_str(),
+                },
                 error: shorten(format!("{error:#}")),
             },
-            JobError::Snooze(pause) => Verdict::GiveBack { pause, outcome: "snoozed" },
+            JobError::Snooze { pause, why } => {
+                Verdict::GiveBack { pause, outcome: "snoozed", why: shorten(why) }
+            }
             JobError::Discard(why) => Verdict::Dead { reason: "discarded", error: shorten(why) },
         })
     }
 
     async fn record(&self, reference: JobRef, claimed: &Claimed, ended: Ended, took: Duration) {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let kind = measure::word(&self.registry, &claimed.kind);
         let verdict = match ended {
             Ended::Done(Completion::Recorded) => {
-                measure::completed(claimed, took);
+                measure::completed(kind, claimed, took);
                 return info!(took_ms, waited_s = claimed.waited_seconds, "job completed");
             }
             Ended::Done(Completion::ToRecord(result)) => {
                 match self.insist(&self.completions, (reference, result)).await {
                     Ok(true) => {
-                        measure::completed(claimed, took);
+                        measure::completed(kind, claimed, took);
                         return info!(took_ms, waited_s = claimed.waited_seconds, "job completed");
                     }
                     // Cancelled in the last moment, or not ours any more; then this verdict is void as well.
@@ -311,22 +329,21 @@ impl<C: Send + Sync + 'static> Runner<C> {
             }
             Ended::Superseded => {
                 // Completion is refused as well where somebody wants the job cancelled. Then it is still ours, and this ends it.
-                let verdict = Verdict::GiveBack { pause: Duration::ZERO, outcome: "interrupted" };
-                if let Ok(true) = self.insist(&self.verdicts, (reference, verdict)).await {
+                if let Ok(true) = self.insist(&self.verdicts, (reference, interrupted())).await {
                     return info!(took_ms, "job cancelled");
                 }
-                measure::superseded(claimed, took);
+                measure::superseded(kind, claimed, took);
                 return warn!(took_ms, "the job was given to another worker, this result is void");
             }
             Ended::Verdict(verdict) => verdict,
         };
-        measure::concluded(claimed, &verdict, took);
+        measure::concluded(kind, claimed, &verdict, took);
         match &verdict {
             Verdict::Retry { pause, error, .. } => {
                 warn!(took_ms, again_in_s = pause.as_secs(), error, "job failed");
             }
             Verdict::Dead { reason, error } => error!(took_ms, reason, error, "job is dead"),
-            Verdict::GiveBack { outcome, .. } => info!(took_ms, outcome, "job handed back"),
+            Verdict::GiveBack { outcome, why, .. } => info!(took_ms, outcome, why, "job handed back"),
             Verdict::Cancelled => info!(took_ms, "job cancelled"),
         }
         match self.insist(&self.verdicts, (reference, verdict)).await {
@@ -354,6 +371,12 @@ enum Ended {
     Done(Completion),
     Superseded,
     Verdict(Verdict),
+}
+
+/// Handed back before it was done, through no fault of its own.
+fn interrupted() -> Verdict {
+    let why = "the worker was stopped before it was done".to_owned();
+    Verdict::GiveBack { pause: Duration::ZERO, outcome: "interrupted", why }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

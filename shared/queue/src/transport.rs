@@ -2,9 +2,9 @@
 //!
 //! apalis-redis is the carrier, held to what was measured to be safe: one payload type ([`JobRef`]), at most a window's worth of ids (its
 //! fetch script fails for good beyond some 8,000), no locks, no events, results kept so that acknowledgements work, a connection that waits out
-//! an outage, and our own clean-up, since it never frees what is done.
+//! an outage, and our own clean-up, since it never frees what is done. What a relay needs of it is [`Carry`].
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, future::Future, time::Duration};
 
 use apalis::prelude::TaskSink;
 use apalis_redis::{Config, ConnectionManager, RedisStorage};
@@ -15,6 +15,17 @@ use crate::{carrier::Carrier, claim::JobRef, job::Queue};
 
 /// Finished ids whose remains are removed in one go.
 const SWEEP: usize = 1000;
+
+/// How long apalis-redis' notes about a worker outlive it, seconds. Nobody reads them; a live worker's are kept alive by each sweep.
+const NOTES_REMAIN: u64 = 60;
+
+/// Lets the notes about workers run out that apalis-redis writes when a worker registers and never removes. A worker that has vanished is
+/// struck off the set of workers, and from then on nobody puts off the end of its notes.
+const LET_NOTES_RUN_OUT: &str = "
+    for _, worker in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+        redis.call('EXPIRE', KEYS[1] .. ':metadata:' .. worker, ARGV[1])
+    end
+";
 
 /// Makes what was pushed due, and wakes the workers. apalis-redis schedules everything for the second in which it was pushed by the clock of
 /// whoever pushes, and workers fetch what is due by their own: with a clock that is wrong nothing would be fetched for as long.
@@ -39,12 +50,44 @@ pub enum TransportError {
     Push(String),
 }
 
-/// Redis at one moment.
+/// What a relay asks of whatever carries ids to the workers. It may lose them, bring them twice and be away: a row in Postgres says what
+/// is to be done, and its fence who may do it.
+pub trait Carry: Send + Sync {
+    /// How much of each queue lies there, and whether it is what lay there before.
+    fn look(&self) -> impl Future<Output = Result<View>> + Send;
+    /// Hands `references` to the workers of `queue`, in order.
+    fn push(&self, queue: Queue, references: Vec<JobRef>) -> impl Future<Output = Result<()>> + Send;
+    /// Marks what lies there as what this installation has put there.
+    fn set_epoch(&self, epoch: &str) -> impl Future<Output = Result<()>> + Send;
+    /// Removes what is left of finished deliveries; their number.
+    fn sweep(&self, queue: Queue) -> impl Future<Output = Result<usize>> + Send;
+}
+
+impl Carry for Transport {
+    fn look(&self) -> impl Future<Output = Result<View>> + Send {
+        Self::look(self)
+    }
+
+    fn push(&self, queue: Queue, references: Vec<JobRef>) -> impl Future<Output = Result<()>> + Send {
+        Self::push(self, queue, references)
+    }
+
+    fn set_epoch(&self, epoch: &str) -> impl Future<Output = Result<()>> + Send {
+        Self::set_epoch(self, epoch)
+    }
+
+    fn sweep(&self, queue: Queue) -> impl Future<Output = Result<usize>> + Send {
+        Self::sweep(self, queue)
+    }
+}
+
+/// What lies with the carrier at one moment.
 #[derive(Debug)]
 pub struct View {
-    /// What identifies the content of this Redis: there once [`Transport::set_epoch`] was called, gone when Redis lost its data.
+    /// What identifies the content: there once [`Carry::set_epoch`] was called, gone when it was lost.
     pub epoch: Option<String>,
-    waiting: HashMap<Queue, usize>,
+    /// Ids of each queue that no worker has fetched yet.
+    pub waiting: HashMap<Queue, usize>,
 }
 
 impl View {
@@ -133,7 +176,8 @@ impl Transport {
         Ok(self.connection.clone().set(format!("{}:epoch", self.prefix), epoch).await?)
     }
 
-    /// Removes what apalis-redis leaves behind for finished deliveries of `queue`.
+    /// Removes what apalis-redis leaves behind for finished deliveries of `queue`, and sees to it that what it leaves behind for vanished
+    /// workers goes away by itself. Returns the number of deliveries.
     ///
     /// # Errors
     /// When Redis does not answer.
@@ -141,6 +185,11 @@ impl Transport {
         let name = self.name(queue);
         let mut connection = self.connection.clone();
         let mut swept = 0;
+        let (): () = redis::Script::new(LET_NOTES_RUN_OUT)
+            .key(format!("{name}:workers"))
+            .arg(NOTES_REMAIN)
+            .invoke_async(&mut connection)
+            .await?;
         for set in ["done", "dead"] {
             let key = format!("{name}:{set}");
             let ids: Vec<String> =

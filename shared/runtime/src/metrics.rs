@@ -9,6 +9,8 @@ mod process;
 
 pub use instruments::{Counter, Gauge, Held, Histogram, Word};
 
+use std::collections::BTreeSet;
+
 use instruments::Metric;
 use prometheus_client::{encoding::text, registry::Registry};
 
@@ -35,6 +37,11 @@ pub static JOBS_RETRIED: Counter<3> = Counter::new(
 );
 pub static JOBS_DEAD: Counter<3> =
     Counter::new("jobs_dead", ["queue", "kind", "reason"], "Jobs given up by a worker, by why");
+pub static JOBS_UNKNOWN_VERSION: Counter<2> = Counter::new(
+    "jobs_unknown_version",
+    ["queue", "kind"],
+    "Attempts handed back because a newer build wrote the job",
+);
 pub static JOB_QUEUE_DURATION: Histogram<1> = Histogram::new(
     "job_queue_duration_seconds",
     ["queue"],
@@ -57,6 +64,11 @@ pub static REDISPATCHED: Counter<1> = Counter::new(
     ["cause"],
     "Dispatched jobs taken back to be sent again: Redis lost its data (lost_data) or did not take them (push_failed)",
 );
+pub static SCHEDULER_ROUNDS: Counter<1> = Counter::new(
+    "scheduler_rounds",
+    ["duty"],
+    "Rounds that this scheduler got through: relay, rescue, schedules, audit",
+);
 pub static SCHEDULE_LAG: Histogram<0> = Histogram::new(
     "schedule_lag_seconds",
     [],
@@ -78,6 +90,8 @@ pub static OUTBOX_PENDING: Gauge<0> =
     Gauge::new("outbox_pending", [], "Jobs that are due and not dispatched");
 pub static OUTBOX_OLDEST: Gauge<0> =
     Gauge::new("outbox_oldest_seconds", [], "Age of the oldest job that is due and not dispatched");
+pub static AUDIT_HEAD_SEQ: Gauge<0> =
+    Gauge::new("audit_head_seq", [], "Entries of the audit trail that are sealed, over all chains");
 pub static WORKER_SLOTS: Gauge<2> =
     Gauge::new("worker_slots", ["queue", "state"], "Slots of this worker: total, and of them busy");
 pub static WORKERS: Gauge<0> =
@@ -123,12 +137,14 @@ static ALL: &[&dyn Metric] = &[
     &JOBS_FINISHED,
     &JOBS_RETRIED,
     &JOBS_DEAD,
+    &JOBS_UNKNOWN_VERSION,
     &JOB_QUEUE_DURATION,
     &JOB_DURATION,
     &LEASES_EXPIRED,
     &FENCE_REJECTED,
     &RELAY_DISPATCHED,
     &REDISPATCHED,
+    &SCHEDULER_ROUNDS,
     &SCHEDULE_LAG,
     &SCHEDULE_MISSED,
     &REDIS_IDS,
@@ -136,6 +152,7 @@ static ALL: &[&dyn Metric] = &[
     &QUEUE_LATENCY,
     &OUTBOX_PENDING,
     &OUTBOX_OLDEST,
+    &AUDIT_HEAD_SEQ,
     &WORKER_SLOTS,
     &WORKERS,
     &HTTP_REQUESTS,
@@ -157,6 +174,12 @@ static ALL: &[&dyn Metric] = &[
 #[must_use]
 pub fn names() -> Vec<String> {
     ALL.iter().map(|metric| metric.exposed_name()).collect()
+}
+
+/// Every word that a label may be called.
+#[must_use]
+pub fn label_names() -> BTreeSet<&'static str> {
+    ALL.iter().flat_map(|metric| metric.labels()).copied().collect()
 }
 
 /// Everything in the text format of OpenMetrics 1.0, which Prometheus reads. Cheap, and never waits for anybody.

@@ -16,7 +16,7 @@ pub struct Standing {
     pub oldest_seconds: Option<f64>,
 }
 
-/// How the queues stand. Without jobs that wait for other jobs.
+/// How the queues stand.
 ///
 /// # Errors
 /// When the database cannot be reached.
@@ -25,6 +25,8 @@ pub async fn queues(pool: &PgPool) -> Result<Vec<Standing>> {
         "select queue, 'available' as state, count(*) as jobs,
                 extract(epoch from now() - min(run_at))::float8 as oldest_seconds
            from jobs where state = 'available' and not parked group by queue
+         union all
+         select queue, 'waiting', count(*), null from jobs where state = 'waiting' group by queue
          union all
          select queue, 'parked', count(*), null from jobs where state = 'available' and parked group by queue
          union all
@@ -56,6 +58,8 @@ pub struct Numbers {
     /// Workers that have shown themselves in the last half minute.
     pub workers: i64,
     pub webhooks_disabled: i64,
+    /// Sealed entries of the audit trail, over all chains. Never falls, unless an older database was put in place of this one.
+    pub audit_head: i64,
 }
 
 /// Counts them.
@@ -65,7 +69,8 @@ pub struct Numbers {
 pub async fn numbers(pool: &PgPool) -> Result<Numbers> {
     Ok(sqlx::query_as(
         "select (select count(*) from workers where heartbeat_at > now() - interval '30 seconds') as workers,
-                (select count(*) from webhooks where not enabled) as webhooks_disabled",
+                (select count(*) from webhooks where not enabled) as webhooks_disabled,
+                (select coalesce(sum(sequence), 0)::bigint from audit_heads) as audit_head",
     )
     .fetch_one(pool)
     .await?)

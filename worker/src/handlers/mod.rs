@@ -21,7 +21,7 @@ async fn record_failure(db: &SystemDb, run: ScanRunId, error: &JobError) -> stor
     let why = match error {
         JobError::Retry(error) | JobError::RetryAfter(_, error) => format!("{error:#}"),
         JobError::Discard(why) => why.clone(),
-        JobError::Snooze(_) => "put off".to_owned(),
+        JobError::Snooze { why, .. } => format!("put off: {why}"),
         JobError::Superseded => return Ok(()),
     };
     let mut tx = db.begin().await?;

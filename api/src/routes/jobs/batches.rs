@@ -23,9 +23,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    Dependency, begin,
+    begin,
     events::{Subject, Told, follow, last_event_id},
     operate::{note_cancelled, refuse_shared},
+    view::Dependency,
 };
 use crate::{
     error::ApiError,

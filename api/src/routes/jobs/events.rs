@@ -27,7 +27,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Attempt, Job};
+use super::view::{Attempt, Job};
 use crate::{
     error::ApiError,
     extract::{Actor, InstanceAdmin, Path, Policy, ReadOnly},

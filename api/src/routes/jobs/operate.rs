@@ -15,7 +15,13 @@ use store::{
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{DeadReason, Job, JobState, begin, invalid, whose};
+use super::{
+    begin,
+    filter::whose,
+    invalid,
+    states::{DeadReason, JobState},
+    view::Job,
+};
 use crate::{
     error::ApiError,
     extract::{Actor, Admin, Analyst, InstanceAdmin, Json, Path, Policy},

@@ -35,8 +35,12 @@ fn state(job: &Value) -> String {
 }
 
 fn note(job: &Value) -> String {
-    let note = if job["last_error"].is_string() { &job["last_error"] } else { &job["progress_note"] };
-    let note = text(note);
+    shortened(if job["last_error"].is_string() { &job["last_error"] } else { &job["progress_note"] })
+}
+
+/// A text as a cell of a table.
+fn shortened(value: &Value) -> String {
+    let note = text(value);
     match note.char_indices().nth(ERROR_LENGTH) {
         Some((cut, _)) => format!("{}…", &note[..cut]),
         None => note,
@@ -78,7 +82,7 @@ pub(super) fn detail(job: &Value) -> String {
     let attempts: Vec<_> = items(&job["attempts"]).collect();
     if !attempts.is_empty() {
         said.push_str("\n\nattempts:\n");
-        let mut rows = vec![row(["#", "STARTED", "ENDED", "OUTCOME", "CLASS", "WORKER"])];
+        let mut rows = vec![row(["#", "STARTED", "ENDED", "OUTCOME", "CLASS", "WORKER", "NOTE"])];
         for attempt in &attempts {
             rows.push(vec![
                 attempt["attempt"].to_string(),
@@ -87,6 +91,7 @@ pub(super) fn detail(job: &Value) -> String {
                 attempt["outcome"].as_str().unwrap_or("running").to_owned(),
                 text(&attempt["error_class"]),
                 text(&attempt["worker"]),
+                shortened(&attempt["error"]),
             ]);
         }
         said.push_str(&aligned(&rows));
@@ -268,13 +273,16 @@ mod tests {
             "id": "1", "kind": "crawl_source", "queue": "ingest", "state": "retryable", "attempt": 1, "max_attempts": 5,
             "created_at": "2026-11-22T02:00:00Z", "links": {"runs": "/api/scan-runs?source_slug=nvd"},
             "why_not_running": [{"code": "retry_at", "text": "Attempt 1 of 5 failed."}],
-            "attempts": [{"attempt": 1, "started_at": "a", "ended_at": "b", "outcome": "retry", "error_class": "network",
-                          "worker": "w", "hint": "Check its address."}],
+            "attempts": [{"attempt": 1, "started_at": "a", "ended_at": "b", "outcome": "snoozed", "error_class": null,
+                          "worker": "w", "error": "the feed is being rebuilt"},
+                         {"attempt": 1, "started_at": "a", "ended_at": "b", "outcome": "retry", "error_class": "network",
+                          "worker": "w", "error": "connection refused", "hint": "Check its address."}],
             "depends_on": [], "dependents": [] });
         let said = detail(&job);
         for expected in [
             "not running: Attempt 1 of 5 failed.",
-            "retry    network",
+            "snoozed  -        w       the feed is being rebuilt",
+            "retry    network  w       connection refused",
             "what to do: Check its address.",
             "/api/scan-runs",
         ] {

@@ -2,11 +2,14 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     sync::{LazyLock, OnceLock, atomic::AtomicU64},
 };
 
 use prometheus_client::{
+    encoding::{EncodeMetric, MetricEncoder},
     metrics::{
+        MetricType,
         counter::Counter as Count,
         family::{Family, MetricConstructor},
         gauge::Gauge as Level,
@@ -24,6 +27,22 @@ type Labels<const N: usize> = [(&'static str, Word); N];
 pub(super) trait Metric: Sync {
     fn register(&self, registry: &mut Registry);
     fn exposed_name(&self) -> String;
+    fn labels(&self) -> &[&'static str];
+}
+
+/// An instrument as it is shown: with its name, type and help even before there is anything to show, so that whoever asks for it
+/// learns that it is there. (A family by itself is left out while it is empty.)
+#[derive(Debug)]
+struct Always<F>(F);
+
+impl<F: EncodeMetric> EncodeMetric for Always<F> {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.0.metric_type()
+    }
 }
 
 /// Counts up. Shown as `plimsoll_<name>_total`.
@@ -39,15 +58,28 @@ impl<const N: usize> Counter<N> {
         Self { name, labels, help, family: LazyLock::new(Family::default) }
     }
 
-    /// Counts `count` more under these values of its labels.
+    /// Counts `count` more under these values of its labels. Nothing more is worth counting too: what is shown as 0 beforehand can be
+    /// seen to rise for the first time.
     pub fn add(&self, values: [Word; N], count: u64) {
         self.family.get_or_create(&labelled(self.labels, values)).inc_by(count);
+    }
+
+    /// Without labels there is one series, and it can be shown before it is counted.
+    fn show_from_zero(&self) {
+        if N == 0 {
+            self.add(std::array::from_fn(|_| Word::default()), 0);
+        }
     }
 }
 
 impl<const N: usize> Metric for Counter<N> {
     fn register(&self, registry: &mut Registry) {
-        registry.register(format!("plimsoll_{}", self.name), self.help, self.family.clone());
+        self.show_from_zero();
+        registry.register(format!("plimsoll_{}", self.name), self.help, Always(self.family.clone()));
+    }
+
+    fn labels(&self) -> &[&'static str] {
+        &self.labels
     }
 
     fn exposed_name(&self) -> String {
@@ -99,7 +131,11 @@ impl Drop for Held {
 
 impl<const N: usize> Metric for Gauge<N> {
     fn register(&self, registry: &mut Registry) {
-        registry.register(self.exposed_name(), self.help, self.family.clone());
+        registry.register(self.exposed_name(), self.help, Always(self.family.clone()));
+    }
+
+    fn labels(&self) -> &[&'static str] {
+        &self.labels
     }
 
     fn exposed_name(&self) -> String {
@@ -148,7 +184,11 @@ impl<const N: usize> Histogram<N> {
 
 impl<const N: usize> Metric for Histogram<N> {
     fn register(&self, registry: &mut Registry) {
-        registry.register(self.exposed_name(), self.help, self.family().clone());
+        registry.register(self.exposed_name(), self.help, Always(self.family().clone()));
+    }
+
+    fn labels(&self) -> &[&'static str] {
+        &self.labels
     }
 
     fn exposed_name(&self) -> String {
@@ -164,6 +204,19 @@ fn labelled<const N: usize>(names: [&'static str; N], values: [Word; N]) -> Labe
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_never_counted_is_shown_all_the_same() {
+        static REFUSED: Counter<0> = Counter::new("refused", [], "Things refused");
+        static FAILED: Counter<1> = Counter::new("failed", ["why"], "Things that failed");
+        let mut registry = Registry::default();
+        REFUSED.register(&mut registry);
+        FAILED.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes all");
+        assert!(text.contains("plimsoll_refused_total{} 0\n"), "{text}");
+        assert!(text.contains("# TYPE plimsoll_failed counter\n"), "{text}");
+    }
 
     #[test]
     fn instruments_show_their_values_under_their_names_and_labels() {

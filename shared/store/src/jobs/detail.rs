@@ -28,6 +28,7 @@ pub struct Attempt {
     /// `completed`, `retry`, `snoozed` …; none while it runs.
     pub outcome: Option<String>,
     pub error_class: Option<String>,
+    /// What went wrong; or, where nothing did, why it was put off, left to a newer worker or interrupted.
     pub error: Option<String>,
 }
 
@@ -178,6 +179,9 @@ pub struct Standing {
     pub ahead: i64,
     /// Since when it could have run, seconds.
     pub due_for_seconds: f64,
+    /// How its last attempt ended, and the error or the reason that was kept with it.
+    pub last_outcome: Option<String>,
+    pub last_note: Option<String>,
 }
 
 /// What decides when `job` runs.
@@ -203,10 +207,13 @@ pub async fn standing(tx: &mut TenantTx, job: JobId) -> Result<Standing> {
                        and not first.parked
                        and (first.priority, first.run_at, first.id) < (j.priority, j.run_at, j.id)
                      limit $2) as ahead) as ahead,
-                greatest(extract(epoch from now() - j.run_at), 0)::float8 as due_for_seconds
+                greatest(extract(epoch from now() - j.run_at), 0)::float8 as due_for_seconds,
+                last.outcome as last_outcome, last.error as last_note
            from jobs j
            left join job_queues q on q.queue = j.queue
            left join job_share_list() share on share.lane = j.lane
+           left join lateral (
+                select a.outcome, a.error from job_attempts a where a.job_id = j.id order by a.fence desc limit 1) last on true
            cross join lateral (
                 select count(*) filter (where w.wanted = 'work' and w.mode = 'working') as workers,
                        count(*) filter (where w.wanted <> 'work' or w.mode <> 'working') as quiet_workers,

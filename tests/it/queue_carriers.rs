@@ -1,0 +1,136 @@
+//! A relay over carriers that are worse than Redis: what they refuse, lose or bring twice is done, and done once.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use harness::{TestDb, eventually};
+use queue::{
+    Queue,
+    claim::JobRef,
+    relay::Relay,
+    rescue,
+    transport::{Carry, Result, TransportError, View},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::work::{Tally, Work, accept, outcomes, row, runner};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Keeps what it is given until somebody takes it.
+#[derive(Clone, Default)]
+struct Carrier {
+    epoch: Arc<Mutex<Option<String>>>,
+    given: Arc<Mutex<Vec<JobRef>>>,
+    /// So many pushes are refused first.
+    refuses: Arc<AtomicUsize>,
+    refused: Arc<AtomicUsize>,
+}
+
+impl Carrier {
+    fn take(&self) -> Vec<JobRef> {
+        std::mem::take(&mut self.given.lock().expect("nobody panicked"))
+    }
+
+    /// Loses everything, as a Redis does that comes back empty.
+    fn lose(&self) {
+        self.take();
+        *self.epoch.lock().expect("nobody panicked") = None;
+    }
+}
+
+impl Carry for Carrier {
+    async fn look(&self) -> Result<View> {
+        let waiting = HashMap::from([(Queue::Maintenance, self.given.lock().expect("nobody panicked").len())]);
+        Ok(View { epoch: self.epoch.lock().expect("nobody panicked").clone(), waiting })
+    }
+
+    async fn push(&self, _: Queue, references: Vec<JobRef>) -> Result<()> {
+        if self.refuses.load(Ordering::SeqCst) > self.refused.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(TransportError::Push("it is full".to_owned()));
+        }
+        self.given.lock().expect("nobody panicked").extend(references);
+        Ok(())
+    }
+
+    async fn set_epoch(&self, epoch: &str) -> Result<()> {
+        *self.epoch.lock().expect("nobody panicked") = Some(epoch.to_owned());
+        Ok(())
+    }
+
+    async fn sweep(&self, _: Queue) -> Result<usize> {
+        Ok(0)
+    }
+}
+
+/// A relay over `carrier`, until the value is dropped; and a worker on paper, or there would be nobody to send anything to.
+async fn relay(db: &TestDb, carrier: &Carrier, patience: Duration) -> AbortOnDropHandle<()> {
+    sqlx::query(
+        "insert into workers (name, host, version, queues, slots, queue_slots, heartbeat_at)
+         values ('paper', 'a', '1', '{maintenance}', 4, '{4}', now() + interval '1 hour')",
+    )
+    .execute(db.pool())
+    .await
+    .expect("a worker");
+    let relay = Relay { pool: db.pool().clone(), transport: carrier.clone(), window: 100, patience };
+    AbortOnDropHandle::new(tokio::spawn(async move { relay.run(&CancellationToken::new()).await }))
+}
+
+async fn carried(carrier: &Carrier) -> JobRef {
+    eventually("an id with the carrier", SOON, || async { carrier.take().pop() }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_carrier_refuses_waits_and_is_sent_when_it_takes_it() {
+    let db = TestDb::new().await;
+    let carrier = Carrier::default();
+    carrier.refuses.store(2, Ordering::SeqCst);
+    let _relay = relay(&db, &carrier, SOON).await;
+    let job = accept(&db, &Work::default()).await;
+    let reference = carried(&carrier).await;
+    assert_eq!(carrier.refused.load(Ordering::SeqCst), 2);
+    assert!(runner(&db, &Tally::new(&db), SOON).run(reference).await);
+    assert_eq!(row(&db, job).await.state, "completed");
+    assert_eq!(outcomes(&db, job).await, ["completed"], "being refused cost nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_carrier_loses_is_sent_again_and_what_it_brings_after_all_is_void() {
+    let db = TestDb::new().await;
+    let carrier = Carrier::default();
+    let _relay = relay(&db, &carrier, SOON).await;
+    let job = accept(&db, &Work::default()).await;
+    let lost = carried(&carrier).await;
+    carrier.lose();
+    let again = carried(&carrier).await;
+    assert_eq!((again.id, again.fence > lost.fence), (job.0, true), "with a fence of its own");
+    let (tally, lease) = (Tally::new(&db), SOON);
+    assert!(!runner(&db, &tally, lease).run(lost).await, "nobody begins what was given up");
+    let (first, second) = (runner(&db, &tally, lease), runner(&db, &tally, lease));
+    let runs = tokio::join!(first.run(again), second.run(again));
+    assert!(runs.0 != runs.1, "of two deliveries one counts: {runs:?}");
+    assert_eq!(tally.completions().get(&job), Some(&1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_carrier_never_brings_is_sent_again_when_patience_is_over() {
+    let db = TestDb::new().await;
+    let carrier = Carrier::default();
+    let _relay = relay(&db, &carrier, Duration::from_millis(50)).await;
+    let job = accept(&db, &Work::default()).await;
+    let swallowed = carried(&carrier).await;
+    let again = eventually("another id with the carrier", SOON, || async {
+        rescue::once(db.pool()).await.ok()?;
+        carrier.take().pop()
+    })
+    .await;
+    assert!(again.id == job.0 && again.fence > swallowed.fence);
+    assert_eq!(row(&db, job).await.crashes, 0, "nobody had begun it");
+}
