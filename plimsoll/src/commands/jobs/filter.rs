@@ -53,6 +53,11 @@ impl Filter {
         self.pairs().all(|(name, _)| name == "tenant")
     }
 
+    /// True when it is named whose jobs they are.
+    pub(super) fn says_whose(&self) -> bool {
+        self.tenant.is_some()
+    }
+
     /// As a query string that can be added to.
     pub(super) fn query(&self) -> Query {
         let mut query = Query(Url::parse("http://server/").expect("an address that parses"));

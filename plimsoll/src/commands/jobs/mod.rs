@@ -189,6 +189,10 @@ async fn alter(server: &ApiClient, change: &Change, verb: &str, json: bool) -> R
     let path = format!("/api/jobs/bulk/{verb}");
     let filter = change.filter.body();
     let counted = server.post(&path, &json!({ "filter": filter, "dry_run": true })).await?;
+    if counted["matched"] == 0 && !change.filter.says_whose() {
+        tell(json, &counted, told::none_of_ours);
+        return Ok(());
+    }
     if change.dry_run || counted["matched"] == 0 {
         tell(json, &counted, told::count);
         return Ok(());

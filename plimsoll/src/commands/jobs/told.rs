@@ -123,6 +123,12 @@ pub(super) fn count(answer: &Value) -> String {
     format!("{more}{} jobs", answer["matched"])
 }
 
+/// That a filter names none, to somebody who sees others in the list.
+pub(super) fn none_of_ours(_: &Value) -> String {
+    "0 jobs of your organization; what all share, such as crawls, is named by --tenant installation"
+        .to_owned()
+}
+
 /// What was done to them.
 pub(super) fn changed(answer: &Value) -> String {
     let conflicts = match answer["conflicts"].as_u64() {
