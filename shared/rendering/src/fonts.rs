@@ -16,7 +16,7 @@ macro_rules! font {
 }
 
 /// `templates/fonts/README.md` says what each is for, and under which licence.
-const FILES: [&[u8]; 8] = [
+const FILES: [&[u8]; 10] = [
     font!("Inter-Regular.otf"),
     font!("Inter-Italic.otf"),
     font!("Inter-SemiBold.otf"),
@@ -25,11 +25,14 @@ const FILES: [&[u8]; 8] = [
     font!("DejaVuSans-Bold.ttf"),
     font!("DejaVuSansMono.ttf"),
     font!("DroidSansFallbackFull.ttf"),
+    font!("NanumSquareR.ttf"),
+    font!("NotoEmoji-Regular.ttf"),
 ];
 
 /// The faces that a text in one style is tried with, by their index in [`FILES`]: regular, italic, semibold, bold.
-/// The templates name all four families everywhere, code included.
-const STYLES: [[usize; 4]; 4] = [[0, 4, 6, 7], [1, 4, 6, 7], [2, 5, 6, 7], [3, 5, 6, 7]];
+/// The templates name all six families everywhere, code included.
+const STYLES: [[usize; 6]; 4] =
+    [[0, 4, 6, 7, 8, 9], [1, 4, 6, 7, 8, 9], [2, 5, 6, 7, 8, 9], [3, 5, 6, 7, 8, 9]];
 
 /// The bundled files as they are.
 pub(crate) fn files() -> impl Iterator<Item = &'static [u8]> {
@@ -40,12 +43,12 @@ pub(crate) struct Fonts {
     pub(crate) book: LazyHash<FontBook>,
     pub(crate) fonts: Vec<Font>,
     /// For each code point, the faces that have a glyph for it, one bit each.
-    faces: Vec<u8>,
+    faces: Vec<u16>,
 }
 
 pub(crate) static FONTS: LazyLock<Fonts> = LazyLock::new(|| {
     let fonts: Vec<Font> = FILES.into_iter().flat_map(|file| Font::iter(Bytes::new(file))).collect();
-    let mut faces = vec![0; char::MAX as usize + 1];
+    let mut faces = vec![0_u16; char::MAX as usize + 1];
     let infos = fonts.iter().enumerate().map(|(index, font)| {
         // The coverage that Typst reads consists of ranges, and some have holes. Relying on it, Typst would fall back
         // to a face that lacks the glyph.
@@ -75,7 +78,7 @@ impl Fonts {
     /// have them all.
     pub(crate) fn cover_together(&self, cluster: &[char]) -> bool {
         let common =
-            cluster.iter().fold(u8::MAX, |common, character| common & self.faces[*character as usize]);
+            cluster.iter().fold(u16::MAX, |common, character| common & self.faces[*character as usize]);
         STYLES.iter().all(|faces| faces.iter().any(|face| common & (1 << face) != 0))
     }
 }
@@ -90,8 +93,10 @@ mod tests {
     }
 
     #[test]
-    fn latin_greek_cyrillic_hebrew_arabic_chinese_and_japanese_are_covered_and_hieroglyphs_are_not() {
-        for character in ['A', 'é', 'Ω', 'Ж', 'ش', 'ש', '日', 'か', '⟨', '⟩', '…', '↵', '⇥']
+    fn latin_greek_cyrillic_hebrew_arabic_chinese_japanese_korean_and_emoji_are_covered_and_hieroglyphs_are_not()
+     {
+        for character in
+            ['A', 'é', 'Ω', 'Ж', 'ش', 'ש', '日', 'か', '한', '뷁', '😀', '🧨', '⟨', '⟩', '…', '↵', '⇥']
         {
             assert!(FONTS.cover(character), "{character}");
         }

@@ -66,6 +66,8 @@ fn visible(text: &str, place: Place) -> String {
         }
         match character {
             '\r' if characters.peek() == Some(&'\n') => {}
+            // Asks for a symbol in colour or without; there is one look here.
+            '\u{fe0e}' | '\u{fe0f}' if page.ends_in_symbol() => {}
             '\n' | '\r' if place.multiline => page.line_feed(),
             '\n' | '\r' => page.show('↵'),
             '\t' if place.multiline => page.show_all("    "),
@@ -118,6 +120,13 @@ impl Page {
             self.cluster.clear();
         }
         self.cluster.push(character);
+    }
+
+    /// Whether the last thing shown is a pictograph or an arrow.
+    fn ends_in_symbol(&self) -> bool {
+        let is_symbol =
+            |character: &char| matches!(character, '\u{2190}'..='\u{2bff}' | '\u{1f000}'..='\u{1faff}');
+        self.hidden.is_empty() && self.cluster.last().is_some_and(is_symbol)
     }
 
     /// Whether a mark can join the last letter. Alone it would join whatever stands before this text.
@@ -304,6 +313,12 @@ mod tests {
             printable(&"𓀀".repeat(100), PROSE),
             "⟨U+13000 U+13000 U+13000 U+13000 U+13000 U+13000 U+13000 U+13000 and 92 more⟩"
         );
+    }
+
+    #[test]
+    fn a_wish_for_a_symbol_in_colour_is_passed_over_and_elsewhere_spelled_out() {
+        assert_eq!(printable("⚠\u{fe0f} 📦\u{fe0f}", PROSE), "⚠ 📦");
+        assert_eq!(printable("a\u{fe0f}b", PROSE), "a⟨U+FE0F⟩b");
     }
 
     #[test]

@@ -125,7 +125,6 @@ impl Body {
             self.turn(table::wants_landscape(section));
             self.section(section);
         }
-        self.turn(false);
         if document.sections.len() + document.appendices.len() + document.key_figures.len() == 0 {
             self.line("Normal", "There is nothing to report.");
         }
@@ -184,6 +183,15 @@ impl Body {
 
     /// What comes behind the sections.
     pub(super) fn end(&mut self, document: &Document, options: &Options) {
+        let branding = &options.branding;
+        let says_more = !document.inputs.is_empty()
+            || document.seal.is_some()
+            || branding.contact.is_some()
+            || !branding.legal_statements.is_empty();
+        // Otherwise a turned last section would be followed by an empty upright page.
+        if says_more {
+            self.turn(false);
+        }
         if !document.inputs.is_empty() {
             self.heading("");
             self.line(

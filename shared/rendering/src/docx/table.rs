@@ -58,13 +58,38 @@ fn characters(column: &Column) -> usize {
         ColumnKind::Text => 26,
         ColumnKind::Number { .. } => 8,
         ColumnKind::Date => 11,
-        ColumnKind::Severity => 9,
+        ColumnKind::Severity => 10,
         ColumnKind::Status => 12,
         ColumnKind::Link => 18,
         ColumnKind::Identifier => 17,
     };
     let longest = column.title.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
-    usize::from(column.width.unwrap_or(usual)).clamp(4, 40).max(longest.min(14) + 1)
+    usize::from(column.width.unwrap_or(usual)).clamp(4, 40).max(longest.min(14) + 2)
+}
+
+/// What the columns ask for; where that is more than a line, columns of words give way to those whose content has one length.
+fn squeezed(columns: &[&Column], line: usize) -> Vec<usize> {
+    let wanted: Vec<usize> = columns.iter().map(|column| characters(column)).collect();
+    let is_rigid = |column: &Column| {
+        matches!(column.kind, ColumnKind::Severity | ColumnKind::Date | ColumnKind::Number { .. })
+    };
+    let sum = |rigid: bool| -> usize {
+        columns
+            .iter()
+            .zip(&wanted)
+            .filter(|(column, _)| is_rigid(column) == rigid)
+            .map(|(_, wanted)| wanted)
+            .sum()
+    };
+    let (rigid, flexible) = (sum(true), sum(false));
+    // A table of nothing but numbers is squeezed as a whole.
+    if rigid + flexible <= line || rigid * 2 > line {
+        return wanted;
+    }
+    let given = |(column, wanted): (&&Column, &usize)| {
+        if is_rigid(column) { *wanted } else { wanted * (line - rigid) / flexible.max(1) }
+    };
+    columns.iter().zip(&wanted).map(given).collect()
 }
 
 /// Shares of the width in proportion to `wanted`.
@@ -105,7 +130,8 @@ impl Body {
     }
 
     fn strip(&mut self, table: &Table, strip: &[usize], name: Option<&str>) {
-        let wanted: Vec<usize> = strip.iter().map(|index| characters(&table.columns[*index])).collect();
+        let columns: Vec<&Column> = strip.iter().map(|index| &table.columns[*index]).collect();
+        let wanted = squeezed(&columns, if self.landscape { TURNED } else { UPRIGHT });
         let widths = share(self.text_width(), &wanted);
         self.table_begins("Report", &widths, name);
         self.row_begins(true, true);

@@ -242,7 +242,7 @@ impl Canvas {
         let (width, height) = (short(width), short(height));
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-             height=\"{height}\" font-family=\"Inter, 'DejaVu Sans', sans-serif\" role=\"img\" aria-label=\"{}\">{}</svg>",
+             height=\"{height}\" font-family=\"Inter, 'DejaVu Sans', 'Droid Sans Fallback', NanumSquare, 'Noto Emoji', sans-serif\" role=\"img\" aria-label=\"{}\">{}</svg>",
             escape(alt),
             self.body
         )

@@ -150,6 +150,9 @@ impl Page {
             .map(|column| match (column.kind, column.width) {
                 (ColumnKind::Number { .. }, _) => " class=\"number\"",
                 (ColumnKind::Text, Some(28..) | None) => " class=\"wide\"",
+                (ColumnKind::Text | ColumnKind::Identifier | ColumnKind::Link, Some(..=12)) => {
+                    " class=\"short\""
+                }
                 (ColumnKind::Text | ColumnKind::Identifier | ColumnKind::Link, _) => " class=\"word\"",
                 (ColumnKind::Date | ColumnKind::Severity | ColumnKind::Status, _) => "",
             })

@@ -26,6 +26,9 @@ pub(super) fn tables(document: &Document) -> Vec<Table> {
     let name = |title: &str, width: u16| Column::new(title, ColumnKind::Identifier).width(width);
     let status = |title: &str| Column::new(title, ColumnKind::Status);
     let number = |title: &str, decimals| Column::new(title, ColumnKind::Number { decimals });
+    let is_whole =
+        |row: &Vec<Cell>| !row.iter().any(|cell| matches!(cell, Cell::Number(value) if value.is_f64()));
+    let decimals = if rows.values.iter().all(is_whole) { 0 } else { 2 };
     let made = [
         (
             "Findings in detail",
@@ -87,10 +90,10 @@ pub(super) fn tables(document: &Document) -> Vec<Table> {
             "Charts",
             0,
             vec![
-                text("Chart", 36),
+                text("Chart", 48),
                 text("Series", 28),
                 text("Point", 28),
-                number("Value", 2),
+                number("Value", decimals),
                 text("Unit", 18),
             ],
             rows.values,

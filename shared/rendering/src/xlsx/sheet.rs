@@ -24,6 +24,9 @@ use crate::{
 const MAX_CELL: usize = 32_767;
 /// Links of a sheet; further ones are written as text.
 const MAX_LINKS: usize = 65_530;
+/// Each is kept in memory until the sheet is finished, twice at the end, which streaming is there to avoid. Further addresses
+/// stand in the cell as text.
+const MAX_STREAMED_LINKS: usize = 10_000;
 /// Columns of a sheet.
 const MAX_COLUMNS: usize = 16_384;
 /// Words of a column that get a colour each.
@@ -202,7 +205,7 @@ pub(super) fn write(
     if part.rows.is_empty() {
         sheet.write_string(header + 1, 0, "No entries.")?;
     }
-    let mut links_left = MAX_LINKS;
+    let mut links_left = if wrapped { MAX_LINKS } else { MAX_STREAMED_LINKS };
     for (row, cells) in (header + 1..).zip(part.rows) {
         if wrapped {
             let lines =
