@@ -50,7 +50,7 @@ impl Context {
         let sources = Policy { allow_private: config.source_allow_private, ..Policy::administrator() };
         Ok(Self {
             db,
-            blobs: BlobStore::new(&config.artifact_dir),
+            blobs: BlobStore::of(&config)?,
             webhooks: Client::new(webhooks)?,
             logos: Client::new(logo::policy(config.webhook_allow_private))?,
             sources: Client::new(sources)?,

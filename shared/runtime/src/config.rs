@@ -9,11 +9,13 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromS
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+mod bucket;
 mod identity;
 mod seal;
 
 pub use identity::{GroupRoles, Ldap, Lifetimes, Network, Oidc, Quotas};
 mod secrets;
+pub use bucket::BucketSettings;
 pub use seal::{BroughtKey, SealSettings, TimestampAuthority};
 
 /// One entry of the catalogue of settings.
@@ -91,6 +93,24 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "INVENTORY_MAX_BYTES",
+    setting(
+        "S3_BUCKET",
+        "",
+        "Bucket of an S3-compatible store for rendered reports, instead of ARTIFACT_DIR; it has to be there already.",
+    ),
+    setting(
+        "S3_ENDPOINT",
+        "",
+        "Address of that store, https://host or http://host:port; Amazon's of S3_REGION otherwise.",
+    ),
+    setting("S3_REGION", "us-east-1", "Region of the bucket; stores of one's own mostly take any."),
+    setting(
+        "S3_PREFIX",
+        "",
+        "What our keys in the bucket begin with, for several installations in one bucket.",
+    ),
+    setting("S3_ACCESS_KEY_ID", "", "Name of the key that may read, write and delete in the bucket."),
+    secret("S3_SECRET_ACCESS_KEY", "Its secret; best given as S3_SECRET_ACCESS_KEY_FILE."),
         "67108864",
         "Largest host report or SBOM accepted; beyond it the answer is 413.",
     ),
@@ -116,6 +136,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "OIDC_ISSUER",
+    setting(
+        "CORS_ORIGINS",
+        "",
+        "Sites, with commas, whose pages may call the API from a browser, as https://portal.example.org; none otherwise.",
+    ),
         "",
         "OpenID provider that people may sign in with, to the letter as it names itself; none otherwise.",
     ),
@@ -204,6 +229,15 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "SEAL_KEY_DIR",
+    setting(
+        "SECRETS_KEY_FILE",
+        "",
+        "File with the keys that secrets in the database are sealed with, the same for the API and the workers; PLIMSOLL_HOME/keys/secrets.key otherwise, made at the first start. Without it they are lost: back it up.",
+    ),
+    secret(
+        "SECRETS_KEY",
+        "The keys themselves instead, the newest first, with commas between; `plimsoll secrets generate` prints one.",
+    ),
         "",
         "Folder of the keys that sign reports, made by the first; PLIMSOLL_HOME/seal otherwise. Belongs into the backup.",
     ),
@@ -228,15 +262,6 @@ pub const SETTINGS: &[Setting] = &[
         "TSA_ROOTS",
         "",
         "Certificates (PEM) that its timestamps are trusted from; best given as TSA_ROOTS_FILE.",
-    ),
-    setting(
-        "SECRETS_KEY_FILE",
-        "",
-        "File with the keys that secrets in the database are sealed with, the same for the API and the workers; PLIMSOLL_HOME/keys/secrets.key otherwise, made at the first start. Without it they are lost: back it up.",
-    ),
-    secret(
-        "SECRETS_KEY",
-        "The keys themselves instead, the newest first, with commas between; `plimsoll secrets generate` prints one.",
     ),
     setting(
         "TSA_REQUIRED",
@@ -284,6 +309,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("WEBHOOK_ALLOW_PRIVATE", "false", "true lets webhooks go to private and loopback addresses."),
     secret("NVD_API_KEY", "Key for the NVD API: fifty requests in thirty seconds instead of five."),
     setting("SMTP_HOST", "", "Mail server; without it mails are written to MAIL_OUTBOX_DIR as .eml files."),
+    setting(
+        "INTEGRATION_ALLOW_HOSTS",
+        "",
+        "Hosts, with commas, that organizations may name as their Wazuh, GitHub or Ceph although they are private; administrators of the installation may name any.",
+    ),
     setting("SMTP_PORT", "587", "Port of the mail server."),
     setting("SMTP_TLS", "starttls", "starttls, tls or none; credentials are never sent without encryption."),
     setting("SMTP_USERNAME", "", "User name at the mail server."),
@@ -309,11 +339,6 @@ pub const SETTINGS: &[Setting] = &[
     ),
 ];
 
-    setting(
-        "INTEGRATION_ALLOW_HOSTS",
-        "",
-        "Hosts, with commas, that organizations may name as their Wazuh, GitHub or Ceph although they are private; administrators of the installation may name any.",
-    ),
 /// How mails leave.
 #[derive(Debug, Clone)]
 pub enum Mail {
@@ -361,6 +386,8 @@ pub struct Config {
     pub artifact_dir: PathBuf,
     pub seal: SealSettings,
     pub inventory_max_bytes: usize,
+    /// Instead of `artifact_dir`.
+    pub bucket: Option<BucketSettings>,
     pub lifetimes: Lifetimes,
     pub quotas: Quotas,
     pub trusted_proxies: Vec<Network>,
@@ -464,6 +491,7 @@ impl Config {
             seal: SealSettings::read(&mut reader, &home),
             inventory_max_bytes: reader.within("INVENTORY_MAX_BYTES", 1024, 1_073_741_824),
             lifetimes: Lifetimes::read(&mut reader),
+            bucket: BucketSettings::read(&mut reader),
             quotas: Quotas::read(&mut reader),
             trusted_proxies: reader.parsed_list("TRUSTED_PROXIES"),
             oidc: Oidc::read(&mut reader),
@@ -571,6 +599,7 @@ impl Reader {
                 "TSA_",
                 "SMTP_",
                 "MAIL_",
+                "S3_",
                 "WORKER_",
                 "RELAY_",
                 "OIDC_",

@@ -63,6 +63,10 @@ impl Error {
     /// True when the same call may succeed a little later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Blob { source, .. } => source.kind() == std::io::ErrorKind::NotConnected,
+            _ => false,
+        }
     }
 }

@@ -15,18 +15,26 @@ const LEAST_FREE: u64 = 256 * MIB;
 const COMFORTABLE: u64 = 2048 * MIB;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
-    let artifacts = match BlobStore::new(&config.artifact_dir).probe().await {
-        Ok(()) => ok("artifacts", format!("written to {} and read back", config.artifact_dir.display())),
-        Err(error) => failure(
-            "artifacts",
-            format!(
-                "{:#}; make {} writable or set ARTIFACT_DIR",
-                exit::chain(&error.into()),
-                config.artifact_dir.display()
-            ),
-        ),
+    let artifacts = artifacts(config).await;
+    vec![artifacts, room(if config.bucket.is_some() { &config.home } else { &config.artifact_dir })]
+}
+
+async fn artifacts(config: &Config) -> Finding {
+    let tried = async {
+        let store = BlobStore::of(config)?;
+        store.probe().await.map(|()| store.whereabouts())
     };
-    vec![artifacts, room(&config.artifact_dir)]
+    let remedy = || match &config.bucket {
+        Some(bucket) => format!(
+            "see to it that the bucket {} is there, that S3_ENDPOINT is right, and that the key of S3_ACCESS_KEY_ID may read, write and delete in it",
+            bucket.name
+        ),
+        None => format!("make {} writable or set ARTIFACT_DIR", config.artifact_dir.display()),
+    };
+    match tried.await {
+        Ok(whereabouts) => ok("artifacts", format!("written to {whereabouts} and read back")),
+        Err(error) => failure("artifacts", format!("{:#}; {}", exit::chain(&error.into()), remedy())),
+    }
 }
 
 fn room(folder: &Path) -> Finding {
