@@ -34,6 +34,9 @@ pub(crate) enum ApiError {
     BadRequest(String),
     #[error("invalid input")]
     Invalid(Vec<FieldError>),
+    /// The address of a file has run out.
+    #[error("expired")]
+    Expired,
     /// The body is longer than this many bytes.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
@@ -173,6 +176,7 @@ impl IntoResponse for ApiError {
                 let close = (header::CONNECTION, HeaderValue::from_static("close"));
                 refuse(
                     S::PAYLOAD_TOO_LARGE,
+            Self::Expired => refuse(S::GONE, "Report download link has expired", None),
                     format!("Request entity too large: at most {limit} bytes"),
                     Some(close),
                 )

@@ -20,6 +20,14 @@ pub(crate) const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest"
 
 /// Requests that have not been answered by then are given up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// What the address of a shared file begins with. What follows opens the file, so no log has it.
+pub(crate) const SHARED: &str = "/api/reports/shared/";
+
+/// A path as logs and traces have it.
+pub(crate) fn shown_path(path: &str) -> &str {
+    if path.starts_with(SHARED) { SHARED } else { path }
+}
+
 /// For those that bring an inventory over a slow line.
 pub(crate) const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -42,7 +50,7 @@ pub(crate) async fn identify(mut request: Request, next: Next) -> Response {
         "request",
         request_id = %id,
         method = %request.method(),
-        path = request.uri().path(),
+        path = shown_path(request.uri().path()),
         user = Empty,
         trace_id = Empty,
         otel.name = Empty,

@@ -9,6 +9,7 @@
 mod auth;
 mod error;
 mod extract;
+mod file;
 mod idempotency;
 mod layers;
 mod limit;

@@ -12,6 +12,8 @@ use runtime::{
 };
 use tracing::Span;
 
+use crate::layers::shown_path;
+
 /// A request that is being worked on.
 pub(crate) struct Observed {
     /// Its route's template: a path would be another one for each id.
@@ -33,7 +35,7 @@ impl Observed {
             attributes: &[
                 ("http.request.method", method),
                 ("http.route", route),
-                ("url.path", request.uri().path()),
+                ("url.path", shown_path(request.uri().path())),
             ],
         }
         .describe(span);

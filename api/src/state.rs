@@ -22,6 +22,8 @@ use crate::{
 const UPLOADS: usize = 4;
 /// Files that are verified at once; more wait their turn.
 const VERIFICATIONS: usize = 2;
+/// Exports that are read from the database at once, each with a connection of its own; more wait their turn.
+const EXPORTS: usize = 4;
 /// Streams of progress that are served at once.
 const STREAMS: usize = 1000;
 /// How long Redis may take before it counts as away.
@@ -56,6 +58,7 @@ pub struct Shared {
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) verifications: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) exports: Arc<Semaphore>,
     pub(crate) started: Instant,
     /// Cancelled when the server is to stop: what would go on for ever ends then.
     pub(crate) stopping: CancellationToken,
@@ -88,6 +91,7 @@ impl AppState {
             streams: Arc::new(Semaphore::new(STREAMS)),
             started: Instant::now(),
             stopping,
+            exports: Arc::new(Semaphore::new(EXPORTS)),
             config,
         })))
     }

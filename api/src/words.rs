@@ -67,6 +67,10 @@ words! {
     ReportTypeWord = reports::catalogue().iter().map(|report| report.id).collect();
 }
 
+    /// What a row of an export is.
+    ExportWord = store::exports::What::ALL.map(store::exports::What::as_str).to_vec();
+    /// What file an export is.
+    ExportFormatWord = vec!["csv", "json", "html", "pdf"];
 macro_rules! texts {
     ($($(#[doc = $doc:literal])* $name:ident = $rule:expr;)*) => {$(
         $(#[doc = $doc])*

@@ -15,5 +15,5 @@ pub(crate) use actor::{Actor, Admin, Analyst, InPerson, InstanceAdmin, Policy, R
 pub(crate) use client::{Client, SignInAttempt};
 pub(crate) use json::{Json, parse};
 pub(crate) use path::Path;
-pub(crate) use query::{Listing, PageParams, Range, SortDirection, Unfiltered, day, direction, word};
+pub(crate) use query::{Listing, PageParams, Query, Range, SortDirection, Unfiltered, day, direction, word};
 pub(crate) use upload::Upload;

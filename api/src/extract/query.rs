@@ -131,6 +131,19 @@ impl<F: DeserializeOwned + IntoParams> Listing<F> {
     }
 }
 
+/// The parameters of an operation that is no list: its handler documents `F`, and those are the parameters taken.
+#[derive(Debug)]
+pub(crate) struct Query<F>(pub(crate) F);
+
+impl<F: DeserializeOwned + IntoParams> FromRequestParts<AppState> for Query<F> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
+        let known = F::into_params(|| None).into_iter().map(|parameter| parameter.name).collect();
+        Ok(Self(parse(&given(parts.uri.query().unwrap_or_default(), &known)?)?))
+    }
+}
+
 /// The parameters that were given, encoded again: known, once each, and not empty.
 fn given(query: &str, known: &BTreeSet<String>) -> Result<String, ApiError> {
     let (mut problems, mut seen) = (Problems::default(), BTreeSet::new());

@@ -48,6 +48,9 @@ struct Rule {
     quota: fn(&Config) -> Quota,
     applies: fn(&Method, &str) -> bool,
     counts: Counts,
+/// Each may cost reading a large file; viewers ask for a PDF in parts.
+const VISITS: Quota = Quota { name: "visits", limit: 120, window: MINUTE };
+
     /// Only what succeeds counts.
     only_success: bool,
 }
@@ -150,6 +153,32 @@ async fn take(
     app: &AppState,
     quota: Quota,
     subject: &str,
+/// Counts a request by whoever follows a link to a file.
+pub(crate) async fn admit_visitor(
+    parts: &Parts,
+    app: &AppState,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    let address = neighbourhood(address.unwrap_or(IpAddr::from([0, 0, 0, 0])));
+    take(parts, app, VISITS, &address.to_string(), false).await
+}
+
+/// Leave to try a password of the account called `username`, or the seconds to wait. Unknown names are treated alike.
+pub(crate) async fn admit_guess(
+    app: &AppState,
+    username: &str,
+    address: Option<&str>,
+) -> Result<Guess, ApiError> {
+    let guess = Guess::of(username, address);
+    if app.config.debug {
+        return Ok(guess);
+    }
+    match app.guesses.begin(&guess).await {
+        None => Ok(guess),
+        Some(wait) => Err(ApiError::RateLimited((wait.as_millis().div_ceil(1000) as u64).max(1))),
+    }
+}
+
     only_success: bool,
 ) -> Result<(), ApiError> {
     if app.config.debug {

@@ -16,6 +16,7 @@ mod auth;
 mod cves;
 mod docs;
 mod health;
+mod export;
 mod inventory;
 mod jobs;
 mod organizations;
@@ -47,6 +48,7 @@ pub(crate) fn quick() -> OpenApiRouter<AppState> {
         .merge(health::router())
         .merge(jobs::router())
         .merge(organizations::router())
+        .merge(export::router())
         .merge(queues::router())
         .merge(reports::router())
         .merge(retention::router())

@@ -69,6 +69,8 @@ ids! {
     ReportId,
     /// A rendered file.
     ArtifactId,
+    /// A link that opens a report's file without an account.
+    ShareId,
     /// A place that vulnerability data is crawled from.
     SourceId,
     /// One execution of a crawl, an inventory ingestion or a correlation, with its counts.

@@ -13,5 +13,6 @@ pub mod page;
 pub mod report;
 pub mod severity;
 pub mod source;
+pub mod spreadsheet;
 
 pub use severity::Severity;

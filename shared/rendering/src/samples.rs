@@ -14,11 +14,15 @@ macro_rules! written {
     };
 }
 
-const WRITTEN: [(&str, &str); 3] =
-    [written!("executive_summary"), written!("technical"), written!("asset_inventory")];
+const WRITTEN: [(&str, &str); 4] = [
+    written!("executive_summary"),
+    written!("technical"),
+    written!("asset_inventory"),
+    written!("findings"),
+];
 
 /// The report types that have a sample.
-pub const TYPES: [&str; 5] = ["executive_summary", "technical", "asset_inventory", "ssp", "poam"];
+pub const TYPES: [&str; 6] = ["executive_summary", "technical", "asset_inventory", "findings", "ssp", "poam"];
 
 /// The sample of a report type; none when it has none.
 ///

@@ -1,7 +1,10 @@
 //! CSV: the document's main table, one record per row, safe to open in a spreadsheet (RFC 4180, ASVS 1.2.10).
 
 use csv::{QuoteStyle, Terminator, WriterBuilder};
-use domain::document::{Cell, Document, Format, Link, Status};
+use domain::{
+    document::{Cell, Document, Format, Link, Status},
+    spreadsheet::inert,
+};
 
 use crate::{Options, RenderError, Rendered};
 
@@ -15,7 +18,7 @@ pub(crate) fn render(document: &Document, options: &Options) -> Result<Rendered,
         .terminator(Terminator::CRLF)
         .quote_style(QuoteStyle::Necessary)
         .from_writer(&mut bytes);
-    writer.write_record(table.columns.iter().map(|column| inert(&column.title)))?;
+    writer.write_record(table.columns.iter().map(|column| inert(&column.title).into_owned()))?;
     for row in &table.rows {
         writer.write_record(row.iter().map(field))?;
     }
@@ -27,48 +30,18 @@ pub(crate) fn render(document: &Document, options: &Options) -> Result<Rendered,
 fn field(cell: &Cell) -> String {
     match cell {
         Cell::Empty => String::new(),
-        Cell::Text(text) | Cell::Identifier(text) => inert(text),
+        Cell::Text(text) | Cell::Identifier(text) => inert(text).into_owned(),
         Cell::Number(number) => number.to_string(),
         Cell::Date(date) => date.to_string(),
         Cell::Severity(severity) => severity.to_string(),
-        Cell::Status(Status { label, tone: _ }) => inert(label),
-        Cell::Link(Link { text, url }) => inert(if text.is_empty() { url } else { text }),
+        Cell::Status(Status { label, tone: _ }) => inert(label).into_owned(),
+        Cell::Link(Link { text, url }) => inert(if text.is_empty() { url } else { text }).into_owned(),
     }
-}
-
-/// Spreadsheets run a cell that begins like a formula, even after blanks; a leading apostrophe makes it text. The
-/// full-width signs count too: some input methods and locales treat them alike.
-fn inert(text: &str) -> String {
-    let text = text.replace('\0', "\u{2400}");
-    let first = text.trim_start_matches([' ', '\u{a0}', '\u{feff}', '\u{200b}']).chars().next();
-    let dangerous = matches!(
-        first,
-        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\u{2400}' | '＝' | '＋' | '－' | '＠')
-    );
-    if dangerous { format!("'{text}") } else { text }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_that_begins_like_a_formula_is_defused() {
-        for text in [
-            "=cmd|'/c calc'!A0",
-            "+1+1",
-            "-2+3",
-            "@SUM(1)",
-            "\t=1",
-            "\r=1",
-            "\0=1",
-            " =1",
-            "\u{feff}=1",
-            "＝1",
-        ] {
-            assert!(inert(text).starts_with('\''), "{text:?}");
-        }
-    }
 
     #[test]
     fn ordinary_text_and_negative_numbers_are_written_as_they_are() {

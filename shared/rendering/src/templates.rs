@@ -30,6 +30,7 @@ const EMBEDDED: &[(&str, &str)] = templates![
     "lib/report.typ",
     "reports/asset_inventory.typ",
     "reports/executive_summary.typ",
+    "reports/findings.typ",
     "reports/poam.typ",
     "reports/ssp.typ",
     "reports/technical.typ",

@@ -55,6 +55,13 @@ pub const POLICY: &[Rule] = &[
                       where created_at < now() - interval '24 hours' order by created_at limit 1000)",
     },
     Rule {
+        // Whoever made them may want to know for a while how often they were opened.
+        what: "links that have run out",
+        days_of: None,
+        statement: "delete from shares where id in (select id from shares
+                     where expires_at < now() - interval '30 days' order by expires_at limit 1000)",
+    },
+    Rule {
         what: "scan runs",
         days_of: Some("scan_runs"),
         statement: "delete from scan_runs where id in (select id from scan_runs

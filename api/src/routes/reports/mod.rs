@@ -1,25 +1,17 @@
 //! Reports: what there is to choose from, asking for one ([`request`]), and fetching it.
 
+mod download;
 mod options;
 mod request;
+mod shares;
 
-use axum::{
-    extract::State,
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
-};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::{document::Document, id::ReportId, page};
 use queue::{enqueue, jobs::RenderReport};
 use reports::ReportType;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::json;
-use store::{
-    audit::{self, Note},
-    reports as stored,
-    users::Role,
-};
+use store::{reports as stored, users::Role};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -31,7 +23,6 @@ use crate::{
         Actor, Admin, Json, Listing, PageParams, Path, ReadOnly, SortDirection, Unfiltered, direction,
     },
     idempotency::{Begun, IdempotencyKey},
-    layers::REPR_DIGEST,
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn, WithRole},
     reply::{Accepted, Deleted, JobAccepted, Page},
     state::AppState,
@@ -386,88 +377,12 @@ async fn delete_report(mut actor: Actor<Admin>, Path(id): Path<ReportId>) -> Res
     Ok(Deleted::new(id.0))
 }
 
-/// Download a report
-///
-/// The file as it was rendered, proven to be the one that was stored; `Repr-Digest` has its SHA-256.
-#[utoipa::path(get, path = "/api/reports/{report_id}/download", tag = "reports",
-    params(("report_id" = Uuid, Path, description = "The report's id.")),
-    responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (String = "text/csv"), (Object = "application/json"),
-                  (Vec<u8> = "application/octet-stream"))),
-              (status = 409, description = "There is no file: the report is being made, or it failed.",
-               body = crate::error::ErrorBody),
-              SignedIn, Missing))]
-async fn download_report(
-    State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
-    Path(id): Path<ReportId>,
-) -> Result<Response, ApiError> {
-    let mut tx = actor.begin().await?;
-    let report = stored::find(&mut tx, id).await?;
-    let artifact = match stored::artifact(&mut tx, id).await {
-        Ok(artifact) => artifact,
-        Err(store::Error::NotFound) if report.status == domain::report::ReportStatus::Failed.as_str() => {
-            return Err(ApiError::Conflict("The report could not be made: its `error` says why".into()));
-        }
-        Err(store::Error::NotFound) => {
-            return Err(ApiError::Conflict(
-                "The report is still being made: ask again when it is completed".into(),
-            ));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let note = Note {
-        action: "report.download",
-        target_type: "report",
-        target_id: Some(id.0.to_string()),
-        detail: json!({ "file_name": artifact.file_name, "sha256": hex::encode(&artifact.sha256) }),
-    };
-    audit::note(&mut tx, Some(actor.tenant), actor.by(), &note).await?;
-    // The file may be large and the client slow: give the connection back first.
-    tx.commit().await?;
-    let bytes = app.artifacts.get(&artifact.storage_key, &artifact.sha256).await;
-    let bytes = bytes.map_err(|error| ApiError::Internal(error.into()))?;
-    let value = |text: String| HeaderValue::try_from(text).map_err(anyhow::Error::from);
-    let headers = [
-        (header::CONTENT_TYPE, value(artifact.media_type)?),
-        (header::CONTENT_DISPOSITION, value(disposition(&artifact.file_name))?),
-        (REPR_DIGEST, value(format!("sha-256=:{}:", STANDARD.encode(&artifact.sha256)))?),
-    ];
-    Ok((headers, bytes).into_response())
-}
-
-/// The file name for every client: in ASCII, and as it is (RFC 6266, section 4.3).
-fn disposition(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' };
-    let ascii: String = name.chars().map(plain).collect();
-    let encoded: String = name
-        .bytes()
-        .map(|byte| match byte {
-            byte if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) => char::from(byte).to_string(),
-            byte => format!("%{byte:02X}"),
-        })
-        .collect();
-    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
-}
-
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(list_report_types))
         .routes(routes!(list_reports))
         .routes(routes!(generate_report))
         .routes(routes!(get_report, delete_report))
-        .routes(routes!(download_report))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_name_cannot_leave_its_header() {
-        assert_eq!(
-            disposition("Über\"x\r\n.pdf"),
-            "attachment; filename=\"_ber_x__.pdf\"; filename*=UTF-8''%C3%9Cber%22x%0D%0A.pdf"
-        );
-    }
+        .merge(download::router())
+        .merge(shares::router())
 }

@@ -2,6 +2,7 @@
 
 mod asset_inventory;
 mod executive_summary;
+mod findings;
 mod technical;
 
 use crate::ReportType;
@@ -9,7 +10,7 @@ use crate::ReportType;
 /// Every report type that this build can make.
 #[must_use]
 pub fn catalogue() -> &'static [ReportType] {
-    const CATALOGUE: &[ReportType] = &[executive_summary::REPORT, technical::REPORT, asset_inventory::REPORT];
+    const CATALOGUE: &[ReportType] = &[executive_summary::REPORT, technical::REPORT, asset_inventory::REPORT, findings::REPORT];
     CATALOGUE
 }
 

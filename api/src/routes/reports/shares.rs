@@ -1,0 +1,231 @@
+//! Links that open a report's file without an account, for a while.
+//!
+//! The token in the address is the whole credential: 256 random bits, kept as SHA-256, never logged. A link ends by its
+//! time, by being revoked, or with its report; all three look like an address that never was.
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::request::Parts,
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use domain::id::{ReportId, ShareId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use store::{
+    audit::{self, By, Note},
+    reports as stored, shares,
+};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::download::{fetched, file_of};
+use crate::{
+    error::{ApiError, ErrorBody, Problems},
+    extract::{Actor, Admin, Client, Json, Path, body, parse},
+    file::{self, Asked, Show},
+    layers::{RequestId, SHARED},
+    limit,
+    openapi::{Anyone, BadBody, Limited, Missing, WithRole},
+    reply::Deleted,
+    state::AppState,
+};
+
+/// Seed 004: how long a link holds, hours.
+const SHORTEST: i64 = 1;
+const LONGEST: i64 = 720;
+const USUAL: i64 = 72;
+
+/// For how long a link shall hold.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"expiresInHours": 72}))]
+struct ShareReport {
+    #[serde(rename = "expiresInHours", alias = "expires_in_hours")]
+    #[schema(minimum = 1, maximum = 720, default = 72)]
+    expires_in_hours: Option<i64>,
+}
+
+/// A link that was just made.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a",
+    "url": "https://plimsoll.example.com/api/reports/shared/3kXb0P8Jt9W2nC5yLq7vR1eH6uMzA4sDfGiOoTxYwKc",
+    "expiresAt": "2026-11-25T10:00:00Z"}))]
+struct NewLink {
+    id: Uuid,
+    /// Shown this once. Whoever has it can fetch the file.
+    url: String,
+    #[serde(rename = "expiresAt")]
+    expires_at: DateTime<Utc>,
+}
+
+/// A link, without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+struct Link {
+    id: Uuid,
+    #[serde(rename = "createdBy")]
+    created_by: Option<Uuid>,
+    #[serde(rename = "createdAt")]
+    created_at: DateTime<Utc>,
+    #[serde(rename = "expiresAt")]
+    expires_at: DateTime<Utc>,
+    #[serde(rename = "revokedAt")]
+    revoked_at: Option<DateTime<Utc>>,
+    /// How often the file was fetched by it.
+    opened: i64,
+    #[serde(rename = "lastOpenedAt")]
+    last_opened_at: Option<DateTime<Utc>>,
+}
+
+impl From<shares::Share> for Link {
+    fn from(share: shares::Share) -> Self {
+        Self {
+            id: share.id,
+            created_by: share.created_by,
+            created_at: share.created_at,
+            expires_at: share.expires_at,
+            revoked_at: share.revoked_at,
+            opened: share.opened_count,
+            last_opened_at: share.last_opened_at,
+        }
+    }
+}
+
+/// The links of a report.
+#[derive(Debug, Serialize, ToSchema)]
+struct Links {
+    data: Vec<Link>,
+    total: usize,
+}
+
+/// Share a report
+///
+/// Makes a link that opens its file without an account. The body may be left out.
+#[utoipa::path(post, path = "/api/reports/{report_id}/share", tag = "reports",
+    params(("report_id" = Uuid, Path, description = "The report's id.")),
+    request_body(content = ShareReport, description = "For how long; 72 hours when left out."),
+    responses((status = 200, body = NewLink),
+              (status = 409, description = "There is no file to share: the report is being made, or it failed.", body = ErrorBody),
+              WithRole, Missing, BadBody))]
+async fn share_report(
+    State(app): State<AppState>,
+    mut actor: Actor<Admin>,
+    Path(id): Path<ReportId>,
+    request: Request,
+) -> Result<Json<NewLink>, ApiError> {
+    let (head, body) = request.into_parts();
+    let bytes = body::read(&head.headers, body, 1 << 10).await?;
+    let wanted = if bytes.is_empty() { ShareReport::default() } else { parse::<ShareReport>(&bytes)? };
+    let hours = wanted.expires_in_hours.unwrap_or(USUAL);
+    let mut problems = Problems::default();
+    problems.require((SHORTEST..=LONGEST).contains(&hours), "expiresInHours", || {
+        format!("is {hours}, a link holds from {SHORTEST} to {LONGEST} hours")
+    });
+    problems.finish()?;
+
+    let mut tx = actor.begin().await?;
+    let report = stored::find(&mut tx, id).await?;
+    file_of(&mut tx, &report, None).await?;
+    let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+    let share = shares::insert(&mut tx, id, &hash(&token), hours, actor.id()).await?;
+    tx.commit().await?;
+    let url = format!("{}{SHARED}{token}", app.config.public_url());
+    Ok(Json(NewLink { id: share.id, url, expires_at: share.expires_at }))
+}
+
+/// List the links of a report
+///
+/// Also those that do not open it any more.
+#[utoipa::path(get, path = "/api/reports/{report_id}/shares", tag = "reports",
+    params(("report_id" = Uuid, Path, description = "The report's id.")),
+    responses((status = 200, body = Links), WithRole, Missing))]
+async fn list_shares(mut actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Json<Links>, ApiError> {
+    let mut tx = actor.begin().await?;
+    stored::find(&mut tx, id).await?;
+    let data: Vec<Link> = shares::list(&mut tx, id).await?.into_iter().map(Into::into).collect();
+    Ok(Json(Links { total: data.len(), data }))
+}
+
+/// Revoke a link
+///
+/// It opens nothing from then on. Revoking it twice is the same as once.
+#[utoipa::path(delete, path = "/api/reports/{report_id}/shares/{share_id}", tag = "reports",
+    params(("report_id" = Uuid, Path, description = "The report's id."),
+           ("share_id" = Uuid, Path, description = "The link's id.")),
+    responses((status = 200, body = Deleted), WithRole, Missing))]
+async fn revoke_share(
+    mut actor: Actor<Admin>,
+    Path((report, id)): Path<(ReportId, ShareId)>,
+) -> Result<Deleted, ApiError> {
+    let mut tx = actor.begin().await?;
+    shares::revoke(&mut tx, report, id).await?;
+    tx.commit().await?;
+    Ok(Deleted::new(id.0))
+}
+
+/// Whoever follows a link: so many times a minute for each address.
+struct Visitor(By);
+
+impl FromRequestParts<AppState> for Visitor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        let client = Client::from_request_parts(parts, app).await?;
+        limit::admit_visitor(parts, app, client.address).await?;
+        Ok(Self(By {
+            request_id: RequestId::of(&parts.extensions),
+            address: client.address.map(|address| address.to_string()),
+            ..By::default()
+        }))
+    }
+}
+
+/// Open a link
+///
+/// The file, for whoever has the link, without an account. What has run out, was revoked or never was is a 404.
+#[utoipa::path(get, path = "/api/reports/shared/{token}", tag = "reports", security(()),
+    params(("token" = String, Path, description = "What the link ends in.")),
+    responses((status = 200, description = "The file.", content(
+                  (Vec<u8> = "application/pdf"), (Vec<u8> = "application/octet-stream"))),
+              (status = 206, description = "A part of the file."),
+              (status = 416, description = "No byte of the range exists.", body = ErrorBody),
+              Anyone, Missing, Limited))]
+async fn open_share(
+    State(app): State<AppState>,
+    visitor: Visitor,
+    Path(token): Path<String>,
+    asked: Asked,
+) -> Result<Response, ApiError> {
+    let target = shares::target(app.db.shared(), &hash(&token)).await?;
+    let mut tx = app.db.begin(target.tenant).await?;
+    let artifact = stored::artifact(&mut tx, target.report).await?;
+    let portion = file::portion(&asked, &artifact);
+    if portion.begins() {
+        shares::count(&mut tx, target.share).await?;
+        let Note { target_type, target_id, .. } = fetched(&artifact);
+        let note = Note {
+            action: "share.open",
+            target_type,
+            target_id,
+            detail: json!({ "share_id": target.share, "sha256": hex::encode(&artifact.sha256) }),
+        };
+        audit::note(&mut tx, Some(target.tenant), &visitor.0, &note).await?;
+    }
+    tx.commit().await?;
+    file::send(&app, &artifact, portion, Show::Shared).await
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(share_report))
+        .routes(routes!(list_shares))
+        .routes(routes!(revoke_share))
+        .routes(routes!(open_share))
+}
