@@ -144,19 +144,15 @@ impl<'a> System<'a> {
 
     /// Starts a worker, and waits until the database knows of it.
     pub(crate) async fn started(&self, worker: &Program) -> Result<Process> {
-        let before = self.workers().await?;
         let process = worker.start()?;
-        wait::until(
-            "the worker is ready",
-            START,
-            async || Ok((self.workers().await? > before).then_some(())),
-        )
+        // By its process id: entries of others may come and go meanwhile.
+        let announced = "select exists (select from workers where name like '%-' || $1 || '-%')";
+        wait::until("the worker is ready", START, async || {
+            let query = sqlx::query_scalar::<_, bool>(announced).bind(process.id().to_string());
+            Ok(query.fetch_one(self.db.pool()).await?.then_some(()))
+        })
         .await?;
         Ok(process)
-    }
-
-    async fn workers(&self) -> Result<i64> {
-        Ok(sqlx::query_scalar("select count(*) from workers").fetch_one(self.db.pool()).await?)
     }
 
     /// The API, and it is ready; the first time it is also set up.
