@@ -1,16 +1,20 @@
 //! Everything that a request can be refused with, in one type, and the shape it leaves in.
 //!
 //! The shape is `{"detail": …}`, for invalid input `{"detail": "Validation error", "errors": [{field,
-//! message, type}]}`. What went wrong on our side is logged here, once, and never told: its detail is a
-//! constant.
+//! message, type}]}`; paths of other documents have theirs ([`shape`]). What went wrong on our side is logged here, once, and
+//! never told: its detail is a constant.
+
+pub(crate) mod shape;
 
 use axum::{
-    Json,
+    Extension, Json,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use shape::{Named, Refusal};
 
 /// How long a client should wait when the database is away, seconds.
 const RETRY_AFTER_OUTAGE: u64 = 5;
@@ -30,13 +34,16 @@ pub(crate) enum ApiError {
     MethodNotAllowed,
     #[error("conflict: {0}")]
     Conflict(String),
+    /// The address of a file has run out.
+    #[error("expired")]
+    Expired,
     #[error("bad request: {0}")]
     BadRequest(String),
     #[error("invalid input")]
     Invalid(Vec<FieldError>),
-    /// The address of a file has run out.
-    #[error("expired")]
-    Expired,
+    /// What a document has a code of its own for.
+    #[error("{code}: {message}")]
+    Coded { status: StatusCode, code: &'static str, message: String, details: serde_json::Value },
     /// The body is longer than this many bytes.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
@@ -151,6 +158,8 @@ pub(crate) struct RateLimitedBody {
 
 /// The detail of every 5xx, whatever happened, except that of maintenance.
 pub(crate) const INTERNAL: &str = "Internal server error";
+const VALIDATION: &str = "Validation error";
+const LIMITED: &str = "Rate limit exceeded";
 const MAINTENANCE: &str =
     "The installation is being maintained: nothing can be changed for now, try again later";
 
@@ -167,16 +176,22 @@ impl IntoResponse for ApiError {
             Self::NotFound => refuse(S::NOT_FOUND, "Resource not found", None),
             Self::MethodNotAllowed => refuse(S::METHOD_NOT_ALLOWED, "Method not allowed", None),
             Self::Conflict(why) => refuse(S::CONFLICT, why, None),
+            Self::Expired => refuse(S::GONE, "Report download link has expired", None),
             Self::BadRequest(why) => refuse(S::BAD_REQUEST, why, None),
             Self::Invalid(errors) => {
-                let body = ValidationErrorBody { detail: "Validation error", errors };
-                (S::UNPROCESSABLE_ENTITY, Json(body)).into_response()
+                let told = Refusal { detail: VALIDATION.into(), errors: errors.clone(), retry_after: None };
+                let body = ValidationErrorBody { detail: VALIDATION, errors };
+                (S::UNPROCESSABLE_ENTITY, Extension(told), Json(body)).into_response()
+            }
+            Self::Coded { status, code, message, details } => {
+                let mut response = refuse(status, message, None);
+                response.extensions_mut().insert(Named { code, details });
+                response
             }
             Self::TooLarge(limit) => {
                 let close = (header::CONNECTION, HeaderValue::from_static("close"));
                 refuse(
                     S::PAYLOAD_TOO_LARGE,
-            Self::Expired => refuse(S::GONE, "Report download link has expired", None),
                     format!("Request entity too large: at most {limit} bytes"),
                     Some(close),
                 )
@@ -184,8 +199,10 @@ impl IntoResponse for ApiError {
             Self::TooSlow => refuse(S::REQUEST_TIMEOUT, "The body was not sent in time", None),
             Self::UnsupportedMediaType(why) => refuse(S::UNSUPPORTED_MEDIA_TYPE, why, None),
             Self::RateLimited(seconds) => {
-                let body = RateLimitedBody { detail: "Rate limit exceeded", retry_after: seconds };
-                (S::TOO_MANY_REQUESTS, [retry_after(seconds)], Json(body)).into_response()
+                let detail = LIMITED.to_owned();
+                let told = Refusal { detail, errors: Vec::new(), retry_after: Some(seconds) };
+                let body = RateLimitedBody { detail: LIMITED, retry_after: seconds };
+                (S::TOO_MANY_REQUESTS, [retry_after(seconds)], Extension(told), Json(body)).into_response()
             }
             Self::Unavailable(error) => {
                 tracing::warn!(error = format!("{error:#}"), "a request could not be served for now");
@@ -211,7 +228,9 @@ fn refuse(
     detail: impl Into<String>,
     extra: Option<(HeaderName, HeaderValue)>,
 ) -> Response {
-    let mut response = (status, Json(ErrorBody { detail: detail.into() })).into_response();
+    let detail = detail.into();
+    let told = Refusal { detail: detail.clone(), errors: Vec::new(), retry_after: None };
+    let mut response = (status, Extension(told), Json(ErrorBody { detail })).into_response();
     response.headers_mut().extend(extra);
     response
 }

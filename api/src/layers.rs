@@ -4,10 +4,12 @@ use std::{any::Any, time::Duration};
 
 use axum::{
     extract::{Request, State},
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use runtime::config::Config;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::{Instrument, Span, field::Empty};
 use uuid::Uuid;
 
@@ -18,8 +20,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The digest of a file that is sent: RFC 9530, section 3.
 pub(crate) const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
-/// Requests that have not been answered by then are given up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// What the address of a shared file begins with. What follows opens the file, so no log has it.
 pub(crate) const SHARED: &str = "/api/reports/shared/";
 
@@ -28,6 +28,8 @@ pub(crate) fn shown_path(path: &str) -> &str {
     if path.starts_with(SHARED) { SHARED } else { path }
 }
 
+/// Requests that have not been answered by then are given up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// For those that bring an inventory over a slow line.
 pub(crate) const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -144,9 +146,39 @@ pub(crate) async fn not_found() -> ApiError {
     ApiError::NotFound
 }
 
-/// The path is there, but not for this method; axum adds `Allow`.
-pub(crate) async fn method_not_allowed() -> ApiError {
-    ApiError::MethodNotAllowed
+/// The path is there, but not for this method; axum adds `Allow`. That alone is asked for with OPTIONS.
+pub(crate) async fn method_not_allowed(method: Method) -> Response {
+    match method {
+        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        _ => ApiError::MethodNotAllowed.into_response(),
+    }
+}
+
+/// Lets pages of other sites call the API, if there are such in `CORS_ORIGINS`. Not with the cookie: that is for our own pages.
+pub(crate) fn other_sites(config: &Config) -> Option<CorsLayer> {
+    if config.cors_origins.is_empty() {
+        return None;
+    }
+    let origins = config.cors_origins.iter().filter_map(|origin| HeaderValue::try_from(origin.as_str()).ok());
+    let sent = ["x-api-key", "idempotency-key", "x-request-id", "last-event-id"].map(HeaderName::from_static);
+    let read = ["x-request-id", "repr-digest", "idempotent-replayed", "ratelimit", "ratelimit-policy"];
+    let limits = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+    Some(
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins))
+            .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+            .allow_headers(
+                [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH].into_iter().chain(sent).collect::<Vec<_>>(),
+            )
+            .expose_headers(
+                [header::LOCATION, header::RETRY_AFTER, header::ETAG, header::CONTENT_DISPOSITION]
+                    .into_iter()
+                    .chain(read.map(HeaderName::from_static))
+                    .chain(limits.map(HeaderName::from_static))
+                    .collect::<Vec<_>>(),
+            )
+            .max_age(Duration::from_secs(3600)),
+    )
 }
 
 #[cfg(test)]

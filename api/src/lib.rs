@@ -16,6 +16,7 @@ mod limit;
 mod observe;
 mod openapi;
 mod reply;
+mod revalidation;
 mod routes;
 mod server;
 mod state;

@@ -12,7 +12,7 @@ use utoipa::{
 };
 
 use crate::{
-    error::{ErrorBody, FieldError, RateLimitedBody, ValidationErrorBody},
+    error::{ErrorBody, FieldError, RateLimitedBody, ValidationErrorBody, shape::Shape},
     routes,
 };
 
@@ -108,7 +108,115 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         [BEARER, API_KEY, COOKIE].map(|scheme| SecurityRequirement::new(scheme, Vec::<String>::new()));
     document.security = Some(any_of.into());
     limit_writes(&mut document);
+    reshape(&mut document);
     document
+}
+
+/// Refusals are written as the document of their path has them (see [`crate::error::shape`]).
+fn reshape(document: &mut utoipa::openapi::OpenApi) {
+    let components = document.components.get_or_insert_with(Components::new);
+    let named = components.responses.clone();
+    for (name, schema) in [
+        (StatusError::name(), StatusError::schema()),
+        (CodedError::name(), CodedError::schema()),
+        (CodedErrorBody::name(), CodedErrorBody::schema()),
+        (ReportError::name(), ReportError::schema()),
+        (ReportErrorBody::name(), ReportErrorBody::schema()),
+        (Issue::name(), Issue::schema()),
+    ] {
+        components.schemas.insert(name.into(), schema);
+    }
+    for (path, item) in &mut document.paths.paths {
+        let Some(schema) = Shape::of(path).schema() else { continue };
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for (status, response) in operations.into_iter().flatten().flat_map(|one| &mut one.responses.responses) {
+            if !status.starts_with(['4', '5']) {
+                continue;
+            }
+            if let RefOr::Ref(reference) = response {
+                let name = reference.ref_location.rsplit('/').next().unwrap_or_default();
+                if let Some(shared) = named.get(name) {
+                    *response = shared.clone();
+                }
+            }
+            if let RefOr::T(response) = response
+                && let Some(RefOr::T(content)) = response.content.get_mut("application/json")
+            {
+                content.schema = Some(Ref::from_schema_name(schema).into());
+            }
+        }
+    }
+}
+
+/// A refusal of seed 001's paths.
+#[derive(ToSchema)]
+#[schema(example = json!({"detail": "Resource not found", "status": "error", "code": "NOT_FOUND"}))]
+#[expect(dead_code, reason = "stands in the OpenAPI document only")]
+struct StatusError {
+    detail: String,
+    /// `error`.
+    status: String,
+    code: String,
+    /// For invalid input: each field with what is wrong.
+    #[schema(required = false)]
+    errors: Vec<FieldError>,
+    /// Seconds to wait, of a 429.
+    #[schema(required = false)]
+    retry_after: u64,
+}
+
+/// A refusal of the paths of seeds 002 and 003.
+#[derive(ToSchema)]
+#[schema(example = json!({"error": {"code": "NOT_FOUND", "message": "Resource not found", "details": {}}}))]
+#[expect(dead_code, reason = "stands in the OpenAPI document only")]
+struct CodedError {
+    error: CodedErrorBody,
+}
+
+/// What is refused.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "stands in the OpenAPI document only")]
+struct CodedErrorBody {
+    /// A word that stays the same.
+    code: String,
+    message: String,
+    /// What there is to know of it: `errors` of invalid input, `retry_after` of a 429.
+    details: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A refusal of the paths that seeds 000 and 004 share: as either writes it.
+#[derive(ToSchema)]
+#[schema(example = json!({"detail": "Resource not found", "error": {"code": "NOT_FOUND", "message": "Resource not found"}}))]
+#[expect(dead_code, reason = "stands in the OpenAPI document only")]
+struct ReportError {
+    detail: String,
+    /// For invalid input: each field with what is wrong.
+    #[schema(required = false)]
+    errors: Vec<FieldError>,
+    /// Seconds to wait, of a 429.
+    #[schema(required = false)]
+    retry_after: u64,
+    error: ReportErrorBody,
+}
+
+/// What is refused.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "stands in the OpenAPI document only")]
+struct ReportErrorBody {
+    code: String,
+    message: String,
+    /// For invalid input.
+    #[schema(required = false)]
+    issues: Vec<Issue>,
+}
+
+/// One thing that is wrong with the input.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "stands in the OpenAPI document only")]
+struct Issue {
+    /// Where, as `recipients.0`.
+    path: String,
+    message: String,
 }
 
 /// Every operation that changes something may come too often (see [`crate::limit`]).

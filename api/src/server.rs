@@ -21,8 +21,11 @@ use tower_http::{
 };
 
 use crate::{
+    error::shape::reshape,
     layers::{self, PATIENCE, UPLOAD_PATIENCE},
-    limit, routes,
+    limit,
+    revalidation::revalidate,
+    routes,
     state::{AppState, database_url},
 };
 
@@ -48,14 +51,17 @@ pub fn app(state: AppState) -> Router {
         .method_not_allowed_fallback(layers::method_not_allowed)
         .layer(keep_still)
         .layer(announce)
+        .layer(middleware::from_fn(revalidate))
         .layer(
             ServiceBuilder::new()
                 .layer(middleware::from_fn(layers::identify))
                 .layer(middleware::from_fn(layers::secure))
+                .option_layer(layers::other_sites(&state.config))
                 .layer(
                     CompressionLayer::new()
                         .compress_when(DefaultPredicate::new().and(layers::may_be_compressed)),
                 )
+                .layer(middleware::from_fn(reshape))
                 .layer(CatchPanicLayer::custom(layers::after_panic)),
         )
         .with_state(state);
@@ -180,13 +186,13 @@ async fn inspect(config: &Config, state: &AppState) -> anyhow::Result<Inspected>
             "the database's schema is not the one of this version: run `plimsoll migrate`, then start again"
         );
     }
+    store::secrets::check(&mut connection, &state.secrets).await?;
     let rights = store::db::excessive_rights(&mut connection).await?;
     if rights.is_empty() {
         return Ok(Inspected::Sound);
     }
     let (found, remedy) =
         (rights.join(", "), "give the API a login of its own that is granted plimsoll_app only");
-    store::secrets::check(&mut connection, &state.secrets).await?;
     if setting == "API_DATABASE_URL" && !config.debug {
         bail!("API_DATABASE_URL gives the API too many rights ({found}): {remedy}");
     }

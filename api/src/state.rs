@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{AccessTokens, Passwords, ldap::Directory, oidc::Provider},
-    limit::Counter,
+    limit::{Backend, Counter, Guesses},
 };
 
 /// Inventories that are held in memory at once; more wait their turn.
@@ -48,17 +48,18 @@ pub struct Shared {
     /// Asked for its health and by `limits`: jobs reach it by way of Postgres.
     pub(crate) redis: Option<ConnectionManager>,
     pub(crate) artifacts: BlobStore,
-    pub(crate) access_tokens: AccessTokens,
-    pub(crate) passwords: Passwords,
     /// What secrets in the database are sealed with.
     pub(crate) secrets: Keys,
+    pub(crate) access_tokens: AccessTokens,
+    pub(crate) passwords: Passwords,
     pub(crate) oidc: Option<Provider>,
     pub(crate) directory: Option<Directory>,
     pub(crate) limits: Counter,
+    pub(crate) guesses: Guesses,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) verifications: Arc<Semaphore>,
-    pub(crate) streams: Arc<Semaphore>,
     pub(crate) exports: Arc<Semaphore>,
+    pub(crate) streams: Arc<Semaphore>,
     pub(crate) started: Instant,
     /// Cancelled when the server is to stop: what would go on for ever ends then.
     pub(crate) stopping: CancellationToken,
@@ -74,11 +75,13 @@ impl AppState {
         let (setting, url) = database_url(&config)?;
         let db = AppDb::connect(url, config.database_max_connections)
             .with_context(|| format!("{setting} is not an address of Postgres"))?;
+        let secrets = Keys::load(&config.secrets_key)?;
         let redis = config.redis_url.as_ref().map(redis).transpose().context("REDIS_URL cannot be used")?;
+        let counted_in = Arc::new(Backend::new(redis.clone(), &config.queue_prefix));
         Ok(Self(Arc::new(Shared {
             db,
-            limits: Counter::new(redis.clone(), &config.queue_prefix),
-        let secrets = Keys::load(&config.secrets_key)?;
+            limits: Counter::new(counted_in.clone()),
+            guesses: Guesses::new(counted_in),
             redis,
             artifacts: BlobStore::of(&config).context("the artifact store cannot be used")?,
             access_tokens: AccessTokens::new(config.lifetimes, secrets.clone()),
@@ -88,10 +91,10 @@ impl AppState {
             directory: config.ldap.clone().map(Directory::new).transpose()?,
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
             streams: Arc::new(Semaphore::new(STREAMS)),
             started: Instant::now(),
             stopping,
-            exports: Arc::new(Semaphore::new(EXPORTS)),
             config,
         })))
     }

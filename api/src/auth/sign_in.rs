@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, Problems},
+    limit,
     state::AppState,
     words::RoleWord,
 };
@@ -62,9 +63,21 @@ pub(crate) struct Me {
     pub(crate) role: &'static str,
 }
 
-/// The account that name and password open: here, or at the directory for whoever has no password here. Takes as
-/// long for a name that is unknown as for a wrong password.
+/// The account that name and password open: here, or at the directory for whoever has no password here. A name that is
+/// unknown is as much work as a wrong password, and has to wait as long after many. `by`: where the request came from.
 pub(crate) async fn by_password(
+    app: &AppState,
+    by: &By,
+    username: &str,
+    password: SecretString,
+) -> Result<Account, ApiError> {
+    let guess = limit::admit_guess(app, username, by.address.as_deref()).await?;
+    let account = by_right_password(app, username, password).await?;
+    app.guesses.was_right(&guess).await;
+    Ok(account)
+}
+
+async fn by_right_password(
     app: &AppState,
     username: &str,
     password: SecretString,

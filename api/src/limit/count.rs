@@ -5,19 +5,17 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use redis::{Script, aio::ConnectionManager};
-use tokio::time::timeout;
+use redis::Script;
 use uuid::Uuid;
+
+use super::backend::Backend;
 
 /// Subjects remembered in this process before those without a recent request are forgotten.
 const REMEMBERED: usize = 10_000;
-/// How long Redis may take to count, and how long it is left alone after it did not.
-const PATIENCE: Duration = Duration::from_millis(250);
-const LEFT_ALONE: Duration = Duration::from_secs(5);
 
 /// A sorted set of what was let through, by the time that Redis says it is. Returns whether this one was, how many are
 /// in the window, and in how many milliseconds the oldest leaves it.
@@ -72,33 +70,22 @@ pub(super) struct Receipt {
 
 /// Counts what is let through.
 pub(crate) struct Counter {
-    redis: Option<ConnectionManager>,
-    prefix: String,
+    shared: Arc<Backend>,
     take: Script,
-    away_until: Mutex<Option<Instant>>,
     here: Mutex<HashMap<String, VecDeque<(Instant, Uuid)>>>,
 }
 
 impl Counter {
-    /// Counts under `prefix` in `redis`, and without it in this process.
-    pub(crate) fn new(redis: Option<ConnectionManager>, prefix: &str) -> Self {
-        Self {
-            redis,
-            prefix: format!("{prefix}:limit"),
-            take: Script::new(TAKE),
-            away_until: Mutex::default(),
-            here: Mutex::default(),
-        }
+    /// Counts in `shared`, and while that is away in this process.
+    pub(crate) fn new(shared: Arc<Backend>) -> Self {
+        Self { shared, take: Script::new(TAKE), here: Mutex::default() }
     }
 
     /// Takes one of `subject`'s share of `quota`, if there is one left.
     pub(crate) async fn take(&self, quota: Quota, subject: &str) -> Standing {
-        let receipt =
-            Receipt { key: format!("{}:{}:{subject}", self.prefix, quota.name), id: Uuid::new_v4() };
-        let counted = match self.redis() {
-            Some(redis) => self.take_in_redis(redis, quota, &receipt).await,
-            None => None,
-        };
+        let key = self.shared.key(&format!("{}:{subject}", quota.name));
+        let receipt = Receipt { key, id: Uuid::new_v4() };
+        let counted = self.take_together(quota, &receipt).await;
         let (is_let_through, count, until_more) =
             counted.unwrap_or_else(|| self.take_here(quota, &receipt, Instant::now()));
         let remaining = quota.limit.saturating_sub(count);
@@ -108,45 +95,17 @@ impl Counter {
     /// Undoes [`Self::take`], as far as anybody is there to be told.
     pub(super) async fn give_back(&self, receipt: &Receipt) {
         self.give_back_here(receipt);
-        if let Some(mut redis) = self.redis() {
-            let remove = redis::cmd("ZREM").arg(&receipt.key).arg(receipt.id.to_string()).to_owned();
-            let removed = timeout(PATIENCE, remove.query_async::<()>(&mut redis)).await;
-            self.note(removed.is_ok_and(|removed| removed.is_ok()));
-        }
+        let remove = redis::cmd("ZREM").arg(&receipt.key).arg(receipt.id.to_string()).to_owned();
+        let _: Option<u8> = self.shared.ask(&remove).await;
     }
 
-    async fn take_in_redis(
-        &self,
-        mut redis: ConnectionManager,
-        quota: Quota,
-        receipt: &Receipt,
-    ) -> Option<(bool, u32, Duration)> {
+    async fn take_together(&self, quota: Quota, receipt: &Receipt) -> Option<(bool, u32, Duration)> {
         let mut call = self.take.key(&receipt.key);
         call.arg(u64::try_from(quota.window.as_millis()).unwrap_or(u64::MAX))
             .arg(quota.limit)
             .arg(receipt.id.to_string());
-        let counted = timeout(PATIENCE, call.invoke_async::<(u8, u32, i64)>(&mut redis)).await;
-        let counted = counted.ok().and_then(Result::ok);
-        self.note(counted.is_some());
-        let (let_through, count, wait) = counted?;
+        let (let_through, count, wait): (u8, u32, i64) = self.shared.run(&call).await?;
         Some((let_through == 1, count, Duration::from_millis(wait.max(1).unsigned_abs())))
-    }
-
-    /// Redis, unless it was away a moment ago.
-    fn redis(&self) -> Option<ConnectionManager> {
-        let away_until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if away_until.is_some_and(|until| Instant::now() < until) {
-            return None;
-        }
-        self.redis.clone()
-    }
-
-    fn note(&self, answered: bool) {
-        let mut away_until = self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if !answered && away_until.is_none() {
-            tracing::warn!("Redis is away: request limits are counted by each process for itself");
-        }
-        *away_until = (!answered).then(|| Instant::now() + LEFT_ALONE);
     }
 
     fn give_back_here(&self, receipt: &Receipt) {
@@ -189,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_eleventh_of_a_minute_waits_until_the_first_is_a_minute_old() {
-        let (counter, start) = (Counter::new(None, "test"), Instant::now());
+        let (counter, start) = (Counter::new(Arc::new(Backend::new(None, "test"))), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         for second in 0..10 {
             let (let_through, count, _) = counter.take_here(TEN_A_MINUTE, &receipt("a"), after(second));
@@ -205,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_given_back_can_be_taken_again() {
-        let counter = Counter::new(None, "test");
+        let counter = Counter::new(Arc::new(Backend::new(None, "test")));
         let one = Quota { limit: 1, ..TEN_A_MINUTE };
         let first = counter.take(one, "a").await;
         assert!(first.is_let_through && first.remaining == 0);

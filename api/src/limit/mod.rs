@@ -1,12 +1,14 @@
 //! How much is allowed, of what and to whom, and telling so.
 //!
-//! [`Rule`]s say what counts: sign-ins by address (seed 000), writes and exports by person or key (seed 000), and on seed
+//! [`Rule`]s say what counts: sign-ins by address (seed 000) and by account ([`guesses`]), writes and exports by person or key (seed 000), and on seed
 //! 002's paths requests by token and reports by organization. Reads are free otherwise. How it is counted is [`count`]'s
 //! business. What a request's standing is goes into its answer, whatever that is: `X-RateLimit-*` with the time of the
 //! reset in Unix seconds (seed 002), and `RateLimit-Policy` and `RateLimit` with the seconds until then
 //! (draft-ietf-httpapi-ratelimit-headers-10). `DEBUG` turns all of it off.
 
+mod backend;
 mod count;
+mod guesses;
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -25,8 +27,11 @@ use domain::id::TenantId;
 use runtime::config::Config;
 use uuid::Uuid;
 
-pub(crate) use self::count::Counter;
-use self::count::{Quota, Standing};
+pub(crate) use self::{backend::Backend, count::Counter, guesses::Guesses};
+use self::{
+    count::{Quota, Standing},
+    guesses::Guess,
+};
 use crate::{
     auth::{Credential, scopes::is_safe},
     error::ApiError,
@@ -43,14 +48,14 @@ const GENERATED_REPORTS: Quota = Quota { name: "generated-reports", limit: 10, w
 /// Each costs reading a file of up to 64 MiB.
 const VERIFICATIONS: Quota = Quota { name: "verifications", limit: 10, window: MINUTE };
 
+/// Each may cost reading a large file; viewers ask for a PDF in parts.
+const VISITS: Quota = Quota { name: "visits", limit: 120, window: MINUTE };
+
 /// A limit on the requests of somebody who is known.
 struct Rule {
     quota: fn(&Config) -> Quota,
     applies: fn(&Method, &str) -> bool,
     counts: Counts,
-/// Each may cost reading a large file; viewers ask for a PDF in parts.
-const VISITS: Quota = Quota { name: "visits", limit: 120, window: MINUTE };
-
     /// Only what succeeds counts.
     only_success: bool,
 }
@@ -148,11 +153,6 @@ pub(crate) async fn admit_verification(
     take(parts, app, VERIFICATIONS, &address.to_string(), false).await
 }
 
-async fn take(
-    parts: &Parts,
-    app: &AppState,
-    quota: Quota,
-    subject: &str,
 /// Counts a request by whoever follows a link to a file.
 pub(crate) async fn admit_visitor(
     parts: &Parts,
@@ -179,6 +179,11 @@ pub(crate) async fn admit_guess(
     }
 }
 
+async fn take(
+    parts: &Parts,
+    app: &AppState,
+    quota: Quota,
+    subject: &str,
     only_success: bool,
 ) -> Result<(), ApiError> {
     if app.config.debug {
@@ -267,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn both_kinds_of_headers_say_the_same() {
-        let counter = Counter::new(None, "test");
+        let counter = Counter::new(Arc::new(Backend::new(None, "test")));
         let quota = Quota { name: "writes", limit: 2, window: MINUTE };
         let standing = counter.take(quota, "a").await;
         let mut headers = HeaderMap::new();

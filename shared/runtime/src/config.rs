@@ -11,17 +11,19 @@ use url::Url;
 
 mod bucket;
 mod identity;
+mod origin;
 mod seal;
-
-pub use identity::{GroupRoles, Ldap, Lifetimes, Network, Oidc, Quotas};
 mod secrets;
+
 pub use bucket::BucketSettings;
+pub use identity::{GroupRoles, Ldap, Lifetimes, Network, Oidc, Quotas};
+pub use origin::Origin;
 pub use seal::{BroughtKey, SealSettings, TimestampAuthority};
+pub use secrets::SecretsKey;
 
 /// One entry of the catalogue of settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
-pub use secrets::SecretsKey;
     pub name: &'static str,
     /// Empty: none, the setting is optional.
     pub default: &'static str,
@@ -92,8 +94,6 @@ pub const SETTINGS: &[Setting] = &[
         "Folder of rendered reports; PLIMSOLL_HOME/artifacts otherwise. Shared by all processes.",
     ),
     setting(
-        "INVENTORY_MAX_BYTES",
-    setting(
         "S3_BUCKET",
         "",
         "Bucket of an S3-compatible store for rendered reports, instead of ARTIFACT_DIR; it has to be there already.",
@@ -111,6 +111,8 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("S3_ACCESS_KEY_ID", "", "Name of the key that may read, write and delete in the bucket."),
     secret("S3_SECRET_ACCESS_KEY", "Its secret; best given as S3_SECRET_ACCESS_KEY_FILE."),
+    setting(
+        "INVENTORY_MAX_BYTES",
         "67108864",
         "Largest host report or SBOM accepted; beyond it the answer is 413.",
     ),
@@ -135,12 +137,12 @@ pub const SETTINGS: &[Setting] = &[
         "Addresses or networks, with commas, of proxies whose X-Forwarded-For is believed; nobody is otherwise.",
     ),
     setting(
-        "OIDC_ISSUER",
-    setting(
         "CORS_ORIGINS",
         "",
         "Sites, with commas, whose pages may call the API from a browser, as https://portal.example.org; none otherwise.",
     ),
+    setting(
+        "OIDC_ISSUER",
         "",
         "OpenID provider that people may sign in with, to the letter as it names itself; none otherwise.",
     ),
@@ -228,8 +230,6 @@ pub const SETTINGS: &[Setting] = &[
         "File with the Ed25519 key that signs the audit trail, the same on every scheduler; PLIMSOLL_HOME/keys/audit.key otherwise, made at the first start.",
     ),
     setting(
-        "SEAL_KEY_DIR",
-    setting(
         "SECRETS_KEY_FILE",
         "",
         "File with the keys that secrets in the database are sealed with, the same for the API and the workers; PLIMSOLL_HOME/keys/secrets.key otherwise, made at the first start. Without it they are lost: back it up.",
@@ -238,6 +238,8 @@ pub const SETTINGS: &[Setting] = &[
         "SECRETS_KEY",
         "The keys themselves instead, the newest first, with commas between; `plimsoll secrets generate` prints one.",
     ),
+    setting(
+        "SEAL_KEY_DIR",
         "",
         "Folder of the keys that sign reports, made by the first; PLIMSOLL_HOME/seal otherwise. Belongs into the backup.",
     ),
@@ -307,13 +309,13 @@ pub const SETTINGS: &[Setting] = &[
         "true lets vulnerability sources lie on private addresses (a mirror in your network).",
     ),
     setting("WEBHOOK_ALLOW_PRIVATE", "false", "true lets webhooks go to private and loopback addresses."),
-    secret("NVD_API_KEY", "Key for the NVD API: fifty requests in thirty seconds instead of five."),
-    setting("SMTP_HOST", "", "Mail server; without it mails are written to MAIL_OUTBOX_DIR as .eml files."),
     setting(
         "INTEGRATION_ALLOW_HOSTS",
         "",
         "Hosts, with commas, that organizations may name as their Wazuh, GitHub or Ceph although they are private; administrators of the installation may name any.",
     ),
+    secret("NVD_API_KEY", "Key for the NVD API: fifty requests in thirty seconds instead of five."),
+    setting("SMTP_HOST", "", "Mail server; without it mails are written to MAIL_OUTBOX_DIR as .eml files."),
     setting("SMTP_PORT", "587", "Port of the mail server."),
     setting("SMTP_TLS", "starttls", "starttls, tls or none; credentials are never sent without encryption."),
     setting("SMTP_USERNAME", "", "User name at the mail server."),
@@ -384,16 +386,18 @@ pub struct Config {
     public_url: Option<Url>,
     pub organization_name: String,
     pub artifact_dir: PathBuf,
-    pub seal: SealSettings,
-    pub inventory_max_bytes: usize,
     /// Instead of `artifact_dir`.
     pub bucket: Option<BucketSettings>,
+    pub seal: SealSettings,
+    pub inventory_max_bytes: usize,
     pub lifetimes: Lifetimes,
     pub quotas: Quotas,
     pub trusted_proxies: Vec<Network>,
+    pub cors_origins: Vec<Origin>,
     pub oidc: Option<Oidc>,
     pub ldap: Option<Ldap>,
     pub audit_key_file: PathBuf,
+    pub secrets_key: SecretsKey,
     pub debug: bool,
     pub worker_queues: Vec<String>,
     pub worker_slots: usize,
@@ -405,6 +409,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     pub source_allow_private: bool,
     pub webhook_allow_private: bool,
+    /// In lower case.
+    pub integration_allow_hosts: Vec<String>,
     pub nvd_api_key: Option<SecretString>,
     pub mail: Mail,
     pub mail_from: String,
@@ -424,7 +430,6 @@ pub enum LogFormat {
     Json,
 }
 
-    pub secrets_key: SecretsKey,
 impl FromStr for LogFormat {
     type Err = &'static str;
 
@@ -436,8 +441,6 @@ impl FromStr for LogFormat {
             _ => Err("must be text, json or auto"),
         }
     }
-    /// In lower case.
-    pub integration_allow_hosts: Vec<String>,
 }
 
 /// Everything that is wrong with the settings, one line each.
@@ -488,15 +491,17 @@ impl Config {
             public_url: reader.optional("PUBLIC_URL"),
             organization_name: reader.required("ORGANIZATION_NAME"),
             artifact_dir: reader.optional("ARTIFACT_DIR").unwrap_or_else(|| home.join("artifacts")),
+            bucket: BucketSettings::read(&mut reader),
             seal: SealSettings::read(&mut reader, &home),
             inventory_max_bytes: reader.within("INVENTORY_MAX_BYTES", 1024, 1_073_741_824),
             lifetimes: Lifetimes::read(&mut reader),
-            bucket: BucketSettings::read(&mut reader),
             quotas: Quotas::read(&mut reader),
             trusted_proxies: reader.parsed_list("TRUSTED_PROXIES"),
+            cors_origins: reader.parsed_list("CORS_ORIGINS"),
             oidc: Oidc::read(&mut reader),
             ldap: Ldap::read(&mut reader),
             audit_key_file: reader.optional("AUDIT_KEY_FILE").unwrap_or_else(|| home.join("keys/audit.key")),
+            secrets_key: SecretsKey::read(&mut reader, &home),
             debug: reader.required("DEBUG"),
             worker_queues: reader.list("WORKER_QUEUES"),
             worker_slots: reader.within("WORKER_SLOTS", 1, 256),
@@ -508,6 +513,7 @@ impl Config {
             shutdown_grace: Duration::from_secs(reader.within::<u64>("SHUTDOWN_GRACE_SECONDS", 0, 3600)),
             source_allow_private: reader.required("SOURCE_ALLOW_PRIVATE"),
             webhook_allow_private: reader.required("WEBHOOK_ALLOW_PRIVATE"),
+            integration_allow_hosts: reader.list("INTEGRATION_ALLOW_HOSTS").iter().map(|host| host.to_ascii_lowercase()).collect(),
             nvd_api_key: reader.secret("NVD_API_KEY"),
             mail,
             mail_from: reader.required("MAIL_FROM"),
@@ -529,7 +535,6 @@ impl Config {
                 "SMTP_TLS=none would send SMTP_PASSWORD in the clear: set SMTP_TLS=starttls or tls, or remove the password".into(),
             );
         }
-            secrets_key: SecretsKey::read(&mut reader, &home),
         reader.finish(config)
     }
 
@@ -541,7 +546,6 @@ impl Config {
             |url| url.as_str().trim_end_matches('/').to_owned(),
         )
     }
-            integration_allow_hosts: reader.list("INTEGRATION_ALLOW_HOSTS").iter().map(|host| host.to_ascii_lowercase()).collect(),
 }
 
 /// Looks settings up and remembers what was wrong with them.
@@ -595,18 +599,21 @@ impl Reader {
         for name in self.environment.keys() {
             let ours = [
                 "PLIMSOLL_",
+                "S3_",
                 "SEAL_",
+                "SECRETS_",
                 "TSA_",
                 "SMTP_",
                 "MAIL_",
-                "S3_",
                 "WORKER_",
                 "RELAY_",
                 "OIDC_",
                 "LDAP_",
                 "JOB_LEASE",
             ];
-            if ours.iter().any(|prefix| name.starts_with(prefix)) && known(name).is_none() {
+            // What the command line asks a server with, in a shell that may also start one.
+            let of_the_client = ["PLIMSOLL_URL", "PLIMSOLL_TOKEN"].contains(&name.as_str());
+            if ours.iter().any(|prefix| name.starts_with(prefix)) && known(name).is_none() && !of_the_client {
                 self.problems.push(format!("{name} is not a setting{}", suggestion(name)));
             }
         }
@@ -630,8 +637,12 @@ impl Reader {
                 }
             }
         }
-                "SECRETS_",
         given(&self.file, name).or_else(|| (!setting.default.is_empty()).then(|| setting.default.to_owned()))
+    }
+
+    /// Whether `name` itself is set, in the environment or in the file.
+    fn is_given(&self, name: &str) -> bool {
+        [&self.environment, &self.file].iter().any(|map| map.get(name).is_some_and(|value| !value.is_empty()))
     }
 
     fn parsed<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Option<T> {
@@ -667,11 +678,6 @@ impl Reader {
             self.problems
                 .push(format!("{name}={value} is out of range: give a number from {least} to {most}"));
         }
-    /// Whether `name` itself is set, in the environment or in the file.
-    fn is_given(&self, name: &str) -> bool {
-        [&self.environment, &self.file].iter().any(|map| map.get(name).is_some_and(|value| !value.is_empty()))
-    }
-
         value
     }
 
@@ -779,6 +785,11 @@ mod tests {
         assert_eq!(config.public_url(), "http://127.0.0.1:8080");
         assert_eq!(config.artifact_dir, PathBuf::from(".plimsoll/artifacts"));
         assert!(config.database_url.is_none());
+    }
+
+    #[test]
+    fn what_the_command_line_asks_a_server_with_does_not_keep_one_from_starting() {
+        load(&[("PLIMSOLL_URL", "http://127.0.0.1:8080"), ("PLIMSOLL_TOKEN", "hg_pat_x")]).expect("no settings");
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub static HTTP_DURATION: Histogram<2> = Histogram::new(
     REQUESTS,
 );
 pub static HTTP_IN_FLIGHT: Gauge<0> = Gauge::new("http_requests_in_flight", [], "Requests being worked on");
+pub static PASSWORD_HASHES: Counter<0> =
+    Counter::new("password_hashes", [], "Passwords hashed, to keep them or to compare them");
 pub static DB_CONNECTIONS: Gauge<2> =
     Gauge::new("db_connections", ["pool", "state"], "Connections to Postgres, busy and idle");
 
@@ -158,6 +160,7 @@ static ALL: &[&dyn Metric] = &[
     &HTTP_REQUESTS,
     &HTTP_DURATION,
     &HTTP_IN_FLIGHT,
+    &PASSWORD_HASHES,
     &DB_CONNECTIONS,
     &FEED_LAST_SUCCESS,
     &FEED_BYTES,

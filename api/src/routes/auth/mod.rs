@@ -137,7 +137,7 @@ async fn login(
     State(app): State<AppState>,
     Json(request): Json<Login>,
 ) -> Result<Json<SignedInAs>, ApiError> {
-    let account = match sign_in::by_password(&app, &request.username, request.password).await {
+    let account = match sign_in::by_password(&app, &by, &request.username, request.password).await {
         Err(error @ ApiError::Unauthenticated(_)) => {
             sign_in::note_failure(&app, &by, &request.username).await?;
             return Err(error);
