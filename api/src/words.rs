@@ -61,16 +61,20 @@ words! {
     ShiftWord = Shift::ALL.map(Shift::as_str).to_vec();
     /// What kinds of jobs compete for.
     QueueWord = queue::Queue::ALL.map(queue::Queue::as_str).to_vec();
+    /// How we prove who we are at GitHub: a personal access token, or an app.
+    GithubAuthWord = store::integrations::GithubAuth::ALL.map(store::integrations::GithubAuth::as_str).to_vec();
+    /// Which picture of an organization.
+    AssetTypeWord = store::branding::AssetType::ALL.map(store::branding::AssetType::as_str).to_vec();
     /// What webhooks can be told of.
     EventWord = crate::routes::EVENTS.to_vec();
-    /// What kind of report it is.
-    ReportTypeWord = reports::catalogue().iter().map(|report| report.id).collect();
-}
-
     /// What a row of an export is.
     ExportWord = store::exports::What::ALL.map(store::exports::What::as_str).to_vec();
     /// What file an export is.
     ExportFormatWord = vec!["csv", "json", "html", "pdf"];
+    /// What kind of report it is.
+    ReportTypeWord = reports::catalogue().iter().map(|report| report.id).collect();
+}
+
 macro_rules! texts {
     ($($(#[doc = $doc:literal])* $name:ident = $rule:expr;)*) => {$(
         $(#[doc = $doc])*

@@ -7,10 +7,12 @@ mod audit;
 #[path = "../../shared/signing/tests/it/authority.rs"]
 mod authority;
 mod bad_input;
+mod branding;
 mod canaries;
 mod directory;
 mod faults;
 mod identity;
+mod integrations;
 mod documents;
 mod downloads;
 mod exports;

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
@@ -28,11 +28,33 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &AppState) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        expect_json(&parts.headers)?;
-        let bytes = body::read(&parts.headers, body, LIMIT).await?;
-        Ok(Self(parse(&bytes)?))
+        read(request, LIMIT).await.map(Self)
     }
+}
+
+/// As [`Json`], for a body that may have `BYTES` bytes.
+#[derive(Debug)]
+pub(crate) struct LongJson<T, const BYTES: usize>(pub(crate) T);
+
+impl<T: DeserializeOwned, const BYTES: usize> FromRequest<AppState> for LongJson<T, BYTES> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &AppState) -> Result<Self, ApiError> {
+        read(request, BYTES).await.map(Self)
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, ApiError> {
+    let (parts, body) = request.into_parts();
+    expect_json(&parts.headers)?;
+    parse(&body::read(&parts.headers, body, limit).await?)
+}
+
+/// Tells a null from a field that is not there, for fields that are `Option<Option<T>>` and have a default.
+pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -166,8 +188,6 @@ fn find_nul(value: &Value, field: &mut String) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, PartialEq, Deserialize)]

@@ -6,6 +6,7 @@
 mod actor;
 pub(crate) mod body;
 mod client;
+mod form;
 mod json;
 mod path;
 mod query;
@@ -13,7 +14,8 @@ mod upload;
 
 pub(crate) use actor::{Actor, Admin, Analyst, InPerson, InstanceAdmin, Policy, ReadOnly};
 pub(crate) use client::{Client, SignInAttempt};
-pub(crate) use json::{Json, parse};
+pub(crate) use form::file_of;
+pub(crate) use json::{Json, LongJson, given, parse};
 pub(crate) use path::Path;
 pub(crate) use query::{Listing, PageParams, Query, Range, SortDirection, Unfiltered, day, direction, word};
 pub(crate) use upload::Upload;

@@ -13,10 +13,12 @@ mod api_keys;
 mod assets;
 mod audit;
 mod auth;
+mod branding;
 mod cves;
 mod docs;
-mod health;
 mod export;
+mod health;
+mod integrations;
 mod inventory;
 mod jobs;
 mod organizations;
@@ -44,11 +46,13 @@ pub(crate) fn quick() -> OpenApiRouter<AppState> {
         .merge(assets::router())
         .merge(audit::router())
         .merge(auth::router())
+        .merge(branding::router())
         .merge(cves::router())
+        .merge(export::router())
         .merge(health::router())
+        .merge(integrations::router())
         .merge(jobs::router())
         .merge(organizations::router())
-        .merge(export::router())
         .merge(queues::router())
         .merge(reports::router())
         .merge(retention::router())

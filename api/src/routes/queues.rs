@@ -5,7 +5,7 @@ use queue::{
     Queue as Name,
     queues::{self, Limits, QueueView, Rate},
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{TenantTx, audit, audit::By};
 use utoipa::ToSchema;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{ApiError, Problems},
-    extract::{Actor, InstanceAdmin, Json, Path, Policy, ReadOnly},
+    extract::{Actor, InstanceAdmin, Json, Path, Policy, ReadOnly, given},
     openapi::{BadBody, Missing, SignedIn, WithRole},
     state::AppState,
     words::QueueWord,
@@ -160,11 +160,6 @@ struct QueueChanges {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<QueueRate>)]
     rate: Option<Option<QueueRate>>,
-}
-
-/// Tells a null from a field that is not there.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// Limit a queue

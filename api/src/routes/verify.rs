@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    body::{Body, Bytes},
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Multipart, Request, State},
+    extract::{FromRequestParts, Request, State},
     http::{HeaderMap, HeaderValue, header, request::Parts},
     response::{Html, IntoResponse, Response},
 };
@@ -25,15 +24,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::{
-    error::{ApiError, FieldError},
-    extract::{Client, body},
+    error::ApiError,
+    extract::{Client, file_of},
     limit,
     openapi::{Anyone, BadBody, Limited},
     state::AppState,
 };
 
-/// What multipart adds to a file: boundaries and a header or two.
-const WRAPPING: usize = 16 << 10;
 /// How long a request waits for its turn, and then for its body.
 const PATIENCE: Duration = Duration::from_secs(30);
 const UPLOAD: Duration = Duration::from_secs(120);
@@ -117,7 +114,7 @@ async fn verify_report(
     let busy = || ApiError::Unavailable(anyhow::anyhow!("too many files are being verified"));
     let slot = timeout(PATIENCE, app.verifications.clone().acquire_owned()).await.map_err(|_| busy())?;
     let slot = slot.map_err(|_| busy())?;
-    let file = timeout(UPLOAD, file_of(request, &app)).await.map_err(|_| ApiError::TooSlow)??;
+    let file = timeout(UPLOAD, file_of(request, &app, LARGEST)).await.map_err(|_| ApiError::TooSlow)??;
 
     let trusted = signing_keys::anchors(app.db.shared()).await?;
     let anchors = Anchors { seals: trusted.seals, timestamps: trusted.timestamps };
@@ -144,38 +141,6 @@ async fn with_ledger(app: &AppState, verdict: Verdict) -> Result<Answer, ApiErro
             "The signature is good, but this installation has no record of having issued the report.".into(),
         ),
     })
-}
-
-/// The part called `file` of a multipart body.
-async fn file_of(request: Request, app: &AppState) -> Result<Bytes, ApiError> {
-    let (parts, body) = request.into_parts();
-    let is_form = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.to_ascii_lowercase().starts_with("multipart/form-data"));
-    if !is_form {
-        return Err(ApiError::UnsupportedMediaType(
-            "send the file as multipart/form-data, in a part called `file`".into(),
-        ));
-    }
-    let bytes = body::read(&parts.headers, body, LARGEST + WRAPPING).await?;
-    let mut whole = Request::from_parts(parts, Body::from(bytes));
-    // The limit has been held already.
-    DefaultBodyLimit::disable().apply(&mut whole);
-    let broken =
-        || ApiError::BadRequest("The multipart body cannot be read: check its boundary and its end".into());
-    let mut form = Multipart::from_request(whole, app).await.map_err(|_| broken())?;
-    while let Some(part) = form.next_field().await.map_err(|_| broken())? {
-        if part.name() == Some("file") {
-            return part.bytes().await.map_err(|_| broken());
-        }
-    }
-    Err(ApiError::Invalid(vec![FieldError {
-        field: "body -> file".into(),
-        message: "there is no part called `file`: send the report in one".into(),
-        kind: "missing",
-    }]))
 }
 
 /// Browsers name HTML before anything else; programs do not.

@@ -177,8 +177,10 @@ pub struct Rotated {
     pub wrapped: u64,
 }
 
-/// Makes `to` the current key and wraps every data key with it, in batches, while everything goes on. Interrupted, it is taken up by the next
-/// call. The keys before it are not needed after it has ended. Of several at once one waits for the other.
+/// Makes `to` the current key and wraps every data key with it, in batches, while everything goes on.
+///
+/// Interrupted, it is taken up by the next call. The keys before it are not needed after it has ended. Of several at once one waits for the
+/// other.
 ///
 /// # Errors
 /// [`Error::Secret`] when a key is missing.
