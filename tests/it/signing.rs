@@ -167,7 +167,7 @@ async fn what_cannot_be_signed_is_refused_when_it_is_asked_for() {
 }
 
 /// A timestamp authority on a port of its own.
-async fn timestamps(authority: TimestampAuthority) -> String {
+pub(crate) async fn timestamps(authority: TimestampAuthority) -> String {
     async fn answer(State(authority): State<std::sync::Arc<TimestampAuthority>>, query: Bytes) -> Vec<u8> {
         authority.reply(&query, Utc::now())
     }

@@ -406,3 +406,27 @@ fn each_ordered_list_begins_at_one() {
         (2, 2)
     );
 }
+
+#[test]
+fn requests_are_obeyed_in_documents_and_workbooks() {
+    let mut document = samples::sample("technical").unwrap();
+    let options = serde_json::json!({
+        "title": "Third quarter", "company_name": "Acme", "classification": "CUI//SP-PRVCY", "watermark": "DRAFT",
+        "include_remediation": false, "include_evidence": false, "severity_filter": ["CRITICAL"], "cover_page": false,
+        "sections": [{ "id": "scope", "heading": "What was looked at" }],
+    });
+    document.apply(&serde_json::from_value(options).unwrap());
+    for format in [Format::Docx, Format::Xlsx] {
+        let parts = parts(&rendered(&document, format));
+        let texts = |xml: &String| -> String {
+            parsed(xml).root().descendants().filter(Node::is_text).filter_map(|node| node.text()).collect()
+        };
+        let text: String = parts.values().map(texts).collect();
+        for wanted in ["Third quarter", "Acme", "CUI//SP-PRVCY", "on request", "What was looked at"] {
+            assert!(text.contains(wanted), "{format} has no {wanted:?}");
+        }
+        assert!(!text.contains("libwebp"), "{format} shows a finding that is not critical");
+        assert!(!text.contains("Upgrade log4j-core to 2.17.1"), "{format} shows remediation");
+        assert!(!text.contains("bookworm fixed"), "{format} shows evidence");
+    }
+}

@@ -43,6 +43,7 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
     let mut tx = context.db.begin_as(job.tenant_id).await?;
     let report = store::reports::find(&mut tx, job.report_id).await.discard_if_missing("the report")?;
     let frozen = store::reports::document(&mut tx, job.report_id).await.discard_if_missing("the report")?;
+    let branding = store::branding::of_tenant(&mut tx).await?;
     tx.commit().await?;
     let format: Format = report.format.parse().or_discard("the report's format")?;
     let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
@@ -62,6 +63,7 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
     let settings = rendering::Options {
         csv_bom: options.csv_bom,
         attach_data: options.attach_data,
+        branding,
         ..rendering::Options::default()
     };
     let mut rendered = render(context, attempt, document, format, settings).await?;
