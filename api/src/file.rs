@@ -15,7 +15,9 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use headers::{ContentRange, ETag, HeaderMapExt, IfMatch, IfNoneMatch, IfRange};
-use http_range_header::parse_range_header;
+use http_range_header::{
+    EndPosition, RangeUnsatisfiableError, StartPosition, SyntacticallyCorrectRange, parse_range_header,
+};
 use store::reports::Artifact;
 
 use crate::{
@@ -90,17 +92,29 @@ impl Asked {
             true => headers.typed_get::<IfRange>().is_none_or(|had| had.is_modified(Some(tag), None)),
             false => false,
         };
-        match parse_range_header(range) {
+        match parse_range_header(range).as_ref().map(|parsed| parsed.ranges.as_slice()) {
             Ok(_) if has_changed => Portion::Whole,
-            Ok(ranges) if ranges.ranges.len() > 1 => Portion::Whole,
-            Ok(ranges) => match ranges.validate(length).as_deref() {
-                Ok([part]) => Portion::Part(*part.start()..*part.end() + 1),
-                _ => Portion::Unsatisfiable,
-            },
+            Ok([range]) => part(range, length),
+            Err(RangeUnsatisfiableError::ZeroSuffix) => Portion::Unsatisfiable,
             // What cannot be understood is ignored.
-            Err(_) => Portion::Whole,
+            Ok(_) | Err(_) => Portion::Whole,
         }
     }
+}
+
+/// The part of a file of `length` bytes that `range` means (RFC 9110, section 14.1.2).
+fn part(range: &SyntacticallyCorrectRange, length: u64) -> Portion {
+    let start = match range.start {
+        StartPosition::Index(first) => first,
+        StartPosition::FromLast(count) => length.saturating_sub(count),
+    };
+    let end = match range.end {
+        // Backwards is no range at all.
+        EndPosition::Index(last) if last < start => return Portion::Whole,
+        EndPosition::Index(last) => length.min(last.saturating_add(1)),
+        EndPosition::LastByte => length,
+    };
+    if start < end { Portion::Part(start..end) } else { Portion::Unsatisfiable }
 }
 
 /// Whether a browser may show the file or has to keep it, and what it may remember.
@@ -266,6 +280,8 @@ mod tests {
             ("bytes=2000-3000", Portion::Unsatisfiable),
             ("bytes=-0", Portion::Unsatisfiable),
             ("bytes=0-1,5-6", Portion::Whole),
+            ("bytes=5-2", Portion::Whole),
+            ("bytes=0-18446744073709551615", Portion::Part(0..1000)),
             ("bytes=x-y", Portion::Whole),
             ("lines=1-2", Portion::Whole),
         ] {

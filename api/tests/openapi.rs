@@ -76,6 +76,10 @@ fn accepted_work_names_its_job_and_can_be_sent_again() {
         let Some(accepted) = operation["responses"].get("202") else { continue };
         accepting += 1;
         assert!(accepted["headers"].get("Location").is_some(), "{name} has no Location");
+        // A GET can be sent again as it is.
+        if name.starts_with("GET ") {
+            continue;
+        }
         let parameters = operation["parameters"].as_array().expect(&name);
         assert!(parameters.iter().any(|one| one["name"] == "Idempotency-Key"), "{name} takes no key");
         assert!(operation["responses"].get("409").is_some(), "{name} has no 409");

@@ -30,6 +30,7 @@ struct S3 {
     child: Child,
     address: SocketAddr,
     filer: SocketAddr,
+    ports: Vec<SocketAddr>,
     folder: TempDir,
 }
 
@@ -71,7 +72,7 @@ impl S3 {
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
-        let server = Self { child, address: ports[6], filer: ports[4], folder };
+        let server = Self { child, address: ports[6], filer: ports[4], ports, folder };
         let client = Client::new(Policy::administrator()).expect("a client");
         // A folder of the file system beneath is a bucket; it can be made once all parts have found each other.
         let make = format!("http://{}/buckets/{BUCKET}/", server.filer);
@@ -131,6 +132,12 @@ impl Drop for S3 {
         // It may be gone already, which is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // It leaves its sockets in a folder that cannot be chosen.
+        for port in self.ports.iter().map(SocketAddr::port) {
+            for part in ["master-grpc", "volume-grpc", "filer", "filer-grpc", "s3", "s3-grpc"] {
+                let _ = std::fs::remove_file(format!("/tmp/seaweedfs-{part}-{port}.sock"));
+            }
+        }
     }
 }
 
