@@ -64,12 +64,12 @@ pub async fn run_with(
         metrics::MAIL_ATTEMPTS.add([class.into()], 0);
     }
     let mut context = Context::new(config.clone(), db)?;
+    let secrets = context.secrets.clone();
     context.renderer = Renderer::of(std::env::current_exe()?, Limits::of(&config));
     tokio::select! {
         ended = queue::worker::run(registry, context, pool.clone(), transport, settings, stop) => ended,
+        problem = store::secrets::watch(&pool, &secrets) => Err(problem.into()),
         never = store::log_level::follow(&pool) => match never {},
-    let secrets = context.secrets.clone();
         never = store::db::show_pool("worker", &pool) => match never {},
     }
 }
-        problem = store::secrets::watch(&pool, &secrets) => Err(problem.into()),
