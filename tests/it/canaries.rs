@@ -1,9 +1,9 @@
-//! Secrets are planted wherever one can come in, and looked for in everything that comes out: log lines, answers, metrics, traces, what
-//! Redis holds, and every row of the database.
+//! Secrets are planted wherever one can come in, and looked for in everything that comes out: log lines, answers, metrics, traces, files,
+//! what Redis holds, and every row of the database.
 
 use std::{
     os::unix::process::CommandExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::{Arc, Mutex},
 };
@@ -167,6 +167,9 @@ struct Installation {
     answers: Mutex<Vec<(String, Vec<u8>)>>,
     /// Traces, as they were sent.
     traces: Arc<Mutex<Vec<u8>>>,
+    folder: PathBuf,
+    /// What its keys in Redis begin with.
+    prefix: String,
 }
 
 impl Installation {
@@ -207,7 +210,9 @@ impl Installation {
             eventually("readiness", SOON, || async { program.probe("/readyz").ok() }).await;
         }
         let client = Client::new(Policy { max_redirects: 0, ..Policy::administrator() }).expect("a client");
-        (Self { programs, client, answers: Mutex::default(), traces }, logins, canaries)
+        let answers = Mutex::default();
+        let installation = Self { programs, client, answers, traces, folder: folder.to_owned(), prefix };
+        (installation, logins, canaries)
     }
 
     /// Asks, with `headers`; the status and the answer, which is remembered unless it is `confidential`: it hands out a secret to whom it belongs.
@@ -249,10 +254,53 @@ impl Installation {
             places.push((format!("the metrics of {name}"), metrics.to_vec()));
         }
         let traces = self.traces.lock().expect("nobody panicked").clone();
-        assert!(!traces.is_empty(), "no traces were sent");
         places.push(("the traces".to_owned(), traces));
         places.extend(rows(db).await);
+        places.push(("what Redis holds".to_owned(), held_in_redis(&self.prefix).await));
+        let mut files = Vec::new();
+        files_under(&self.folder.join("artifacts"), &mut files);
+        places.push(("the stored files".to_owned(), files));
+        for (place, known) in [
+            ("the log of api", "/api/webhooks"),
+            ("the log of worker", "deliver_webhook"),
+            ("the traces", "process delivery"),
+            ("the metrics of worker", "send_mail"),
+            ("the table public.jobs", "crawl_source"),
+            ("the table public.audit_entries", "auth.login"),
+            ("what Redis holds", "epoch"),
+            ("the stored files", "Nothing to hide"),
+        ] {
+            let (_, content) = places.iter().find(|(name, _)| name == place).expect(place);
+            assert!(
+                String::from_utf8_lossy(content).contains(known),
+                "what is known to be in {place} is not"
+            );
+        }
         places
+    }
+}
+
+/// Keys and values, these as Redis would write them to its file.
+async fn held_in_redis(prefix: &str) -> Vec<u8> {
+    let mut redis = redis_of(&services().await.redis_url).await;
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut redis).await.expect("keys");
+    let mut held = Vec::new();
+    for key in keys {
+        held.extend_from_slice(key.as_bytes());
+        let value: Option<Vec<u8>> =
+            redis::cmd("DUMP").arg(&key).query_async(&mut redis).await.expect("dumped");
+        held.extend(value.unwrap_or_default());
+    }
+    held
+}
+
+fn files_under(folder: &Path, content: &mut Vec<u8>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => files_under(&entry.path(), content),
+            _ => content.extend(std::fs::read(entry.path()).unwrap_or_default()),
+        }
     }
 }
 
@@ -382,7 +430,7 @@ async fn live(installation: &Installation, db: &TestDb, canaries: &mut Canaries)
         .expect("set");
     tx.commit().await.expect("committed");
     assert_eq!(post("/api/scan-runs/trigger/nvd", json!({}), false).await.0, 202);
-    let report = json!({ "title": "T", "report_type": "executive_summary", "format": "json",
+    let report = json!({ "title": "Nothing to hide", "report_type": "executive_summary", "format": "json",
                          "recipients": ["board@example.com"] });
     let (status, answer) = post("/api/reports/generate", report, false).await;
     assert_eq!(status, 202, "{answer}");
@@ -419,8 +467,13 @@ async fn nothing_comes_out(log_format: &str, log_level: &str) {
     let settings = [("LOG_FORMAT", log_format), ("LOG_LEVEL", log_level)];
     let (installation, logins, mut canaries) = Installation::start(&db, folder.path(), &settings).await;
     live(&installation, &db, &mut canaries).await;
-    eventually("traces", SOON, || async {
-        (!installation.traces.lock().expect("nobody panicked").is_empty()).then_some(())
+    eventually("the traces of all that was tried", SOON, || async {
+        let traces =
+            String::from_utf8_lossy(&installation.traces.lock().expect("nobody panicked")).into_owned();
+        ["process ingest", "process delivery", "POST /api/auth/refresh"]
+            .into_iter()
+            .all(|name| traces.contains(name))
+            .then_some(())
     })
     .await;
     canaries.look_for(&installation.places(&db).await);

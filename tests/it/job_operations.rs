@@ -307,6 +307,27 @@ async fn a_worker_shows_what_it_runs_and_takes_orders() {
     app.post("/api/workers/w-2/quiet", &json!({})).await.expect(404);
 }
 
+/// Whoever cannot know whether a request arrived sends it again.
+#[test]
+fn every_request_that_makes_a_job_takes_an_idempotency_key() {
+    let document: Value =
+        serde_json::from_str(include_str!("../../api/openapi.json")).expect("the document is JSON");
+    let paths = document["paths"].as_object().expect("paths");
+    let makes_a_job = |operation: &&Value| operation["responses"]["202"].is_object();
+    let accepting: Vec<_> = paths
+        .iter()
+        .filter_map(|(path, methods)| Some((path, methods.get("post").filter(makes_a_job)?)))
+        .collect();
+    assert!(accepting.len() > 5, "{accepting:?}");
+    for (path, operation) in accepting {
+        let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+        assert!(
+            parameters.any(|one| one["name"] == "Idempotency-Key" && one["in"] == "header"),
+            "POST {path} makes a job each time that it is sent"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_copies_of_a_request_at_once_make_one_job() {
     let app = TestApp::set_up().await;
