@@ -1,74 +1,249 @@
-//! A page of fifty findings out of a hundred thousand, through the whole API, beside the bare query.
+//! Pages of fifty out of a million findings, over HTTP, by sixteen clients at once: near pages and far ones, filtered ones, and all of it
+//! again while others guess passwords.
+//!
+//! Server, database and clients share the machine. Each figure stands beside that of the first page.
 
-use std::time::Instant;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use benches::{Row, median, report};
-use harness::TestApp;
+use benches::{Row, report};
+use plimsoll::embedded::{Settings, start};
+use reqwest::{Client, header::HeaderMap};
+use runtime::config::Config;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use tokio_util::sync::CancellationToken;
+use url::Url;
 
-const ROUNDS: usize = 200;
+const CLIENTS: usize = 16;
+const MEASURED: Duration = Duration::from_secs(10);
+const WARMING_UP: Duration = Duration::from_secs(2);
+const FINDINGS: i64 = 1_000_000;
+const PASSWORD: &str = "correct horse battery";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let app = TestApp::set_up().await;
-    plant(&app).await?;
-    let mut rows = Vec::new();
-    for (what, path, peer) in [
-        (
-            "first page by score",
-            "/api/vuln-matches/?sort=composite_score&sort_dir=desc",
-            "select id, vulnerability, composite_score from findings where tenant_id = $1
-              order by composite_score desc, id limit 50",
-        ),
-        (
-            "page 1,000 by score",
-            "/api/vuln-matches/?sort=composite_score&sort_dir=desc&page=1000",
-            "select id, vulnerability, composite_score from findings where tenant_id = $1
-              order by composite_score desc, id limit 50 offset 49950",
-        ),
-        (
-            "critical ones only",
-            "/api/vuln-matches/?severity=critical",
-            "select id, vulnerability, composite_score from findings where tenant_id = $1 and severity = 'critical'
-              order by composite_score desc, id limit 50",
-        ),
-    ] {
-        let mut times = Vec::with_capacity(ROUNDS);
-        for _ in 0..ROUNDS {
-            let started = Instant::now();
-            let answer = app.get(path).await.expect(200);
-            times.push(started.elapsed());
-            anyhow::ensure!(answer.bytes.len() > 1000, "a full page was expected");
-        }
-        let own = median(times) * 1e3;
-        let tenant = app.tenant().await;
-        let mut times = Vec::with_capacity(ROUNDS);
-        for _ in 0..ROUNDS {
-            let started = Instant::now();
-            sqlx::query(peer).bind(tenant.0).fetch_all(app.db.pool()).await?;
-            times.push(started.elapsed());
-        }
-        rows.push(Row::beside(format!("50 of 100,000 findings: {what}"), own, "ms", "the bare query", median(times) * 1e3));
-    }
-    report("list", &rows)
+    let folder = tempfile::Builder::new().prefix("plimsoll-bench").tempdir()?;
+    #[cfg(unix)]
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let running = start(&Settings::new(folder.path().join("home"))).await?;
+    let owner = SecretString::from(running.addresses.owner_url.clone());
+    store::migrate::run(&owner).await?;
+    store::migrate::create_local_logins(&owner).await?;
+    let measured = measure(&running.addresses.owner_url, &running.addresses.redis_url, folder.path()).await;
+    running.stop().await;
+    report("list", &measured?)
 }
 
-async fn plant(app: &TestApp) -> anyhow::Result<()> {
-    let tenant = app.tenant().await;
+async fn measure(owner_url: &str, redis_url: &str, folder: &Path) -> anyhow::Result<Vec<Row>> {
+    let config = Arc::new(Config::load(settings(owner_url, redis_url, folder)?)?);
+    let listener = api::bind("127.0.0.1:0".parse()?).await?;
+    let base = format!("http://{}", listener.local_addr()?);
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(api::serve_on(listener, config, stop.clone()));
+    runtime::egress::install_crypto();
+    let account = json!({ "username": "admin", "email": "a@example.com", "password": PASSWORD });
+    let answer = Client::new().post(format!("{base}/api/auth/setup")).json(&account).send().await?;
+    let token: Value = answer.error_for_status()?.json().await?;
+    let token = token["access_token"].as_str().unwrap_or_default().to_owned();
+    plant(owner_url).await?;
+
+    let page = |query: &str| format!("{base}/api/vuln-matches?{query}");
+    let by_score = "sort=composite_score&sort_dir=desc";
+    let (first_p50, first_p99, rate) = read(&token, &[page(by_score)]).await?;
+    let mut rows = vec![
+        Row::alone("50 of 1,000,000 findings, 16 clients: page 1, p50", first_p50, "ms"),
+        Row::alone("page 1, p99", first_p99, "ms"),
+        Row::alone("page 1", rate, "reads/s"),
+    ];
+    let beside = |what: &str, p99: f64, peer: &str, of: f64| Row::beside(what, p99, "ms", peer, of);
+    let started = Instant::now();
+    get(&Client::new(), &token, &page(&format!("{by_score}&page=19000"))).await?;
+    rows.push(Row::alone(
+        "page 19,000, nobody was there before",
+        started.elapsed().as_secs_f64() * 1e3,
+        "ms",
+    ));
+    let far = [page(&format!("{by_score}&page=2000"))];
+    rows.push(beside("page 2,000, p99", read(&token, &far).await?.1, "page 1, p99", first_p99));
+    let anywhere: Vec<String> =
+        (0..997).map(|n| page(&format!("{by_score}&page={}", 1 + n * 7919 % 19_900))).collect();
+    rows.push(beside("any of 20,000 pages, p99", read(&token, &anywhere).await?.1, "page 1, p99", first_p99));
+    let mixed: Vec<String> =
+        ["status=open", "severity=critical&kev=true", "sort=first_seen_at&sort_dir=asc&page=700"]
+            .iter()
+            .map(|query| page(query))
+            .collect();
+    rows.push(beside(
+        "filtered and otherwise sorted, p99",
+        read(&token, &mixed).await?.1,
+        "page 1, p99",
+        first_p99,
+    ));
+
+    // Before, during and after, so that a slow minute of the machine is not taken for the flood's doing.
+    let (_, before, _) = read(&token, &[page(by_score)]).await?;
+    let flood = Flood::begin(&base);
+    let (_, during, _) = read(&token, &[page(by_score)]).await?;
+    let (guesses, hashed) = flood.end().await?;
+    let (_, after, _) = read(&token, &[page(by_score)]).await?;
+    let calm = f64::midpoint(before, after);
+    rows.push(beside(
+        "page 1 while 16 others guess passwords, p99",
+        during,
+        "page 1, p99 before and after",
+        calm,
+    ));
+    rows.push(Row::alone("guesses answered meanwhile", guesses, "/s"));
+    rows.push(Row::alone("of which a password was looked at", hashed, "/s"));
+    stop.cancel();
+    server.await??;
+    Ok(rows)
+}
+
+/// The limits of one address are on: the flood comes from many, which a proxy names.
+fn settings(owner_url: &str, redis_url: &str, folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let settings = [
+        ("PLIMSOLL_HOME", folder.to_string_lossy().into_owned()),
+        ("DATABASE_URL", with_user(owner_url, "plimsoll_worker")?),
+        ("API_DATABASE_URL", with_user(owner_url, "plimsoll_api")?),
+        ("REDIS_URL", redis_url.to_owned()),
+        ("DATABASE_MAX_CONNECTIONS", "16".to_owned()),
+        ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
+    ];
+    Ok(settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+fn with_user(url: &str, user: &str) -> anyhow::Result<String> {
+    let mut url = Url::parse(url)?;
+    let others: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| name != "user")
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    url.query_pairs_mut().clear().extend_pairs(others).append_pair("user", user);
+    Ok(url.into())
+}
+
+/// A thousand assets with a thousand findings each.
+async fn plant(owner_url: &str) -> anyhow::Result<()> {
+    let mut owner = PgConnection::connect(owner_url).await?;
     for statement in [
         "insert into assets (tenant_id, id, kind, hostname)
-         select $1, gen_random_uuid(), 'host', 'host-' || n from generate_series(1, 200) n",
+         select t.id, gen_random_uuid(), 'host', 'host-' || n from tenants t, generate_series(1, 1000) n",
         "insert into package_versions (identity, platform, name, version, judged_name, judged_version)
-         select sha256(convert_to('pkg-' || n || left($1::text, 0), 'UTF8')), 'Debian:12', 'pkg-' || n, '1.0', 'pkg-' || n, '1.0'
-           from generate_series(1, 500) n",
+         select sha256(convert_to('pkg-' || n, 'UTF8')), 'Debian:12', 'pkg-' || n, '1.0', 'pkg-' || n, '1.0'
+           from generate_series(1, 1000) n",
         "insert into findings (tenant_id, id, asset_id, ecosystem, package_name, vulnerability, package_version_id, installed_version,
-                               confidence, vendor_state, severity, composite_score, evidence)
-         select $1, gen_random_uuid(), a.id, p.platform, p.name, 'CVE-2024-' || (10000 + p.id), p.id, p.version, 'confirmed', 'affected',
-                (array['critical', 'high', 'medium', 'low'])[1 + (p.id % 4)], (p.id % 100) / 10.0, '{}'
-           from assets a cross join package_versions p where a.tenant_id = $1",
+                               confidence, vendor_state, severity, is_kev, composite_score, evidence, first_seen_at)
+         select a.tenant_id, gen_random_uuid(), a.id, p.platform, p.name, 'CVE-2024-' || (10000 + p.id), p.id, p.version, 'confirmed',
+                'affected', (array['critical', 'high', 'medium', 'low'])[1 + (p.id % 4)], p.id % 50 = 0, (p.id % 100) / 10.0, '{}',
+                now() - random() * interval '1 year'
+           from assets a cross join package_versions p",
     ] {
-        sqlx::query(statement).bind(tenant.0).execute(app.db.pool()).await?;
+        sqlx::query(statement).execute(&mut owner).await?;
     }
-    let mut owner = store::db::connect_once(&app.db.owner_url).await?;
-    sqlx::query("analyze").execute(&mut owner).await?;
-    Ok(())
+    sqlx::query("vacuum analyze").execute(&mut owner).await?;
+    let planted: i64 = sqlx::query_scalar("select count(*) from findings").fetch_one(&mut owner).await?;
+    anyhow::ensure!(planted == FINDINGS, "{planted} findings were planted");
+    Ok(owner.close().await?)
+}
+
+async fn get(client: &Client, token: &str, url: &str) -> anyhow::Result<Duration> {
+    let started = Instant::now();
+    let answer = client.get(url).bearer_auth(token).send().await?.error_for_status()?;
+    let length = answer.bytes().await?.len();
+    let took = started.elapsed();
+    anyhow::ensure!(length > 10_000, "{url}: a full page was expected, not {length} bytes");
+    Ok(took)
+}
+
+/// Sixteen clients, each asking for one of `urls` after the other, from a place of its own among them: median and 99th percentile in
+/// milliseconds, and answers a second.
+async fn read(token: &str, urls: &[String]) -> anyhow::Result<(f64, f64, f64)> {
+    let (begin, urls) = (Instant::now() + WARMING_UP, Arc::new(urls.to_vec()));
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..CLIENTS {
+        let (token, urls) = (token.to_owned(), urls.clone());
+        clients.spawn(async move {
+            let (client, mut times) = (Client::new(), Vec::new());
+            let mut next = number * urls.len() / CLIENTS;
+            while begin.elapsed() < MEASURED {
+                let took = get(&client, &token, &urls[next % urls.len()]).await?;
+                next += 1;
+                if Instant::now() > begin {
+                    times.push(took);
+                }
+            }
+            anyhow::Ok(times)
+        });
+    }
+    let mut times = Vec::new();
+    while let Some(done) = clients.join_next().await {
+        times.extend(done??);
+    }
+    times.sort_unstable();
+    let at =
+        |share: usize| times.get(times.len() * share / 100).map_or(f64::NAN, Duration::as_secs_f64) * 1e3;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    Ok((at(50), at(99), times.len() as f64 / MEASURED.as_secs_f64()))
+}
+
+/// Sixteen strangers who guess, each time another name from another address.
+struct Flood {
+    guessing: tokio::task::JoinSet<anyhow::Result<()>>,
+    told: Arc<Told>,
+    began: Instant,
+}
+
+#[derive(Default)]
+struct Told {
+    enough: AtomicBool,
+    next: AtomicU32,
+    answered: AtomicUsize,
+    looked_at: AtomicUsize,
+}
+
+impl Flood {
+    fn begin(base: &str) -> Self {
+        let (told, mut guessing) = (Arc::new(Told::default()), tokio::task::JoinSet::new());
+        for _ in 0..CLIENTS {
+            let (told, url) = (told.clone(), format!("{base}/api/auth/login"));
+            guessing.spawn(async move {
+                let client = Client::new();
+                while !told.enough.load(Ordering::Relaxed) {
+                    let number = told.next.fetch_add(1, Ordering::Relaxed);
+                    let [_, b, c, d] = number.to_be_bytes();
+                    let mut from = HeaderMap::new();
+                    from.insert("x-forwarded-for", format!("10.{b}.{c}.{d}").parse()?);
+                    let guess = json!({ "username": format!("somebody-{number}"), "password": "123456" });
+                    let answer = client.post(&url).headers(from).json(&guess).send().await?;
+                    told.answered.fetch_add(1, Ordering::Relaxed);
+                    told.looked_at.fetch_add(usize::from(answer.status() == 401), Ordering::Relaxed);
+                }
+                Ok(())
+            });
+        }
+        Self { guessing, told, began: Instant::now() }
+    }
+
+    async fn end(mut self) -> anyhow::Result<(f64, f64)> {
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.told.enough.store(true, Ordering::Relaxed);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let rate = |count: &AtomicUsize| count.load(Ordering::Relaxed) as f64 / seconds;
+        let rates = (rate(&self.told.answered), rate(&self.told.looked_at));
+        while let Some(done) = self.guessing.join_next().await {
+            done??;
+        }
+        Ok(rates)
+    }
 }

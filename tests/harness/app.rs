@@ -142,6 +142,12 @@ impl TestApp {
         std::mem::replace(&mut self.token, token)
     }
 
+    /// What is sent with every request.
+    #[must_use]
+    pub fn access_token(&self) -> Option<String> {
+        self.token.clone()
+    }
+
     /// A second tenant with an account of `role`, and a token for it.
     ///
     /// # Panics

@@ -6,11 +6,14 @@
 mod app;
 mod db;
 pub mod deed;
+pub mod estate;
+mod operations;
 mod program;
 mod services;
 
 pub use app::{Answer, PASSWORD, TestApp};
 pub use db::TestDb;
+pub use operations::{JsonBody, Operation, operations};
 pub use program::Program;
 pub use services::services;
 
