@@ -47,7 +47,7 @@ pub(super) fn set_chart(chart: &mut Chart) {
             shorten(lines, MAX_SERIES, title);
             let surplus = points.len().saturating_sub(MAX_POINTS);
             points.drain(..surplus);
-            points.iter_mut().for_each(|point| set_drawn(point));
+            points.iter_mut().for_each(set_drawn);
             for Line { name, severity: _, values } in lines {
                 set_drawn(name);
                 values.drain(..surplus);
@@ -66,7 +66,7 @@ pub(super) fn set_chart(chart: &mut Chart) {
         Plot::HeatMap { columns, rows } => {
             shorten(rows, MAX_HEAT_ROWS, title);
             shorten(columns, MAX_HEAT_COLUMNS, title);
-            columns.iter_mut().for_each(|column| set_drawn(column));
+            columns.iter_mut().for_each(set_drawn);
             for HeatRow { label, cells } in rows {
                 set_drawn(label);
                 cells.truncate(columns.len());
