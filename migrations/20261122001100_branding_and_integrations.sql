@@ -113,6 +113,16 @@ alter table webhooks
 drop trigger audit on webhooks;
 call audit_table('webhooks', 'webhook', 'id', 'secret', 'secret_key');
 
+-- Keys that sources of vulnerability data ask for, at most one each.
+create table source_keys (
+    source_id  uuid primary key references sources (id) on delete cascade,
+    secret     sealed_secret not null,
+    secret_key wrapped_key not null
+);
+revoke all on source_keys from plimsoll_app;
+grant select, insert, update, delete on source_keys to plimsoll_app;
+call audit_table('source_keys', 'vuln_source_key', 'source_id', 'secret', 'secret_key');
+
 -- The systems that an organization works with: the settings of each that are no secrets. At most three rows a tenant. `may_be_private`: the
 -- address was set by an administrator of the installation, and may lie in a private network.
 create table integrations (

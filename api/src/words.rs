@@ -12,6 +12,9 @@ use utoipa::{
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
 };
 
+/// What is shown instead of a secret, and, sent back, means the one that is there.
+pub(crate) const MASK: &str = "********";
+
 macro_rules! words {
     ($($(#[doc = $doc:literal])* $name:ident = $list:expr;)*) => {$(
         $(#[doc = $doc])*

@@ -197,3 +197,50 @@ async fn every_table_with_a_sealed_secret_is_known_to_those_who_give_up() {
     let (found, known) = secrets::tables(&mut connection).await.expect("the catalogue");
     assert_eq!(found, known);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_source_goes_in_does_not_come_out_and_is_sent_with_a_test() {
+    let mut app = TestApp::set_up().await;
+    let (asked, url) = answering_source().await;
+    let id: uuid::Uuid = sqlx::query_scalar(
+        "insert into sources (id, slug, name, category, feed, url, crawl_interval_minutes)
+         values (gen_random_uuid(), 'mirror', 'Mirror', 'exploit', 'cisa-kev', $1, 60) returning id",
+    )
+    .bind(url)
+    .fetch_one(app.db.pool())
+    .await
+    .expect("a source");
+    let path = format!("/api/config/vuln-sources/{id}");
+    assert_eq!(app.get(&path).await.expect(200).json()["api_key"], Value::Null);
+    let changed = app.patch(&path, &json!({ "api_key": "canary-of-the-mirror" })).await.expect(200).json();
+    assert_eq!(changed["api_key"], "********");
+    app.patch(&path, &json!({ "api_key": "********", "notes": "mirrored" })).await.expect(200);
+    app.patch(&path, &json!({ "api_key": "two words" })).await.expect(422);
+    let tested = app.post(&format!("{path}/test"), &json!({})).await.expect(200).json();
+    assert_eq!((&tested["success"], &tested["message"]), (&json!(true), &json!("The source answers (200).")));
+    assert_eq!(*asked.lock().expect("a list"), ["Bearer canary-of-the-mirror"]);
+
+    let (_, token) = app.other_tenant("theirs", "admin").await;
+    let admin = app.sign_in_as(Some(token));
+    app.patch(&path, &json!({ "api_key": "theirs" })).await.expect(403);
+    app.sign_in_as(admin);
+    assert_eq!(
+        app.patch(&path, &json!({ "api_key": null })).await.expect(200).json()["api_key"],
+        Value::Null
+    );
+}
+
+/// A place that answers everything with 200, and what `Authorization` it was shown.
+async fn answering_source() -> (std::sync::Arc<std::sync::Mutex<Vec<String>>>, String) {
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let notes = asked.clone();
+    let handler = axum::routing::any(async move |headers: http::HeaderMap| {
+        let shown = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        notes.lock().expect("a list").push(shown.to_owned());
+        "{}"
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/feed.json", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback_service(handler)).await });
+    (asked, url)
+}

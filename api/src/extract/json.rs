@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
+use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
@@ -55,6 +56,14 @@ pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// As [`given`], for a text that is not to be shown by accident.
+pub(crate) fn given_secret<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<SecretString>>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    Ok(Some(text.map(SecretString::from)))
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {

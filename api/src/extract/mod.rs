@@ -15,7 +15,7 @@ mod upload;
 pub(crate) use actor::{Actor, Admin, Analyst, InPerson, InstanceAdmin, Policy, ReadOnly};
 pub(crate) use client::{Client, SignInAttempt};
 pub(crate) use form::file_of;
-pub(crate) use json::{Json, LongJson, given, parse};
+pub(crate) use json::{Json, LongJson, given, given_secret, parse};
 pub(crate) use path::Path;
 pub(crate) use query::{Listing, PageParams, Query, Range, SortDirection, Unfiltered, day, direction, word};
 pub(crate) use upload::Upload;

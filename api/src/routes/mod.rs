@@ -29,6 +29,7 @@ mod scan_runs;
 mod schedules;
 mod scoring;
 mod system;
+mod tested;
 mod users;
 mod verify;
 mod vuln_matches;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use store::retention::{self, DAYS, Retention, TABLES};
+use store::retention::{self, DAYS, KEPT_FOR_EVER, Retention, TABLES};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -30,11 +30,7 @@ struct RetentionSettings {
 
 impl From<Retention> for RetentionSettings {
     fn from(retention: Retention) -> Self {
-        Self {
-            retention_days: retention.days,
-            overrides: retention.overrides,
-            tables: TABLES.iter().copied().collect(),
-        }
+        Self { retention_days: retention.days, overrides: retention.overrides, tables: known().collect() }
     }
 }
 
@@ -83,6 +79,11 @@ async fn update_retention(
     Ok(Json(chosen.into()))
 }
 
+/// What can have a time of its own, and what is removed then.
+fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLES.iter().chain(KEPT_FOR_EVER).copied()
+}
+
 fn check(request: &UpdateRetention) -> Result<(), ApiError> {
     let mut problems = Problems::default();
     let in_range = |problems: &mut Problems, field: &str, days: i32| {
@@ -95,8 +96,8 @@ fn check(request: &UpdateRetention) -> Result<(), ApiError> {
     }
     for (table, days) in request.overrides.iter().flatten() {
         let field = format!("overrides -> {table}");
-        problems.require(TABLES.iter().any(|(known, _)| known == table), &field, || {
-            let known: Vec<&str> = TABLES.iter().map(|(known, _)| *known).collect();
+        problems.require(known().any(|(known, _)| known == table), &field, || {
+            let known: Vec<&str> = known().map(|(known, _)| known).collect();
             format!("nothing is purged under the name `{table}`: take one of {}", known.join(", "))
         });
         if let Some(days) = days {

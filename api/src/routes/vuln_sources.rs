@@ -1,23 +1,36 @@
-//! Sources of vulnerability data: how they are doing, and their settings.
+//! Sources of vulnerability data: how they are doing, their settings, and whether they answer.
 
+use std::time::Duration;
+
+use axum::extract::State;
 use chrono::{DateTime, Utc};
-use domain::id::SourceId;
+use domain::{id::SourceId, source::FeedKind};
 use queue::{enqueue, jobs::CrawlSource};
+use runtime::egress::{Client, HeaderValue, Policy, Request, Url, header};
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use store::sources;
+use store::{TenantTx, source_keys, sources};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{scan_runs::CrawlAccepted, scoring::compare_everybody};
+use super::{
+    scan_runs::CrawlAccepted,
+    scoring::compare_everybody,
+    tested::{Outcome, Tested, Trouble},
+};
 use crate::{
     error::{ApiError, FieldError, Problems},
-    extract::{Actor, Admin, InstanceAdmin, Json, Listing, PageParams, Path, ReadOnly},
+    extract::{Actor, Admin, InstanceAdmin, Json, Listing, PageParams, Path, ReadOnly, given_secret},
     idempotency::{Begun, IdempotencyKey},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn, WithRole},
     reply::{Accepted, JobAccepted, Page},
     state::AppState,
+    words::MASK,
 };
+
+/// For the whole of a test.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -63,8 +76,11 @@ struct UpdateSource {
     /// Let the next content be far smaller than the last, which is otherwise held to be a fault of the
     /// source.
     accept_shrink: Option<bool>,
-    /// Refused: keys are given to the workers in their environment (`NVD_API_KEY`), not kept in the database.
-    api_key: Option<String>,
+    /// Sent with every crawl: to NVD as `apiKey`, to others as `Authorization: Bearer`. Kept sealed; `********` leaves it as it is, null takes
+    /// it away.
+    #[serde(default, deserialize_with = "given_secret")]
+    #[schema(value_type = Option<String>, format = Password, min_length = 1, max_length = 512)]
+    api_key: Option<Option<SecretString>>,
 }
 
 /// A source of vulnerability data.
@@ -97,11 +113,14 @@ struct VulnSource {
     /// `success`, `unchanged`, `failed` or `quarantined`; null before the first crawl.
     last_crawl_status: Option<String>,
     last_error: Option<String>,
+    /// `********` when one is kept for it.
+    api_key: Option<&'static str>,
 }
 
-impl From<sources::Source> for VulnSource {
-    fn from(source: sources::Source) -> Self {
+impl VulnSource {
+    fn new(source: sources::Source, has_key: bool) -> Self {
         Self {
+            api_key: has_key.then_some(MASK),
             id: source.id,
             slug: source.slug,
             name: source.name,
@@ -138,7 +157,12 @@ async fn list_vuln_sources(
     };
     let mut tx = actor.begin().await?;
     let sources = sources::list(&mut tx, &filter, page).await?;
-    Ok(Page::of(sources))
+    let keys = source_keys::kept(&mut tx).await?;
+    let shown = sources.map(|source| {
+        let has_key = keys.contains(&source.id);
+        VulnSource::new(source, has_key)
+    });
+    Ok(Page::of(shown))
 }
 
 /// Get a source
@@ -150,8 +174,13 @@ async fn get_vuln_source(
     Path(id): Path<SourceId>,
 ) -> Result<Json<VulnSource>, ApiError> {
     let mut tx = actor.begin().await?;
-    let source = sources::find(&mut tx, id).await?;
-    Ok(Json(source.into()))
+    Ok(Json(shown(&mut tx, id).await?))
+}
+
+async fn shown(tx: &mut TenantTx, id: SourceId) -> Result<VulnSource, ApiError> {
+    let source = sources::find(tx, id).await?;
+    let has_key = source_keys::kept(tx).await?.contains(&id.0);
+    Ok(VulnSource::new(source, has_key))
 }
 
 /// Change a source
@@ -162,6 +191,7 @@ async fn get_vuln_source(
     params(("config_id" = Uuid, Path, description = "The source's id.")),
     responses((status = 200, body = VulnSource), WithRole, Missing, BadBody))]
 async fn update_vuln_source(
+    State(app): State<AppState>,
     mut actor: Actor<InstanceAdmin>,
     Path(id): Path<SourceId>,
     Json(request): Json<UpdateSource>,
@@ -177,12 +207,18 @@ async fn update_vuln_source(
     let mut tx = actor.begin().await?;
     let before = sources::find(&mut tx, id).await?;
     sources::update(&mut tx, id, &update).await?;
-    let source = sources::find(&mut tx, id).await?;
+    match &request.api_key {
+        None => {}
+        Some(None) => source_keys::delete(&mut tx, id).await?,
+        Some(Some(key)) if key.expose_secret() == MASK => {}
+        Some(Some(key)) => source_keys::put(&mut tx, &app.secrets, id, key).await?,
+    }
+    let source = shown(&mut tx, id).await?;
     if source.priority_weight != before.priority_weight {
         compare_everybody(&mut tx, &actor).await?;
     }
     tx.commit().await?;
-    Ok(Json(source.into()))
+    Ok(Json(source))
 }
 
 fn check(request: &UpdateSource) -> Result<(), ApiError> {
@@ -203,9 +239,13 @@ fn check(request: &UpdateSource) -> Result<(), ApiError> {
             format!("the notes have {length} characters, at most 4000 are kept")
         });
     }
-    problems.require(request.api_key.is_none(), "api_key", || {
-        "keys are not kept in the database: set NVD_API_KEY in the environment of the workers".into()
-    });
+    if let Some(Some(key)) = &request.api_key {
+        let key = key.expose_secret();
+        let is_key = (1..=512).contains(&key.len()) && key.chars().all(|c| c.is_ascii_graphic());
+        problems.require(is_key, "api_key", || {
+            "must be 1 to 512 letters, digits and marks without spaces; null takes it away".into()
+        });
+    }
     let nothing = request.enabled.is_none()
         && request.crawl_interval_minutes.is_none()
         && request.priority_weight.is_none()
@@ -213,7 +253,7 @@ fn check(request: &UpdateSource) -> Result<(), ApiError> {
         && request.accept_shrink.is_none()
         && request.api_key.is_none();
     if nothing {
-        let message = "nothing to change: name enabled, crawl_interval_minutes, priority_weight, notes or accept_shrink";
+        let message = "nothing to change: name enabled, crawl_interval_minutes, priority_weight, notes, accept_shrink or api_key";
         problems.add(FieldError::value("body", message));
     }
     problems.finish()
@@ -241,8 +281,66 @@ async fn crawl_vuln_source(
     work.accept(job.id, CrawlAccepted { job: JobAccepted::new(job.id), source_slug: source.slug }).await
 }
 
+/// Test a source
+///
+/// Asks the source's address with its key, and says whether it answers and how long that took. Nothing of the answer is read but its status.
+/// Always 200: what failed is in `message`.
+#[utoipa::path(post, path = "/api/config/vuln-sources/{config_id}/test", tag = "sources",
+    params(("config_id" = Uuid, Path, description = "The source's id.")),
+    responses((status = 200, body = Tested), SignedIn, Missing))]
+async fn test_vuln_source(
+    State(app): State<AppState>,
+    mut actor: Actor<ReadOnly>,
+    Path(id): Path<SourceId>,
+) -> Result<Json<Tested>, ApiError> {
+    let mut tx = actor.begin().await?;
+    let source = sources::find(&mut tx, id).await?;
+    let key = source_keys::get(&mut tx, &app.secrets, id).await?;
+    tx.commit().await?;
+    let policy = Policy {
+        allow_private: app.config.source_allow_private,
+        total_timeout: PATIENCE,
+        ..Policy::administrator()
+    };
+    let client = Client::new(policy).map_err(anyhow::Error::from)?;
+    Ok(Json(Tested::timed(ask(&client, &source, key.as_ref())).await))
+}
+
+async fn ask(client: &Client, source: &sources::Source, key: Option<&SecretString>) -> Outcome {
+    let Ok(mut url) = Url::parse(&source.url) else {
+        return Err(Trouble::Missing("The address of this source is none."));
+    };
+    if url.scheme() == "file" {
+        return Err(Trouble::Missing(
+            "This source is a file on the machines of the workers: nobody can be asked.",
+        ));
+    }
+    let is_nvd = source.feed == FeedKind::Nvd.as_str();
+    if is_nvd {
+        // Or its answer is a page of two thousand.
+        url.query_pairs_mut().append_pair("resultsPerPage", "1");
+    }
+    let mut request = Request::get(url);
+    if let Some(key) = key {
+        let (name, value) = match is_nvd {
+            true => (header::HeaderName::from_static("apikey"), key.expose_secret().to_owned()),
+            false => (header::AUTHORIZATION, format!("Bearer {}", key.expose_secret())),
+        };
+        // What is kept has passed `check`.
+        if let Ok(mut value) = HeaderValue::try_from(value) {
+            value.set_sensitive(true);
+            request = request.header(name, value);
+        }
+    }
+    match client.send(request).await?.status {
+        status if status.is_success() => Ok(format!("The source answers ({}).", status.as_u16())),
+        status => Err(Trouble::Failed(format!("The source answers with {}.", status.as_u16()))),
+    }
+}
+
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
+        .routes(routes!(test_vuln_source))
         .routes(routes!(list_vuln_sources))
         .routes(routes!(get_vuln_source, update_vuln_source))
         .routes(routes!(crawl_vuln_source))

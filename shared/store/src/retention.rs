@@ -20,6 +20,9 @@ pub const TABLES: &[(&str, &str)] = &[
     ("webhook_deliveries", "deliveries that have ended, since they were accepted"),
 ];
 
+/// What days may be written down for, although nothing is ever removed from it: it is kept for at least as long.
+pub const KEPT_FOR_EVER: &[(&str, &str)] = &[("audit_log", "nothing: the audit trail is kept for ever")];
+
 /// How many days things are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {

@@ -262,6 +262,7 @@ const GIVEN_UP: &[(&str, &str)] = &[
         "delete from integration_secrets where substring(secret_key from 2 for 8) = any ($1)",
     ),
     ("signing_keys", "delete from signing_keys where substring(secret_key from 2 for 8) = any ($1)"),
+    ("source_keys", "delete from source_keys where substring(secret_key from 2 for 8) = any ($1)"),
     (
         "webhooks",
         "update webhooks set secret = null, secret_key = null, enabled = false,

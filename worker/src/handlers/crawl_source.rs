@@ -18,6 +18,7 @@ use store::{
     alerts::{self, Raised, Severity},
     knowledge::{self, Batch, Merged, Rejected},
     scan_runs::{self, Counts, Finish, NewRun, RunType, Status},
+    source_keys,
     sources::{self, ContentFacts, Source},
 };
 use tokio::sync::mpsc;
@@ -163,7 +164,11 @@ impl Crawl<'_> {
     async fn visit(&self) -> Result<Done, Failure> {
         self.attempt.progress(1, "fetching").await;
         let feed = self.source.feed()?;
-        let api_key = self.context.config.nvd_api_key.as_ref().filter(|_| feed == FeedKind::Nvd);
+        let mut connection = self.context.db.pool().acquire().await.map_err(Failure::transient)?;
+        let kept = source_keys::get(&mut connection, &self.context.secrets, self.source.id()).await?;
+        drop(connection);
+        let of_settings = self.context.config.nvd_api_key.as_ref().filter(|_| feed == FeedKind::Nvd);
+        let api_key = kept.as_ref().or(of_settings);
         let place = feeds::Source {
             kind: feed,
             url: &self.source.url,

@@ -12,11 +12,11 @@ use store::{
     integrations::{self, Integration, Settings},
 };
 
-use super::MASK;
 use crate::{
     error::{ApiError, Problems},
     extract::{Actor, Admin},
     state::AppState,
+    words::MASK,
 };
 
 /// The longest secret: a private key in PEM has some three thousand bytes.

@@ -1,6 +1,6 @@
 //! The systems that an organization works with: where each is, what it is shown, and whether that works.
 //!
-//! Secrets go in and do not come out: they are shown as [`MASK`], and the mask sent back leaves the secret as it is. An address can only be
+//! Secrets go in and do not come out: they are shown as [`crate::words::MASK`], and the mask sent back leaves the secret as it is. An address can only be
 //! changed together with the secrets that would be sent there, so that nobody who does not know a secret can have it sent to themselves.
 
 mod change;
@@ -11,25 +11,20 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use jsonwebtoken::EncodingKey;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use store::integrations::{self, Ceph, Github, GithubAuth, Integration, Settings, Wazuh};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{
-    change::{Change, is_app_id, is_login, within},
-    probe::Tested,
-};
+use self::change::{Change, is_app_id, is_login, within};
 use crate::{
     error::ApiError,
-    extract::{Actor, Admin, Json, ReadOnly, given},
+    extract::{Actor, Admin, Json, ReadOnly, given, given_secret},
     openapi::{BadBody, SignedIn, WithRole},
+    routes::tested::Tested,
     state::AppState,
-    words::GithubAuthWord,
+    words::{GithubAuthWord, MASK},
 };
-
-/// What is shown instead of a secret, and means the one that is there.
-const MASK: &str = "********";
 
 /// Everything that is set, with secrets masked.
 #[derive(Debug, Serialize, ToSchema)]
@@ -179,14 +174,6 @@ struct UpdateCeph {
     #[serde(default, deserialize_with = "given_secret")]
     #[schema(value_type = Option<String>, format = Password, max_length = 16384)]
     password: Option<Option<SecretString>>,
-}
-
-/// As [`given`], for a text that is not to be shown by accident.
-fn given_secret<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<SecretString>>, D::Error> {
-    let text: Option<String> = Option::deserialize(deserializer)?;
-    Ok(Some(text.map(SecretString::from)))
 }
 
 /// How integrations are set up

@@ -1,6 +1,6 @@
 //! Asking another system whether it is there and takes what we show it. One small request each, through the guarded way out.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -8,10 +8,10 @@ use chrono::Utc;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use runtime::egress::{Client, EgressError, HeaderValue, Policy, Request, Response, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 use serde_json::{Value, json};
 use store::integrations::{Ceph, Github, GithubAuth, Wazuh};
-use utoipa::ToSchema;
+
+use crate::routes::tested::{Outcome, Trouble};
 
 /// For the whole of a test.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,53 +21,6 @@ const LONGEST_ANSWER: u64 = 256 << 10;
 const GITHUB_VERSION: HeaderValue = HeaderValue::from_static("2022-11-28");
 /// And of Ceph's.
 const CEPH_VERSION: HeaderValue = HeaderValue::from_static("application/vnd.ceph.api.v1.0+json");
-
-/// How a test went.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"success": true, "response_time_ms": 84, "message": "Wazuh API REST 4.9.2 answers and takes the key."}))]
-pub(super) struct Tested {
-    /// It answered, and took what was shown.
-    success: bool,
-    /// Until its last answer, in milliseconds. Null: it was not asked, since something is missing in the settings.
-    #[schema(minimum = 0)]
-    response_time_ms: Option<u64>,
-    /// What answered, or what is wrong, in a sentence.
-    message: String,
-}
-
-/// What a test found: what answered, or what is wrong.
-type Outcome = Result<String, Trouble>;
-
-pub(super) enum Trouble {
-    /// It was not asked.
-    Missing(&'static str),
-    /// It was asked in vain.
-    Failed(String),
-}
-
-impl From<EgressError> for Trouble {
-    fn from(error: EgressError) -> Self {
-        // The reason beneath is for the log: it would tell which addresses and ports of a private network are there.
-        tracing::info!(error = %error, cause = ?std::error::Error::source(&error), "a test of an integration failed");
-        Self::Failed(format!("{}.", capitalized(&error.to_string())))
-    }
-}
-
-impl Tested {
-    /// Waits for `test`, and says how long that was.
-    pub(super) async fn timed(test: impl Future<Output = Outcome>) -> Self {
-        let begun = Instant::now();
-        let outcome = test.await;
-        let took = Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
-        match outcome {
-            Ok(message) => Self { success: true, response_time_ms: took, message },
-            Err(Trouble::Failed(message)) => Self { success: false, response_time_ms: took, message },
-            Err(Trouble::Missing(what)) => {
-                Self { success: false, response_time_ms: None, message: what.to_owned() }
-            }
-        }
-    }
-}
 
 /// What may be asked: private networks only where an administrator of the installation named the address, or the host.
 pub(super) fn client(may_be_private: bool, hosts: &[String]) -> Result<Client, EgressError> {
@@ -206,9 +159,4 @@ fn strange(who: &str) -> Trouble {
 /// Words of a stranger, as part of a sentence of ours.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
-}
-
-fn capitalized(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
