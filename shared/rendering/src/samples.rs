@@ -14,12 +14,8 @@ macro_rules! written {
     };
 }
 
-const WRITTEN: [(&str, &str); 4] = [
-    written!("executive_summary"),
-    written!("technical"),
-    written!("asset_inventory"),
-    written!("findings"),
-];
+const WRITTEN: [(&str, &str); 4] =
+    [written!("executive_summary"), written!("technical"), written!("asset_inventory"), written!("findings")];
 
 /// The report types that have a sample.
 pub const TYPES: [&str; 6] = ["executive_summary", "technical", "asset_inventory", "findings", "ssp", "poam"];

@@ -122,15 +122,14 @@ impl Posture {
     /// Reads everything in a handful of statements. `most_problems` bounds the list of vulnerabilities.
     pub(crate) async fn load(tx: &mut TenantTx, most_problems: i64) -> Result<Self> {
         let tenant = tx.tenant();
-        let (organization, at): (String, DateTime<Utc>) =
-            sqlx::query_as(
-                "select coalesce(b.company_name, t.display_name), now()
+        let (organization, at): (String, DateTime<Utc>) = sqlx::query_as(
+            "select coalesce(b.company_name, t.display_name), now()
                    from tenants t left join branding b on b.tenant_id = t.id
                   where t.id = $1",
-            )
-            .bind(tenant.0)
-            .fetch_one(&mut **tx)
-            .await?;
+        )
+        .bind(tenant.0)
+        .fetch_one(&mut **tx)
+        .await?;
         let totals = sqlx::query_as(
             "select count(*) as open, count(distinct vulnerability) as vulnerabilities,
                     count(distinct asset_id) as affected_assets,
