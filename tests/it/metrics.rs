@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use harness::{Program, eventually};
+use harness::{Program, TestDb, eventually};
 use queue::{
-    enqueue::{Origin, enqueue},
-    jobs::Correlate,
+    After, OnFailure,
+    enqueue::{Origin, enqueue, enqueue_after},
+    jobs::{Correlate, PurgeExpired, VerifyArtifacts},
 };
 use runtime::{
     egress::{Client, Method, Policy, Request},
@@ -58,6 +59,47 @@ async fn requests_jobs_and_queues_are_counted_where_they_happen() {
     .await;
     let text = shown(&programs.scheduler).await;
     assert!(value(&text, "plimsoll_relay_dispatched_total{queue=\"analysis\"}") >= Some(1.0), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_tells_which_duties_it_gets_done_and_how_long_the_audit_trail_is() {
+    let programs = Programs::start(&[]).await;
+    let first = eventually("the length of the audit trail", SOON, || async {
+        value(&shown(&programs.scheduler).await, "plimsoll_audit_head_seq{}").filter(|length| *length >= 1.0)
+    })
+    .await;
+    for duty in ["relay", "rescue", "schedules", "audit"] {
+        let series = format!(r#"plimsoll_scheduler_rounds_total{{duty="{duty}"}}"#);
+        let rounds = async || value(&shown(&programs.scheduler).await, &series).unwrap_or_default();
+        let before = rounds().await;
+        eventually(&format!("another round of {duty}"), SOON, || async {
+            (rounds().await > before).then_some(())
+        })
+        .await;
+    }
+    let hook = json!({ "url": "http://127.0.0.1:1/hook", "events": [] });
+    assert_eq!(programs.send(Method::POST, "/api/webhooks", &[], &hook).await.0, 201);
+    eventually("a longer audit trail", SOON, || async {
+        value(&shown(&programs.scheduler).await, "plimsoll_audit_head_seq{}").filter(|length| *length > first)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn jobs_that_wait_for_others_are_counted_apart_from_those_that_are_due() {
+    let db = TestDb::new().await;
+    let mut tx = db.system.begin().await.expect("a transaction");
+    let first = enqueue(&mut tx, Origin::INSTALLATION, &PurgeExpired {}).await.expect("accepted").id;
+    let after = After { jobs: &[first], on_failure: OnFailure::Run, at_most: None };
+    enqueue_after(&mut tx, Origin::INSTALLATION, &VerifyArtifacts {}, after).await.expect("accepted");
+    tx.commit().await.expect("committed");
+    let standings = store::figures::queues(db.pool()).await.expect("counted");
+    let mut counted: Vec<_> = standings
+        .iter()
+        .map(|standing| (standing.queue.as_str(), standing.state.as_str(), standing.jobs))
+        .collect();
+    counted.sort_unstable();
+    assert_eq!(counted, [("maintenance", "available", 1), ("maintenance", "waiting", 1)]);
 }
 
 /// The samples that are shown, each without its value.
