@@ -109,7 +109,30 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     document.security = Some(any_of.into());
     limit_writes(&mut document);
     reshape(&mut document);
+    describe(&mut document);
     document
+}
+
+/// The standard wants a description of every response (OpenAPI 3.1, section 4.8.17.1): where the schema says all, the status does.
+fn describe(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for (status, response) in
+            operations.into_iter().flatten().flat_map(|one| &mut one.responses.responses)
+        {
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                response.description = match status.as_str() {
+                    "201" => "What was made.",
+                    "202" => "The work is recorded and will be done.",
+                    "204" => "Done; there is nothing to say.",
+                    _ => "What was asked for.",
+                }
+                .into();
+            }
+        }
+    }
 }
 
 /// Refusals are written as the document of their path has them (see [`crate::error::shape`]).
@@ -129,7 +152,9 @@ fn reshape(document: &mut utoipa::openapi::OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let Some(schema) = Shape::of(path).schema() else { continue };
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
-        for (status, response) in operations.into_iter().flatten().flat_map(|one| &mut one.responses.responses) {
+        for (status, response) in
+            operations.into_iter().flatten().flat_map(|one| &mut one.responses.responses)
+        {
             if !status.starts_with(['4', '5']) {
                 continue;
             }

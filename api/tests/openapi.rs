@@ -52,6 +52,10 @@ fn every_operation_has_an_id_of_its_own_a_summary_a_tag_and_what_can_go_wrong() 
         );
         assert!(tags.contains(&&operation["tags"][0]), "{name} has no tag that is described");
         let responses = operation["responses"].as_object().expect(&name);
+        for (status, response) in responses {
+            let is_described = response.get("$ref").is_some() || response["description"].is_string();
+            assert!(is_described, "{name} does not say what {status} means");
+        }
         assert!(responses.keys().any(|status| status.starts_with('2')), "{name} cannot succeed");
         assert!(name.ends_with("/livez") || responses.contains_key("500"), "{name} never fails");
     }

@@ -95,7 +95,16 @@ fn schemathesis(asked: &Asked, document: &Path, address: SocketAddr, token: &str
         .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance"])
         .args(["--checks", "response_headers_conformance,response_schema_conformance,unsupported_method"])
         .args(["--checks", "allow_header_conformance,ignored_auth,missing_required_header"])
-        .args(["--request-timeout", "30", "--generation-database", "none", "--warnings", "off"])
+        .args([
+            "--workers",
+            "2",
+            "--request-timeout",
+            "30",
+            "--generation-database",
+            "none",
+            "--warnings",
+            "off",
+        ])
         .args(["--suppress-health-check", "all", "--continue-on-failure", "--no-color"]);
     if let Some(seed) = &asked.seed {
         command.args(["--seed", seed]);
@@ -115,7 +124,8 @@ fn with_ids(estate: &Estate) -> Result<Value> {
             item.remove(&method);
             continue;
         }
-        if let Some(parameters) = item[&method]["parameters"].as_array_mut() {
+        let parameters = item.get_mut(&method).and_then(|operation| operation.get_mut("parameters"));
+        if let Some(parameters) = parameters.and_then(Value::as_array_mut) {
             name_things(parameters, &operation, estate);
         }
     }

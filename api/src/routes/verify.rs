@@ -27,7 +27,7 @@ use crate::{
     error::ApiError,
     extract::{Client, file_of},
     limit,
-    openapi::{Anyone, BadBody, Limited},
+    openapi::{Anyone, BadBody, Limited, Nonsense},
     state::AppState,
 };
 
@@ -103,7 +103,7 @@ async fn verification_page() -> Response {
 /// `valid: false`. Browsers that ask for HTML get a page.
 #[utoipa::path(post, path = "/api/v1/reports/verify", tag = "reports", security(()),
     request_body(content = SignedFile, content_type = "multipart/form-data"),
-    responses((status = 200, body = Verification), Anyone, BadBody, Limited))]
+    responses((status = 200, body = Verification), Anyone, BadBody, Limited, Nonsense))]
 async fn verify_report(
     State(app): State<AppState>,
     _: Attempt,
