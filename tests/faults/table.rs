@@ -77,7 +77,7 @@ pub(crate) const TABLE: &[Fault] = &[
     fault!("F34", "clocks that are wrong", 20 s, full, clocks::wrong_clocks),
     fault!("F35", "the clocks go forward, and back", 60 s, full, clocks::clocks_change),
     fault!("F36", "one id delivered a hundred times", 5 s, short, payloads::delivered_again),
-    fault!("F37", "twenty thousand jobs, one worker", 120 s, full, payloads::backlog),
+    fault!("F37", "twenty thousand jobs, one worker", 300 s, full, payloads::backlog),
     fault!("F45", "two releases of the worker side by side", 60 s, full, payloads::rolling_deploy),
     fault!("F46", "random faults under load", 60 s, full, soak::soak),
 ];
