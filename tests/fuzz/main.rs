@@ -88,6 +88,8 @@ async fn run(asked: &Asked) -> Result<bool> {
 fn schemathesis(asked: &Asked, document: &Path, address: SocketAddr, token: &str) -> Command {
     let mut command = Command::new(&asked.schemathesis);
     command
+        // What it keeps to replay failures goes with the folder.
+        .current_dir(document.parent().unwrap_or(Path::new(".")))
         .arg("run")
         .arg(document)
         .args(["--url", &format!("http://{address}"), "--header", &format!("Authorization: Bearer {token}")])

@@ -150,7 +150,7 @@ async fn current_log_level(
 /// All processes, of all parts of the installation, follow within five seconds, and those that start later do too. `debug` is
 /// about the product's own work; libraries stay at `info`. Secrets are logged at no level.
 #[utoipa::path(put, path = "/api/system/log-level", tag = "system", request_body = LogLevel,
-    responses((status = 200, body = LogLevel), WithRole, Invalid))]
+    responses((status = 200, body = LogLevel), WithRole, BadBody))]
 async fn choose_log_level(
     mut actor: Actor<InstanceAdmin>,
     Json(wanted): Json<LogLevel>,

@@ -95,7 +95,8 @@ async fn download_report(
 #[utoipa::path(get, path = "/api/reports/{report_id}/artifact", tag = "reports",
     params(("report_id" = String, Path, description = "The report's id.")),
     responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (Vec<u8> = "application/octet-stream"))),
+                  (Vec<u8> = "application/pdf"), (Object = "application/json"),
+                  (Vec<u8> = "application/octet-stream"))),
               (status = 206, description = "A part of the file."),
               (status = 304, description = "The client has it: `If-None-Match`."),
               (status = 409, description = "There is no file: the report is being made, or it failed.", body = ErrorBody),
@@ -116,7 +117,8 @@ async fn view_report(
 #[utoipa::path(get, path = "/api/v1/reports/download/{file}", tag = "reports",
     params(("file" = String, Path, description = "The report's id and the ending of the file.")),
     responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (Vec<u8> = "application/octet-stream"))),
+                  (Vec<u8> = "application/pdf"), (Object = "application/json"),
+                  (Vec<u8> = "application/octet-stream"))),
               (status = 409, description = "There is no file yet.", body = ErrorBody),
               (status = 410, description = "`DOWNLOAD_EXPIRED`", body = ErrorBody),
               SignedIn, Missing))]
@@ -137,7 +139,8 @@ async fn download_file(
     params(("tenant_id" = String, Path, description = "The organization's name in addresses, such as `acme-corp`."),
            ("report_id" = String, Path, description = "The report's id.")),
     responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (Vec<u8> = "application/octet-stream"))),
+                  (Vec<u8> = "application/pdf"), (Object = "application/json"),
+                  (Vec<u8> = "application/octet-stream"))),
               (status = 409, description = "There is no file yet.", body = ErrorBody),
               (status = 410, description = "`DOWNLOAD_EXPIRED`", body = ErrorBody),
               SignedIn, Missing))]
@@ -159,7 +162,8 @@ async fn download_tenants_report(
     params(("tenant_id" = String, Path, description = "The organization's name in addresses, such as `acme-corp`."),
            ("document_id" = String, Path, description = "The document's id.")),
     responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (Vec<u8> = "application/octet-stream"))),
+                  (Vec<u8> = "application/pdf"), (Object = "application/json"),
+                  (Vec<u8> = "application/octet-stream"))),
               (status = 409, description = "There is no file yet.", body = ErrorBody),
               (status = 410, description = "`DOWNLOAD_EXPIRED`", body = ErrorBody),
               SignedIn, Missing))]
