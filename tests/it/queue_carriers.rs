@@ -47,7 +47,8 @@ impl Carrier {
 
 impl Carry for Carrier {
     async fn look(&self) -> Result<View> {
-        let waiting = HashMap::from([(Queue::Maintenance, self.given.lock().expect("nobody panicked").len())]);
+        let waiting =
+            HashMap::from([(Queue::Maintenance, self.given.lock().expect("nobody panicked").len())]);
         Ok(View { epoch: self.epoch.lock().expect("nobody panicked").clone(), waiting })
     }
 
