@@ -1,6 +1,8 @@
 //! schemathesis over the whole API: see README.md in this folder. Called by `scripts/fuzz`, which installs schemathesis; by
 //! itself, as a part of `cargo test`, it has nothing to do and says so.
 
+#![expect(clippy::print_stdout, reason = "this is a program that people read")]
+
 use std::{
     net::SocketAddr,
     path::Path,

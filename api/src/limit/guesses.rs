@@ -64,11 +64,11 @@ impl Guess {
         Self { account, address: address.unwrap_or("nowhere").to_owned() }
     }
 
-    fn from_anywhere(&self) -> String {
+    fn anywhere(&self) -> String {
         format!("guesses:{}", self.account)
     }
 
-    fn from_here(&self) -> String {
+    fn same_address(&self) -> String {
         format!("guesses:{}:{}", self.account, self.address)
     }
 
@@ -107,8 +107,8 @@ impl Guesses {
     /// Counts a guess; how long to wait, if it may not be made now. Then it does not count.
     pub(super) async fn begin(&self, guess: &Guess) -> Option<Duration> {
         let key = |name: String| self.shared.key(&name);
-        let mut call = self.begin.key(key(guess.from_anywhere()));
-        call.key(key(guess.known())).key(key(guess.from_here())).arg(FREE);
+        let mut call = self.begin.key(key(guess.anywhere()));
+        call.key(key(guess.known())).key(key(guess.same_address())).arg(FREE);
         for duration in [FIRST_WAIT, LONGEST_WAIT, FORGOTTEN] {
             call.arg(duration.as_secs() * 1000);
         }
@@ -123,8 +123,8 @@ impl Guesses {
     pub(crate) async fn was_right(&self, guess: &Guess) {
         self.was_right_here(guess, Instant::now());
         let key = |name: String| self.shared.key(&name);
-        let mut call = self.was_right.key(key(guess.from_anywhere()));
-        call.key(key(guess.known())).key(key(guess.from_here())).arg(ADDRESS_FORGOTTEN.as_secs());
+        let mut call = self.was_right.key(key(guess.anywhere()));
+        call.key(key(guess.known())).key(key(guess.same_address())).arg(ADDRESS_FORGOTTEN.as_secs());
         // Without Redis this process remembers alone.
         let _: Option<u8> = self.shared.run(&call).await;
     }
@@ -133,7 +133,7 @@ impl Guesses {
         let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
         here.forget(now);
         let key =
-            if here.known.contains_key(&guess.known()) { guess.from_here() } else { guess.from_anywhere() };
+            if here.known.contains_key(&guess.known()) { guess.same_address() } else { guess.anywhere() };
         let count = here.counts.entry(key).or_insert(Count { guesses: 0, last: now, wait: Duration::ZERO });
         let waited = now.duration_since(count.last);
         if waited < count.wait {
@@ -147,7 +147,7 @@ impl Guesses {
     fn was_right_here(&self, guess: &Guess, now: Instant) {
         let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
         let was_known = here.known.insert(guess.known(), now).is_some();
-        let counted = if was_known { guess.from_here() } else { guess.from_anywhere() };
+        let counted = if was_known { guess.same_address() } else { guess.anywhere() };
         here.counts.remove(&counted);
     }
 }
