@@ -10,7 +10,8 @@ use crate::ReportType;
 /// Every report type that this build can make.
 #[must_use]
 pub fn catalogue() -> &'static [ReportType] {
-    const CATALOGUE: &[ReportType] = &[executive_summary::REPORT, technical::REPORT, asset_inventory::REPORT, findings::REPORT];
+    const CATALOGUE: &[ReportType] =
+        &[executive_summary::REPORT, technical::REPORT, asset_inventory::REPORT, findings::REPORT];
     CATALOGUE
 }
 
