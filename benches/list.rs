@@ -3,6 +3,8 @@
 //!
 //! Server, database and clients share the machine. Each figure stands beside that of the first page.
 
+#![expect(clippy::disallowed_methods, reason = "a bench calls its own server")]
+
 use std::{
     collections::BTreeMap,
     path::Path,

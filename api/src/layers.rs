@@ -166,9 +166,19 @@ pub(crate) fn other_sites(config: &Config) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins))
-            .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+            .allow_methods([
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PUT,
+                Method::PATCH,
+                Method::DELETE,
+            ])
             .allow_headers(
-                [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH].into_iter().chain(sent).collect::<Vec<_>>(),
+                [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH]
+                    .into_iter()
+                    .chain(sent)
+                    .collect::<Vec<_>>(),
             )
             .expose_headers(
                 [header::LOCATION, header::RETRY_AFTER, header::ETAG, header::CONTENT_DISPOSITION]
