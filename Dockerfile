@@ -20,7 +20,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates tzdata \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin plimsoll \
-    && install -d -o plimsoll -g plimsoll -m 0700 /var/lib/plimsoll /var/lib/plimsoll/artifacts
+    && install -d -o plimsoll -g plimsoll -m 0700 /var/lib/plimsoll /var/lib/plimsoll/artifacts \
+        /var/lib/plimsoll/keys
 # Probes and metrics, for the network that the container is in. Publish that port to nobody.
 ENV PLIMSOLL_HOME=/var/lib/plimsoll \
     LOG_FORMAT=json \
