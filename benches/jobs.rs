@@ -24,7 +24,6 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use store::SystemDb;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 /// Jobs at once in the worker.
 const SLOTS: usize = 128;
@@ -70,7 +69,7 @@ async fn main() -> anyhow::Result<()> {
     let owner = SecretString::from(running.addresses.owner_url.clone());
     store::migrate::run(&owner).await?;
     store::migrate::create_local_logins(&owner).await?;
-    let worker_url = with_user(&running.addresses.owner_url, "plimsoll_worker")?;
+    let worker_url = running.addresses.worker_url.clone();
     let db = SystemDb::connect(&SecretString::from(worker_url.clone()), 8)?;
 
     let processes = Processes::start(&worker_url, &running.addresses.redis_url)?;
@@ -338,15 +337,4 @@ async fn serve(role: &str, database_url: &SecretString, redis_url: &SecretString
         grace: Duration::from_secs(5),
     };
     worker::run(registry, (), db.pool().clone(), transport, settings, stop).await
-}
-
-fn with_user(url: &str, user: &str) -> anyhow::Result<String> {
-    let mut url = Url::parse(url)?;
-    let others: Vec<(String, String)> = url
-        .query_pairs()
-        .filter(|(k, _)| k != "user")
-        .map(|(k, v)| (k.into_owned(), v.into_owned()))
-        .collect();
-    url.query_pairs_mut().clear().extend_pairs(others).append_pair("user", user);
-    Ok(url.into())
 }

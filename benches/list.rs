@@ -16,14 +16,13 @@ use std::{
 };
 
 use benches::{Row, report};
-use plimsoll::embedded::{Settings, start};
+use plimsoll::embedded::{Addresses, Settings, start};
 use reqwest::{Client, header::HeaderMap};
 use runtime::config::Config;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 const CLIENTS: usize = 16;
 const MEASURED: Duration = Duration::from_secs(10);
@@ -40,13 +39,13 @@ async fn main() -> anyhow::Result<()> {
     let owner = SecretString::from(running.addresses.owner_url.clone());
     store::migrate::run(&owner).await?;
     store::migrate::create_local_logins(&owner).await?;
-    let measured = measure(&running.addresses.owner_url, &running.addresses.redis_url, folder.path()).await;
+    let measured = measure(&running.addresses, folder.path()).await;
     running.stop().await;
     report("list", &measured?)
 }
 
-async fn measure(owner_url: &str, redis_url: &str, folder: &Path) -> anyhow::Result<Vec<Row>> {
-    let config = Arc::new(Config::load(settings(owner_url, redis_url, folder)?)?);
+async fn measure(addresses: &Addresses, folder: &Path) -> anyhow::Result<Vec<Row>> {
+    let config = Arc::new(Config::load(settings(addresses, folder))?);
     let listener = api::bind("127.0.0.1:0".parse()?).await?;
     let base = format!("http://{}", listener.local_addr()?);
     let stop = CancellationToken::new();
@@ -56,7 +55,7 @@ async fn measure(owner_url: &str, redis_url: &str, folder: &Path) -> anyhow::Res
     let answer = Client::new().post(format!("{base}/api/auth/setup")).json(&account).send().await?;
     let token: Value = answer.error_for_status()?.json().await?;
     let token = token["access_token"].as_str().unwrap_or_default().to_owned();
-    plant(owner_url).await?;
+    plant(&addresses.owner_url).await?;
 
     let page = |query: &str| format!("{base}/api/vuln-matches?{query}");
     let by_score = "sort=composite_score&sort_dir=desc";
@@ -112,27 +111,16 @@ async fn measure(owner_url: &str, redis_url: &str, folder: &Path) -> anyhow::Res
 }
 
 /// The limits of one address are on: the flood comes from many, which a proxy names.
-fn settings(owner_url: &str, redis_url: &str, folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+fn settings(addresses: &Addresses, folder: &Path) -> BTreeMap<String, String> {
     let settings = [
         ("PLIMSOLL_HOME", folder.to_string_lossy().into_owned()),
-        ("DATABASE_URL", with_user(owner_url, "plimsoll_worker")?),
-        ("API_DATABASE_URL", with_user(owner_url, "plimsoll_api")?),
-        ("REDIS_URL", redis_url.to_owned()),
+        ("DATABASE_URL", addresses.worker_url.clone()),
+        ("API_DATABASE_URL", addresses.api_url.clone()),
+        ("REDIS_URL", addresses.redis_url.clone()),
         ("DATABASE_MAX_CONNECTIONS", "16".to_owned()),
         ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
     ];
-    Ok(settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
-fn with_user(url: &str, user: &str) -> anyhow::Result<String> {
-    let mut url = Url::parse(url)?;
-    let others: Vec<(String, String)> = url
-        .query_pairs()
-        .filter(|(name, _)| name != "user")
-        .map(|(name, value)| (name.into_owned(), value.into_owned()))
-        .collect();
-    url.query_pairs_mut().clear().extend_pairs(others).append_pair("user", user);
-    Ok(url.into())
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// A thousand assets with a thousand findings each.

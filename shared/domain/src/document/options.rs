@@ -216,9 +216,11 @@ impl Without<'_> {
                 _ => true,
             })
         });
-        // The number of all rows counts severities that are no longer meant.
-        if table.rows.len() < before {
-            table.truncated = None;
+        // What was cut off may hold rows of the severities that are meant: the table stays a part, and says what its total counts.
+        if table.rows.len() < before
+            && let Some(truncated) = &mut table.truncated
+        {
+            truncated.rest.push_str(" The total counts every severity.");
         }
     }
 }
@@ -283,6 +285,22 @@ mod tests {
         document.apply(&options(r#"{"severity_filter": ["high"]}"#));
         assert_eq!(document.main_table().map(|table| table.rows.len()), Some(1));
         assert_eq!(document.omissions.len(), 1);
+    }
+
+    #[test]
+    fn a_table_that_was_cut_off_stays_a_part_when_severities_are_left_out() {
+        let column = super::super::Column::new("Severity", super::super::ColumnKind::Severity);
+        let rows = vec![vec![Cell::Severity(Severity::High)], vec![Cell::Severity(Severity::Low)]];
+        let mut table = Table::new("t", vec![column], rows);
+        table.truncated = Some(super::super::Truncated { total_rows: 9, rest: "See the CSV.".into() });
+        let mut document = Document::new("technical", "T", "O", "R-1", chrono::DateTime::UNIX_EPOCH);
+        document.sections = vec![section("a", vec![Block::Table(table)])];
+        document.apply(&options(r#"{"severity_filter": ["high"]}"#));
+        let truncated = document.main_table().and_then(|table| table.truncated.as_ref()).unwrap();
+        assert_eq!(
+            (truncated.total_rows, truncated.rest.as_str()),
+            (9, "See the CSV. The total counts every severity.")
+        );
     }
 
     #[test]

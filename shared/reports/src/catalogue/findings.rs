@@ -45,7 +45,10 @@ const MOST_ROWS_ON_PAGES: i64 = 5_000;
 const MOST_ROWS: i64 = 20_000;
 
 async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
-    let request = Request::deserialize(&report.options["export"]).unwrap_or_default();
+    let request = match &report.options["export"] {
+        serde_json::Value::Null => Request::default(),
+        kept => Request::deserialize(kept).map_err(|error| sqlx::Error::Decode(error.into()))?,
+    };
     let tenant = tx.tenant();
     let (organization, at): (String, DateTime<Utc>) =
         sqlx::query_as("select display_name, now() from tenants where id = $1")
@@ -63,8 +66,7 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
     });
     let cells = cells.collect::<Result<Vec<_>>>()?;
     let findings: i64 = by_severity.iter().map(|(_, count)| count).sum();
-    let total =
-        if request.what == What::Findings { findings.unsigned_abs() } else { most.unsigned_abs() + 1 };
+    let total = if is_cut { exports::count_rows(tx, &request).await?.unsigned_abs() } else { 0 };
     let table = Table {
         key_columns: 1,
         truncated: is_cut.then(|| Truncated {
