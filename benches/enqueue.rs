@@ -1,24 +1,31 @@
-//! Accepted jobs a second: a 202 over HTTP, durable, beside pgbench running the same insert on the same server.
+//! Accepted jobs a second: a 202 over HTTP, durable, beside pgbench running the same statements on the same server.
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use benches::{Row, report};
-use plimsoll::embedded::{Settings, start};
+use plimsoll::embedded::{Addresses, Settings, start};
 use runtime::config::Config;
 use secrecy::SecretString;
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
-use url::Url;
+use uuid::Uuid;
 
 const CLIENTS: usize = 16;
-const SECONDS: u64 = 5;
+const MEASURED: Duration = Duration::from_secs(5);
+
+/// Who asked over HTTP, so that pgbench does it in the same name.
+struct AskedBy {
+    tenant: Uuid,
+    user: Uuid,
+    session: Uuid,
+}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -29,36 +36,26 @@ async fn main() -> anyhow::Result<()> {
     let owner = SecretString::from(running.addresses.owner_url.clone());
     store::migrate::run(&owner).await?;
     store::migrate::create_local_logins(&owner).await?;
-    let http = over_http(&running.addresses.owner_url, &running.addresses.redis_url, folder.path()).await?;
-    let peer = pgbench(&running.addresses.owner_url, folder.path())?;
+    let (http, asked_by) = over_http(&running.addresses, folder.path()).await?;
+    let peer = pgbench(&running.addresses.api_url, &asked_by, folder.path())?;
     running.stop().await;
     let row = Row::beside(
         format!("202 over HTTP, {CLIENTS} clients, fsync on"),
         http,
         "jobs/s",
-        format!("pgbench, the same insert, {CLIENTS} clients"),
+        format!("pgbench, the same statements, {CLIENTS} clients"),
         peer,
     );
     report("enqueue", &[row])
 }
 
-fn with_user(url: &str, user: &str) -> anyhow::Result<String> {
-    let mut url = Url::parse(url)?;
-    let others: Vec<(String, String)> = url
-        .query_pairs()
-        .filter(|(k, _)| k != "user")
-        .map(|(k, v)| (k.into_owned(), v.into_owned()))
-        .collect();
-    url.query_pairs_mut().clear().extend_pairs(others).append_pair("user", user);
-    Ok(url.into())
-}
-
-async fn over_http(owner_url: &str, redis_url: &str, folder: &std::path::Path) -> anyhow::Result<f64> {
+/// Reports asked for a second, and by whom.
+async fn over_http(addresses: &Addresses, folder: &Path) -> anyhow::Result<(f64, AskedBy)> {
     let settings: BTreeMap<String, String> = [
         ("PLIMSOLL_HOME", folder.to_string_lossy().into_owned()),
-        ("DATABASE_URL", with_user(owner_url, "plimsoll_worker")?),
-        ("API_DATABASE_URL", with_user(owner_url, "plimsoll_api")?),
-        ("REDIS_URL", redis_url.to_owned()),
+        ("DATABASE_URL", addresses.worker_url.clone()),
+        ("API_DATABASE_URL", addresses.api_url.clone()),
+        ("REDIS_URL", addresses.redis_url.clone()),
         ("DATABASE_MAX_CONNECTIONS", "16".to_owned()),
         ("DEBUG", "true".to_owned()),
     ]
@@ -73,7 +70,8 @@ async fn over_http(owner_url: &str, redis_url: &str, folder: &std::path::Path) -
 
     runtime::egress::install_crypto();
     let client = reqwest::Client::builder().build()?;
-    let account = serde_json::json!({ "username": "admin", "email": "a@example.com", "password": "correct horse battery" });
+    let account =
+        json!({ "username": "admin", "email": "a@example.com", "password": "correct horse battery" });
     let token: serde_json::Value = client
         .post(format!("{base}/api/auth/setup"))
         .json(&account)
@@ -83,43 +81,67 @@ async fn over_http(owner_url: &str, redis_url: &str, folder: &std::path::Path) -
         .json()
         .await?;
     let token = token["access_token"].as_str().unwrap_or_default().to_owned();
+    let url = format!("{base}/api/reports/generate");
+    let report = json!({ "title": "The last quarter", "report_type": "executive_summary", "format": "pdf" });
 
-    let accepted = Arc::new(AtomicU64::new(0));
-    let until = Instant::now() + Duration::from_secs(SECONDS);
-    let mut clients = tokio::task::JoinSet::new();
-    for _ in 0..CLIENTS {
-        let (client, accepted, token, url) =
-            (client.clone(), accepted.clone(), token.clone(), format!("{base}/api/system/force-correlate"));
-        clients.spawn(async move {
-            while Instant::now() < until {
-                let answer = client.post(&url).bearer_auth(&token).send().await?;
-                anyhow::ensure!(answer.status() == 202, "answered {}", answer.status());
-                accepted.fetch_add(1, Ordering::Relaxed);
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(done) = clients.join_next().await {
-        done??;
-    }
+    // Until all connections are there and all statements are known.
+    ask(&client, &url, &token, &report, Duration::from_secs(1)).await?;
+    let accepted = ask(&client, &url, &token, &report, MEASURED).await?;
     stop.cancel();
     server.await??;
+
+    let mut owner = PgConnection::connect(&addresses.owner_url).await?;
+    let (tenant, user, session): (Uuid, Uuid, Uuid) =
+        sqlx::query_as("select tenant_id, user_id, id from sessions").fetch_one(&mut owner).await?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    Ok(accepted.load(Ordering::Relaxed) as f64 / SECONDS as f64)
+    Ok((accepted as f64 / MEASURED.as_secs_f64(), AskedBy { tenant, user, session }))
 }
 
-/// Transactions a second of pgbench running what the endpoint runs against the database.
-fn pgbench(owner_url: &str, folder: &std::path::Path) -> anyhow::Result<f64> {
+/// Asks for `report` for as long as `duration`, and counts.
+async fn ask(
+    client: &reqwest::Client,
+    url: &str,
+    token: &str,
+    report: &serde_json::Value,
+    duration: Duration,
+) -> anyhow::Result<u64> {
+    let until = Instant::now() + duration;
+    let clients = (0..CLIENTS).map(|_| async {
+        let mut accepted = 0_u64;
+        while Instant::now() < until {
+            let answer = client.post(url).bearer_auth(token).json(report).send().await?;
+            anyhow::ensure!(answer.status() == 202, "answered {}", answer.status());
+            accepted += 1;
+        }
+        anyhow::Ok(accepted)
+    });
+    Ok(futures::future::try_join_all(clients).await?.into_iter().sum())
+}
+
+/// Transactions a second of pgbench running what the endpoint runs against the database, as the same login and role.
+fn pgbench(api_url: &str, by: &AskedBy, folder: &Path) -> anyhow::Result<f64> {
+    let AskedBy { tenant, user, session } = by;
     let script = folder.join("enqueue.sql");
     std::fs::write(
         &script,
-        "begin;\n\
-         set local role plimsoll_app;\n\
-         select set_config('app.tenant_id', (select tenant_id::text from auth_user_by_login('admin')), true) \\gset\n\
-         insert into jobs (id, tenant_id, kind, queue, priority, payload, max_attempts, timeout_seconds, concurrency_key)\n\
-         values (gen_random_uuid(), app_tenant(), 'correlate', 'analysis', 5, '{\"asset_id\": null}', 5, 1800, 'correlate-x')\n\
-         returning id;\n\
-         commit;\n",
+        format!(
+            "select id, username, email, role, is_instance_admin, is_active from auth_session('{tenant}', '{session}', '{user}');
+begin;
+select set_config('app.actor_id', '{user}', true), set_config('app.actor', 'admin', true),
+       set_config('app.instance_admin', 'yes', true), set_config('app.request_id', '{session}', true),
+       set_config('app.address', '127.0.0.1', true), set_config('app.tenant_id', '{tenant}', true);
+insert into jobs (id, tenant_id, kind, kind_version, queue, priority, payload, state, run_at, max_attempts,
+                  timeout_seconds, unique_key, concurrency_key, requested_by, fold_key, pending_dependencies, trace_context)
+values (gen_random_uuid(), '{tenant}', 'render_report', 1, 'rendering', 5,
+        '{{\"tenant_id\": \"{tenant}\", \"report_id\": \"{session}\"}}', 'available', now(), 5, 300, '{tenant}/' || gen_random_uuid(), null,
+        '{user}', null, 0, null)
+on conflict (kind, unique_key) where unique_key is not null and finished_at is null do nothing
+returning id as job \\gset
+insert into reports (tenant_id, id, title, report_type, framework, format, options, requested_by, job_id)
+values ('{tenant}', gen_random_uuid(), 'The last quarter', 'executive_summary', null, 'pdf', '{{}}', '{user}', :job);
+commit;
+"
+        ),
     )?;
     let program = std::fs::read_dir("/usr/lib/postgresql")
         .ok()
@@ -136,13 +158,14 @@ fn pgbench(owner_url: &str, folder: &std::path::Path) -> anyhow::Result<f64> {
             "--jobs",
             "2",
             "--time",
-            &SECONDS.to_string(),
+            &MEASURED.as_secs().to_string(),
             "--protocol",
             "prepared",
             "--file",
         ])
         .arg(&script)
-        .arg(owner_url)
+        .arg(api_url)
+        .env("PGOPTIONS", "-c role=plimsoll_app")
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines()

@@ -105,9 +105,9 @@ pub(crate) async fn keep_still(State(app): State<AppState>, request: Request, ne
     if is_safe(request.method()) || DURING_MAINTENANCE.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    match store::system::maintenance(app.db.shared()).await {
-        Ok(maintenance) if maintenance.enabled => ApiError::Maintenance.into_response(),
-        Ok(_) => next.run(request).await,
+    match app.maintenance.goes_on(&app.db).await {
+        Ok(true) => ApiError::Maintenance.into_response(),
+        Ok(false) => next.run(request).await,
         Err(error) => ApiError::from(error).into_response(),
     }
 }

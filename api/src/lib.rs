@@ -13,6 +13,7 @@ mod file;
 mod idempotency;
 mod layers;
 mod limit;
+mod maintenance;
 mod observe;
 mod openapi;
 mod reply;

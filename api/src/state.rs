@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{AccessTokens, Passwords, ldap::Directory, oidc::Provider},
     limit::{Backend, Counter, Guesses},
+    maintenance::Maintenance,
 };
 
 /// Inventories that are held in memory at once; more wait their turn.
@@ -56,6 +57,7 @@ pub struct Shared {
     pub(crate) directory: Option<Directory>,
     pub(crate) limits: Counter,
     pub(crate) guesses: Guesses,
+    pub(crate) maintenance: Maintenance,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) verifications: Arc<Semaphore>,
     pub(crate) exports: Arc<Semaphore>,
@@ -82,6 +84,7 @@ impl AppState {
             db,
             limits: Counter::new(counted_in.clone()),
             guesses: Guesses::new(counted_in),
+            maintenance: Maintenance::default(),
             redis,
             artifacts: BlobStore::of(&config).context("the artifact store cannot be used")?,
             access_tokens: AccessTokens::new(config.lifetimes, secrets.clone()),

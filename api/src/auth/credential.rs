@@ -4,7 +4,6 @@ use axum::http::{HeaderMap, header, request::Parts};
 use chrono::{DateTime, Utc};
 use domain::id::{ApiKeyId, SessionId, TenantId, UserId};
 use store::{
-    TenantTx,
     api_keys::{self, Kind, ShownKey},
     sessions,
     users::User,
@@ -39,8 +38,6 @@ pub(crate) struct Caller {
     pub(crate) scopes: Vec<String>,
     /// When the credential runs out.
     pub(crate) expires_at: DateTime<Utc>,
-    /// Where they were looked up.
-    pub(crate) tx: TenantTx,
 }
 
 /// Finds out who sends this request. `Authorization: Bearer` decides when it is there, then `X-API-Key`, then the
@@ -103,13 +100,12 @@ async fn in_session(
     user: UserId,
     expires_at: DateTime<Utc>,
 ) -> Result<Caller, ApiError> {
-    let mut tx = app.db.begin(tenant).await?;
-    let user = sessions::user(&mut tx, session, user).await?.ok_or(SESSION_OVER)?;
+    let user = sessions::user(app.db.shared(), tenant, session, user).await?.ok_or(SESSION_OVER)?;
     if !user.is_active {
         return Err(NOT_ACTIVE);
     }
     let credential = Credential::Session(session);
-    Ok(Caller { user, tenant, credential, scopes: Vec::new(), expires_at, tx })
+    Ok(Caller { user, tenant, credential, scopes: Vec::new(), expires_at })
 }
 
 async fn with_key(app: &AppState, text: &str) -> Result<Caller, ApiError> {
@@ -131,7 +127,7 @@ async fn with_key(app: &AppState, text: &str) -> Result<Caller, ApiError> {
         Kind::Personal => (person_behind(found), Credential::PersonalToken(id)),
         Kind::Organization => (organization_behind(found), Credential::OrganizationKey(id)),
     };
-    Ok(Caller { user, tenant, credential, scopes, expires_at, tx: app.db.begin(tenant).await? })
+    Ok(Caller { user, tenant, credential, scopes, expires_at })
 }
 
 /// The person whose token it is, with the lesser of both roles.

@@ -2,10 +2,7 @@
 
 use std::marker::PhantomData;
 
-use axum::{
-    extract::FromRequestParts,
-    http::{Method, request::Parts},
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use chrono::{DateTime, Utc};
 use domain::id::{SessionId, TenantId, UserId};
 use queue::enqueue::Origin;
@@ -35,8 +32,6 @@ pub(crate) struct Actor<P> {
     pub(crate) expires_at: DateTime<Utc>,
     by: By,
     app: AppState,
-    /// Where the person was looked up. Requests without a body go on in it.
-    tx: Option<TenantTx>,
     policy: PhantomData<P>,
 }
 
@@ -128,13 +123,8 @@ impl<P> Actor<P> {
     }
 
     /// A transaction that sees this tenant's rows. What it changes is this person's doing, and is in the audit trail.
-    pub(crate) async fn begin(&mut self) -> Result<TenantTx, ApiError> {
-        if let Some(tx) = self.tx.take() {
-            return Ok(tx);
-        }
-        let mut tx = self.app.db.begin(self.tenant).await?;
-        audit::act_as(&mut tx, &self.by).await?;
-        Ok(tx)
+    pub(crate) async fn begin(&self) -> Result<TenantTx, ApiError> {
+        Ok(self.app.db.begin_by(self.tenant, &self.by).await?)
     }
 }
 
@@ -142,11 +132,8 @@ impl<P: Policy> FromRequestParts<AppState> for Actor<P> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
-        let Caller { user, tenant, credential, scopes: granted, expires_at, tx } =
+        let Caller { user, tenant, credential, scopes: granted, expires_at } =
             authenticate(parts, app).await?;
-        // A connection must not wait for Redis, nor for a body that a slow client is still sending.
-        let has_no_body = matches!(parts.method, Method::GET | Method::HEAD);
-        let tx = has_no_body.then_some(tx);
         tracing::Span::current().record("user", tracing::field::display(user.id));
         let by = by(parts, app, &user).await?;
         limit::admit(parts, app, tenant, user.id, credential).await?;
@@ -159,12 +146,11 @@ impl<P: Policy> FromRequestParts<AppState> for Actor<P> {
             })
         };
         if let Some(why) = may_not {
-            drop(tx);
             note_refusal(parts, app, tenant, &by, &why).await?;
             return Err(ApiError::Forbidden(why));
         }
         let app = app.clone();
-        Ok(Self { user, tenant, credential, expires_at, by, app, tx, policy: PhantomData })
+        Ok(Self { user, tenant, credential, expires_at, by, app, policy: PhantomData })
     }
 }
 

@@ -120,7 +120,7 @@ struct CreateAlert {
 #[utoipa::path(get, path = "/api/alerts", tag = "alerts", params(PageParams, AlertFilter),
     responses((status = 200, body = Page<Alert>), SignedIn, Invalid))]
 async fn list_alerts(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<AlertFilter>,
 ) -> Result<Page<Alert>, ApiError> {
     let filter =
@@ -133,7 +133,7 @@ async fn list_alerts(
 #[utoipa::path(post, path = "/api/alerts", tag = "alerts", request_body = CreateAlert,
     responses((status = 201, body = Alert), WithRole, BadBody))]
 async fn create_alert(
-    mut actor: Actor<Analyst>,
+    actor: Actor<Analyst>,
     Json(request): Json<CreateAlert>,
 ) -> Result<Created<Alert>, ApiError> {
     check(&request)?;
@@ -178,10 +178,7 @@ fn check(request: &CreateAlert) -> Result<(), ApiError> {
 #[utoipa::path(patch, path = "/api/alerts/{alert_id}/acknowledge", tag = "alerts",
     params(("alert_id" = Uuid, Path, description = "The alert's id.")),
     responses((status = 200, body = Alert), WithRole, Missing))]
-async fn acknowledge_alert(
-    mut actor: Actor<Analyst>,
-    Path(id): Path<AlertId>,
-) -> Result<Json<Alert>, ApiError> {
+async fn acknowledge_alert(actor: Actor<Analyst>, Path(id): Path<AlertId>) -> Result<Json<Alert>, ApiError> {
     let by = actor.id();
     let mut tx = actor.begin().await?;
     let alert = alerts::acknowledge(&mut tx, id, by).await?;

@@ -151,7 +151,7 @@ pub(super) struct ApiKeyCreated {
 #[utoipa::path(get, path = "/api/api-keys", tag = "api-keys", params(PageParams, ApiKeyFilter),
     responses((status = 200, body = Page<ApiKey>), WithRole, Invalid))]
 async fn list_api_keys(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Listing { page, filter }: Listing<ApiKeyFilter>,
 ) -> Result<Page<ApiKey>, ApiError> {
     let filter = Filter { kind: filter.kind.map(Into::into), user: None };
@@ -175,7 +175,7 @@ async fn create_api_key(
 #[utoipa::path(get, path = "/api/api-keys/{key_id}", tag = "api-keys",
     params(("key_id" = Uuid, Path, description = "The key's id.")),
     responses((status = 200, body = ApiKey), WithRole, Missing))]
-async fn get_api_key(mut actor: Actor<Admin>, Path(id): Path<ApiKeyId>) -> Result<Json<ApiKey>, ApiError> {
+async fn get_api_key(actor: Actor<Admin>, Path(id): Path<ApiKeyId>) -> Result<Json<ApiKey>, ApiError> {
     let key = api_keys::find(&mut actor.begin().await?, id, None).await?;
     Ok(Json(key.into()))
 }
@@ -186,7 +186,7 @@ async fn get_api_key(mut actor: Actor<Admin>, Path(id): Path<ApiKeyId>) -> Resul
 #[utoipa::path(delete, path = "/api/api-keys/{key_id}", tag = "api-keys",
     params(("key_id" = Uuid, Path, description = "The key's id.")),
     responses((status = 200, body = ApiKey), WithRole, Missing))]
-async fn revoke_api_key(mut actor: Actor<Admin>, Path(id): Path<ApiKeyId>) -> Result<Json<ApiKey>, ApiError> {
+async fn revoke_api_key(actor: Actor<Admin>, Path(id): Path<ApiKeyId>) -> Result<Json<ApiKey>, ApiError> {
     let mut tx = actor.begin().await?;
     let key = api_keys::revoke(&mut tx, id, None).await?;
     tx.commit().await?;
@@ -195,7 +195,7 @@ async fn revoke_api_key(mut actor: Actor<Admin>, Path(id): Path<ApiKeyId>) -> Re
 
 /// Makes a key of either kind for whoever asks.
 pub(super) async fn make<P: Policy>(
-    mut actor: Actor<P>,
+    actor: Actor<P>,
     kind: Kind,
     request: CreateApiKey,
 ) -> Result<Created<ApiKeyCreated>, ApiError> {

@@ -209,7 +209,7 @@ struct AssetsUpdated {
 #[utoipa::path(get, path = "/api/assets", tag = "assets", params(PageParams, AssetFilter),
     responses((status = 200, body = Page<Asset>), SignedIn, Invalid))]
 async fn list_assets(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<AssetFilter>,
 ) -> Result<Page<Asset>, ApiError> {
     let filter = assets::Filter {
@@ -227,10 +227,7 @@ async fn list_assets(
 #[utoipa::path(get, path = "/api/assets/{asset_id}", tag = "assets",
     params(("asset_id" = Uuid, Path, description = "The asset's id.")),
     responses((status = 200, body = AssetDetail), SignedIn, Missing))]
-async fn get_asset(
-    mut actor: Actor<ReadOnly>,
-    Path(id): Path<AssetId>,
-) -> Result<Json<AssetDetail>, ApiError> {
+async fn get_asset(actor: Actor<ReadOnly>, Path(id): Path<AssetId>) -> Result<Json<AssetDetail>, ApiError> {
     let asset = assets::find(&mut actor.begin().await?, id).await?;
     Ok(Json(asset.into()))
 }
@@ -240,7 +237,7 @@ async fn get_asset(
     params(("asset_id" = Uuid, Path, description = "The asset's id.")),
     responses((status = 200, body = AssetDetail), WithRole, Missing, BadBody))]
 async fn update_asset(
-    mut actor: Actor<Analyst>,
+    actor: Actor<Analyst>,
     Path(id): Path<AssetId>,
     Json(request): Json<UpdateAsset>,
 ) -> Result<Json<AssetDetail>, ApiError> {
@@ -260,7 +257,7 @@ async fn update_asset(
 #[utoipa::path(patch, path = "/api/assets/bulk", tag = "assets", request_body = UpdateAssets,
     responses((status = 200, body = AssetsUpdated), WithRole, Nonsense, BadBody))]
 async fn update_assets(
-    mut actor: Actor<Analyst>,
+    actor: Actor<Analyst>,
     Json(request): Json<UpdateAssets>,
 ) -> Result<Json<AssetsUpdated>, ApiError> {
     let refuse = |why: String| Err(ApiError::BadRequest(why));
@@ -316,7 +313,7 @@ fn tidy(tags: Vec<String>, field: &str, problems: &mut Problems) -> Vec<String> 
     params(("asset_id" = Uuid, Path, description = "The asset's id."), PageParams),
     responses((status = 200, body = Page<AssetPackage>), SignedIn, Missing, Invalid))]
 async fn list_asset_packages(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<AssetId>,
     Listing { page, .. }: Listing<Unfiltered>,
 ) -> Result<Page<AssetPackage>, ApiError> {
@@ -331,7 +328,7 @@ async fn list_asset_packages(
     params(("asset_id" = Uuid, Path, description = "The asset's id."), PageParams),
     responses((status = 200, body = Page<VulnMatch>), SignedIn, Missing, Invalid))]
 async fn list_asset_vulns(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<AssetId>,
     Listing { page, .. }: Listing<Unfiltered>,
 ) -> Result<Page<VulnMatch>, ApiError> {

@@ -97,7 +97,7 @@ impl From<Entry> for AuditEntry {
 #[utoipa::path(get, path = "/api/audit", tag = "system", params(PageParams, AuditFilter),
     responses((status = 200, body = Page<AuditEntry>), WithRole, Invalid))]
 async fn list_audit(
-    mut actor: Actor<Analyst>,
+    actor: Actor<Analyst>,
     Listing { page, filter }: Listing<AuditFilter>,
 ) -> Result<Page<AuditEntry>, ApiError> {
     let begins = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
@@ -110,10 +110,7 @@ async fn list_audit(
         before: filter.date_to.and_then(|day| day.checked_add_days(Days::new(1))).map(begins),
         with_installation: actor.user.is_instance_admin,
     };
-    let by = actor.by().clone();
-    let mut tx = actor.begin().await?;
-    audit::act_as(&mut tx, &by).await?;
-    Ok(Page::of(audit::list(&mut tx, &wanted, page).await?))
+    Ok(Page::of(audit::list(&mut actor.begin().await?, &wanted, page).await?))
 }
 
 pub(super) fn router() -> OpenApiRouter<AppState> {

@@ -220,7 +220,7 @@ impl From<cves::AffectedAsset> for AffectedAsset {
 #[utoipa::path(get, path = "/api/cves", tag = "cves", params(PageParams, CveFilter),
     responses((status = 200, body = Page<Cve>), SignedIn, Invalid))]
 async fn list_cves(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<CveFilter>,
 ) -> Result<Page<Cve>, ApiError> {
     let cvss =
@@ -248,7 +248,7 @@ async fn list_cves(
 #[utoipa::path(get, path = "/api/cves/{cve_id}", tag = "cves",
     params(("cve_id" = String, Path, description = "As in `CVE-2014-0160`.", example = "CVE-2014-0160")),
     responses((status = 200, body = CveDetail), SignedIn, Missing))]
-async fn get_cve(mut actor: Actor<ReadOnly>, Path(id): Path<String>) -> Result<Json<CveDetail>, ApiError> {
+async fn get_cve(actor: Actor<ReadOnly>, Path(id): Path<String>) -> Result<Json<CveDetail>, ApiError> {
     let detail = cves::find(&mut actor.begin().await?, &spelled(id)).await?;
     Ok(Json(detail.into()))
 }
@@ -260,7 +260,7 @@ async fn get_cve(mut actor: Actor<ReadOnly>, Path(id): Path<String>) -> Result<J
     params(("cve_id" = String, Path, description = "As in `CVE-2014-0160`.", example = "CVE-2014-0160"), PageParams),
     responses((status = 200, body = Page<AffectedAsset>), SignedIn, Missing, Invalid))]
 async fn list_affected_assets(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<String>,
     Listing { page, .. }: Listing<Unfiltered>,
 ) -> Result<Page<AffectedAsset>, ApiError> {

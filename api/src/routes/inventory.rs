@@ -152,7 +152,7 @@ async fn submit_sbom(
 }
 
 async fn take_in(
-    mut actor: Actor<Analyst>,
+    actor: Actor<Analyst>,
     key: IdempotencyKey,
     upload: Upload,
     format: Format,

@@ -93,7 +93,7 @@ impl From<organizations::Organization> for Organization {
     responses((status = 200, body = Page<Organization>), WithRole, Invalid))]
 async fn list_organizations(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, .. }: Listing<Unfiltered>,
 ) -> Result<Page<Organization>, ApiError> {
     if actor.user.is_instance_admin {
@@ -150,10 +150,10 @@ async fn create_organization(
     responses((status = 200, body = Organization), WithRole, Missing))]
 async fn get_organization(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<TenantId>,
 ) -> Result<Json<Organization>, ApiError> {
-    let mut tx = enter(&app, &mut actor, id).await?;
+    let mut tx = enter(&app, &actor, id).await?;
     Ok(Json(organizations::own(&mut tx).await?.into()))
 }
 
@@ -166,14 +166,14 @@ async fn get_organization(
     responses((status = 200, body = Organization), WithRole, Missing, BadBody))]
 async fn update_organization(
     State(app): State<AppState>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Path(id): Path<TenantId>,
     Json(request): Json<UpdateOrganization>,
 ) -> Result<Json<Organization>, ApiError> {
     let mut problems = Problems::default();
     check_name(&mut problems, &request.display_name);
     problems.finish()?;
-    let mut tx = enter(&app, &mut actor, id).await?;
+    let mut tx = enter(&app, &actor, id).await?;
     organizations::rename(&mut tx, request.display_name.trim()).await?;
     let organization = organizations::own(&mut tx).await?;
     tx.commit().await?;
@@ -181,7 +181,7 @@ async fn update_organization(
 }
 
 /// A transaction of an organization that the actor may look into: for all others it does not exist.
-async fn enter<P>(app: &AppState, actor: &mut Actor<P>, id: TenantId) -> Result<TenantTx, ApiError> {
+async fn enter<P>(app: &AppState, actor: &Actor<P>, id: TenantId) -> Result<TenantTx, ApiError> {
     if id == actor.tenant {
         return actor.begin().await;
     }

@@ -103,7 +103,7 @@ struct QueueList {
 ///
 /// With what waits in each over all organizations, how long the oldest has been due, and the limits.
 #[utoipa::path(get, path = "/api/queues", tag = "jobs", responses((status = 200, body = QueueList), SignedIn))]
-async fn list_queues(mut actor: Actor<ReadOnly>) -> Result<Json<QueueList>, ApiError> {
+async fn list_queues(actor: Actor<ReadOnly>) -> Result<Json<QueueList>, ApiError> {
     let is_operator = InstanceAdmin::refusal(&actor.user).is_none();
     let mut data: Vec<Queue> =
         queues::list(&mut *actor.begin().await?).await?.into_iter().map(Queue::from).collect();
@@ -118,10 +118,7 @@ async fn list_queues(mut actor: Actor<ReadOnly>) -> Result<Json<QueueList>, ApiE
 #[utoipa::path(post, path = "/api/queues/{queue}/pause", tag = "jobs",
     params(("queue" = QueueWord, Path, description = "The queue.")),
     responses((status = 200, body = Queue), WithRole, Missing))]
-async fn pause_queue(
-    mut actor: Actor<InstanceAdmin>,
-    Path(name): Path<String>,
-) -> Result<Json<Queue>, ApiError> {
+async fn pause_queue(actor: Actor<InstanceAdmin>, Path(name): Path<String>) -> Result<Json<Queue>, ApiError> {
     let (name, by) = (named(&name)?, actor.by().clone());
     let mut tx = actor.begin().await?;
     if queues::pause(&mut *tx, name, Some(actor.id())).await? {
@@ -135,7 +132,7 @@ async fn pause_queue(
     params(("queue" = QueueWord, Path, description = "The queue.")),
     responses((status = 200, body = Queue), WithRole, Missing))]
 async fn resume_queue(
-    mut actor: Actor<InstanceAdmin>,
+    actor: Actor<InstanceAdmin>,
     Path(name): Path<String>,
 ) -> Result<Json<Queue>, ApiError> {
     let (name, by) = (named(&name)?, actor.by().clone());
@@ -169,7 +166,7 @@ struct QueueChanges {
     params(("queue" = QueueWord, Path, description = "The queue.")),
     responses((status = 200, body = Queue), WithRole, Missing, BadBody))]
 async fn limit_queue(
-    mut actor: Actor<InstanceAdmin>,
+    actor: Actor<InstanceAdmin>,
     Path(name): Path<String>,
     Json(changes): Json<QueueChanges>,
 ) -> Result<Json<Queue>, ApiError> {

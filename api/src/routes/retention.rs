@@ -50,7 +50,7 @@ struct UpdateRetention {
 /// The job of the schedule `retention` removes what is older. The audit trail is never removed.
 #[utoipa::path(get, path = "/api/config/retention", tag = "settings",
     responses((status = 200, body = RetentionSettings), SignedIn))]
-async fn get_retention(mut actor: Actor<ReadOnly>) -> Result<Json<RetentionSettings>, ApiError> {
+async fn get_retention(actor: Actor<ReadOnly>) -> Result<Json<RetentionSettings>, ApiError> {
     let mut tx = actor.begin().await?;
     Ok(Json(retention::get(&mut tx).await?.into()))
 }
@@ -61,7 +61,7 @@ async fn get_retention(mut actor: Actor<ReadOnly>) -> Result<Json<RetentionSetti
 #[utoipa::path(patch, path = "/api/config/retention", tag = "settings", request_body = UpdateRetention,
     responses((status = 200, body = RetentionSettings), WithRole, BadBody))]
 async fn update_retention(
-    mut actor: Actor<InstanceAdmin>,
+    actor: Actor<InstanceAdmin>,
     Json(request): Json<UpdateRetention>,
 ) -> Result<Json<RetentionSettings>, ApiError> {
     check(&request)?;

@@ -180,7 +180,7 @@ pub(super) struct CrawlAccepted {
 #[utoipa::path(get, path = "/api/scan-runs", tag = "sources", params(PageParams, RunFilter),
     responses((status = 200, body = Page<ScanRun>), SignedIn, Invalid))]
 async fn list_scan_runs(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<RunFilter>,
 ) -> Result<Page<ScanRun>, ApiError> {
     let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
@@ -206,7 +206,7 @@ async fn list_scan_runs(
                headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Missing, Conflicting, Invalid))]
 async fn trigger_crawl(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     key: IdempotencyKey,
     Path(slug): Path<String>,
 ) -> Result<Accepted<CrawlAccepted>, ApiError> {
@@ -245,7 +245,7 @@ struct CrawlsAccepted {
                headers(("Location" = String, description = "Where to ask about the batch's job."))),
               WithRole, Conflicting, Invalid))]
 async fn trigger_all_crawls(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     key: IdempotencyKey,
 ) -> Result<Accepted<CrawlsAccepted>, ApiError> {
     let mut work = match key.begin(actor.begin().await?, &()).await? {

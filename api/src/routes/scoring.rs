@@ -80,7 +80,7 @@ struct UpdateScoring {
 
 /// Weights and formula
 #[utoipa::path(get, path = "/api/config/scoring", tag = "settings", responses((status = 200, body = Scoring), SignedIn))]
-async fn get_scoring(mut actor: Actor<ReadOnly>) -> Result<Json<Scoring>, ApiError> {
+async fn get_scoring(actor: Actor<ReadOnly>) -> Result<Json<Scoring>, ApiError> {
     let mut tx = actor.begin().await?;
     Ok(Json(Scoring::of(scoring::list(&mut tx).await?)))
 }
@@ -92,7 +92,7 @@ async fn get_scoring(mut actor: Actor<ReadOnly>) -> Result<Json<Scoring>, ApiErr
 #[utoipa::path(patch, path = "/api/config/scoring", tag = "settings", request_body = UpdateScoring,
     responses((status = 200, body = Scoring), WithRole, BadBody))]
 async fn update_scoring(
-    mut actor: Actor<InstanceAdmin>,
+    actor: Actor<InstanceAdmin>,
     Json(request): Json<UpdateScoring>,
 ) -> Result<Json<Scoring>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -130,7 +130,7 @@ fn check(weights: &[Weight], sources: &[SourceWeight]) -> Result<(), ApiError> {
 /// Every source gets the weight 1.0, those that are not enabled too.
 #[utoipa::path(post, path = "/api/config/scoring/reset", tag = "settings",
     responses((status = 200, body = Scoring), WithRole))]
-async fn reset_scoring(mut actor: Actor<InstanceAdmin>) -> Result<Json<Scoring>, ApiError> {
+async fn reset_scoring(actor: Actor<InstanceAdmin>) -> Result<Json<Scoring>, ApiError> {
     let mut tx = actor.begin().await?;
     let changed = scoring::reset(&mut tx).await?;
     finish(tx, &actor, changed).await

@@ -46,7 +46,7 @@ struct InventoryForced {
                headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Conflicting, Invalid))]
 async fn force_correlate(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     key: IdempotencyKey,
 ) -> Result<Accepted<JobAccepted>, ApiError> {
     let mut work = match key.begin(actor.begin().await?, &()).await? {
@@ -68,7 +68,7 @@ async fn force_correlate(
                headers(("Location" = String, description = "Where to ask about the first job."))),
               WithRole, Conflicting, Invalid))]
 async fn force_inventory(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     key: IdempotencyKey,
 ) -> Result<Accepted<InventoryForced>, ApiError> {
     let mut work = match key.begin(actor.begin().await?, &()).await? {
@@ -137,7 +137,7 @@ impl From<LogLevelWord> for Level {
     responses((status = 200, body = LogLevel), WithRole))]
 async fn current_log_level(
     State(app): State<AppState>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
 ) -> Result<Json<LogLevel>, ApiError> {
     let mut tx = actor.begin().await?;
     let chosen = log_level::get(&mut tx).await?;
@@ -152,7 +152,7 @@ async fn current_log_level(
 #[utoipa::path(put, path = "/api/system/log-level", tag = "system", request_body = LogLevel,
     responses((status = 200, body = LogLevel), WithRole, BadBody))]
 async fn choose_log_level(
-    mut actor: Actor<InstanceAdmin>,
+    actor: Actor<InstanceAdmin>,
     Json(wanted): Json<LogLevel>,
 ) -> Result<Json<LogLevel>, ApiError> {
     let mut work = actor.begin().await?;
@@ -283,7 +283,7 @@ impl From<QueueView> for QueueDepth {
 #[utoipa::path(get, path = "/api/system/status", tag = "system", responses((status = 200, body = SystemStatus), SignedIn))]
 async fn system_status(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
 ) -> Result<Json<SystemStatus>, ApiError> {
     let (redis, storage) = tokio::join!(health::redis_answers(&app), health::storage_answers(&app));
     let mut tx = actor.begin().await?;
@@ -337,7 +337,8 @@ struct MaintenanceMode {
 #[utoipa::path(patch, path = "/api/system/maintenance", tag = "system", request_body = Option<UpdateMaintenance>,
     responses((status = 200, body = MaintenanceMode), WithRole, BadBody))]
 async fn set_maintenance(
-    mut actor: Actor<InstanceAdmin>,
+    State(app): State<AppState>,
+    actor: Actor<InstanceAdmin>,
     request: Request,
 ) -> Result<Json<MaintenanceMode>, ApiError> {
     let (head, body) = request.into_parts();
@@ -346,6 +347,7 @@ async fn set_maintenance(
     let mut tx = actor.begin().await?;
     let now = system::set_maintenance(&mut tx, request.enabled).await?;
     tx.commit().await?;
+    app.maintenance.forget();
     Ok(Json(MaintenanceMode { maintenance_mode: now.enabled, changed_at: now.changed_at }))
 }
 

@@ -173,7 +173,7 @@ impl From<UserDetail> for User {
 #[utoipa::path(get, path = "/api/users", tag = "users", params(PageParams, UserFilter),
     responses((status = 200, body = Page<User>), WithRole, Invalid))]
 async fn list_users(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Listing { page, filter }: Listing<UserFilter>,
 ) -> Result<Page<User>, ApiError> {
     let sort = filter.sort.map_or(Sort::Username, Into::into);
@@ -190,7 +190,7 @@ async fn list_users(
     responses((status = 201, body = User), WithRole, Conflicting, BadBody))]
 async fn create_user(
     State(app): State<AppState>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Json(request): Json<CreateUser>,
 ) -> Result<Created<User>, ApiError> {
     let mut problems = Problems::default();
@@ -213,7 +213,7 @@ async fn create_user(
 #[utoipa::path(get, path = "/api/users/{user_id}", tag = "users",
     params(("user_id" = Uuid, Path, description = "The user's id.")),
     responses((status = 200, body = User), WithRole, Missing))]
-async fn get_user(mut actor: Actor<Admin>, Path(id): Path<UserId>) -> Result<Json<User>, ApiError> {
+async fn get_user(actor: Actor<Admin>, Path(id): Path<UserId>) -> Result<Json<User>, ApiError> {
     let user = users::find(&mut actor.begin().await?, id).await?;
     Ok(Json(user.into()))
 }
@@ -226,7 +226,7 @@ async fn get_user(mut actor: Actor<Admin>, Path(id): Path<UserId>) -> Result<Jso
     params(("user_id" = Uuid, Path, description = "The user's id.")),
     responses((status = 200, body = User), WithRole, Missing, Conflicting, BadBody))]
 async fn update_user(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Path(id): Path<UserId>,
     Json(request): Json<UpdateUser>,
 ) -> Result<Json<User>, ApiError> {
@@ -255,7 +255,7 @@ async fn update_user(
 #[utoipa::path(delete, path = "/api/users/{user_id}", tag = "users",
     params(("user_id" = Uuid, Path, description = "The user's id.")),
     responses((status = 200, body = User), WithRole, Missing, Conflicting))]
-async fn deactivate_user(mut actor: Actor<Admin>, Path(id): Path<UserId>) -> Result<Json<User>, ApiError> {
+async fn deactivate_user(actor: Actor<Admin>, Path(id): Path<UserId>) -> Result<Json<User>, ApiError> {
     let mut tx = actor.begin().await?;
     let change = Change { is_active: Some(false), ..Change::default() };
     let user = apply(&mut tx, &actor.user, id, &change).await?;
@@ -271,7 +271,7 @@ async fn deactivate_user(mut actor: Actor<Admin>, Path(id): Path<UserId>) -> Res
     responses((status = 200, body = User), WithRole, Missing, Conflicting, BadBody))]
 async fn set_user_password(
     State(app): State<AppState>,
-    mut actor: Actor<InPerson<Admin>>,
+    actor: Actor<InPerson<Admin>>,
     Path(id): Path<UserId>,
     Json(request): Json<SetPassword>,
 ) -> Result<Json<User>, ApiError> {

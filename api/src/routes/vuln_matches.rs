@@ -288,7 +288,7 @@ fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FindingStatus, D
 #[utoipa::path(get, path = "/api/vuln-matches", tag = "findings", params(PageParams, MatchFilter),
     responses((status = 200, body = Page<VulnMatch>), SignedIn, Invalid))]
 async fn list_vuln_matches(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<MatchFilter>,
 ) -> Result<Page<VulnMatch>, ApiError> {
     let score = Range {
@@ -319,7 +319,7 @@ async fn list_vuln_matches(
     params(("match_id" = Uuid, Path, description = "The finding's id.")),
     responses((status = 200, body = VulnMatchDetail), SignedIn, Missing))]
 async fn get_vuln_match(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<FindingId>,
 ) -> Result<Json<VulnMatchDetail>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -335,7 +335,7 @@ async fn get_vuln_match(
     params(("match_id" = Uuid, Path, description = "The finding's id.")),
     responses((status = 200, body = VulnMatchDetail), WithRole, Missing, BadBody))]
 async fn update_vuln_match(
-    mut actor: Actor<Analyst>,
+    actor: Actor<Analyst>,
     Path(id): Path<FindingId>,
     Json(request): Json<UpdateMatch>,
 ) -> Result<Json<VulnMatchDetail>, ApiError> {
@@ -356,7 +356,7 @@ async fn update_vuln_match(
 #[utoipa::path(post, path = "/api/vuln-matches/bulk-status", tag = "findings", request_body = UpdateMatches,
     responses((status = 200, body = MatchesUpdated), WithRole, BadBody))]
 async fn update_vuln_matches(
-    mut actor: Actor<Analyst>,
+    actor: Actor<Analyst>,
     Json(request): Json<UpdateMatches>,
 ) -> Result<Json<MatchesUpdated>, ApiError> {
     let (note, count) = (request.status_note.as_deref(), request.match_ids.len());

@@ -148,7 +148,7 @@ impl VulnSource {
 #[utoipa::path(get, path = "/api/config/vuln-sources", tag = "sources", params(PageParams, SourceFilter),
     responses((status = 200, body = Page<VulnSource>), SignedIn, Invalid))]
 async fn list_vuln_sources(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<SourceFilter>,
 ) -> Result<Page<VulnSource>, ApiError> {
     let filter = sources::Filter {
@@ -170,7 +170,7 @@ async fn list_vuln_sources(
     params(("config_id" = Uuid, Path, description = "The source's id.")),
     responses((status = 200, body = VulnSource), SignedIn, Missing))]
 async fn get_vuln_source(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<SourceId>,
 ) -> Result<Json<VulnSource>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -192,7 +192,7 @@ async fn shown(tx: &mut TenantTx, id: SourceId) -> Result<VulnSource, ApiError> 
     responses((status = 200, body = VulnSource), WithRole, Missing, BadBody))]
 async fn update_vuln_source(
     State(app): State<AppState>,
-    mut actor: Actor<InstanceAdmin>,
+    actor: Actor<InstanceAdmin>,
     Path(id): Path<SourceId>,
     Json(request): Json<UpdateSource>,
 ) -> Result<Json<VulnSource>, ApiError> {
@@ -268,7 +268,7 @@ fn check(request: &UpdateSource) -> Result<(), ApiError> {
                headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Missing, Conflicting, Invalid))]
 async fn crawl_vuln_source(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     key: IdempotencyKey,
     Path(source_id): Path<SourceId>,
 ) -> Result<Accepted<CrawlAccepted>, ApiError> {
@@ -290,7 +290,7 @@ async fn crawl_vuln_source(
     responses((status = 200, body = Tested), SignedIn, Missing))]
 async fn test_vuln_source(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<SourceId>,
 ) -> Result<Json<Tested>, ApiError> {
     let mut tx = actor.begin().await?;

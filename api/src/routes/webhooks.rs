@@ -86,7 +86,7 @@ struct WebhookCreated {
 #[utoipa::path(get, path = "/api/webhooks", tag = "webhooks", params(PageParams),
     responses((status = 200, body = Page<Webhook>), WithRole, Invalid))]
 async fn list_webhooks(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Listing { page, .. }: Listing<Unfiltered>,
 ) -> Result<Page<Webhook>, ApiError> {
     let webhooks = webhooks::list(&mut actor.begin().await?, page).await?;
@@ -102,7 +102,7 @@ async fn list_webhooks(
     responses((status = 201, body = WebhookCreated), WithRole, Conflicting, BadBody))]
 async fn create_webhook(
     axum::extract::State(app): axum::extract::State<AppState>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Json(request): Json<CreateWebhook>,
 ) -> Result<Created<WebhookCreated>, ApiError> {
     let mut problems = Problems::default();
@@ -141,7 +141,7 @@ async fn create_webhook(
 #[utoipa::path(get, path = "/api/webhooks/{webhook_id}", tag = "webhooks",
     params(("webhook_id" = Uuid, Path, description = "The webhook's id.")),
     responses((status = 200, body = Webhook), WithRole, Missing))]
-async fn get_webhook(mut actor: Actor<Admin>, Path(id): Path<WebhookId>) -> Result<Json<Webhook>, ApiError> {
+async fn get_webhook(actor: Actor<Admin>, Path(id): Path<WebhookId>) -> Result<Json<Webhook>, ApiError> {
     let webhook = webhooks::find(&mut actor.begin().await?, id).await?;
     Ok(Json(webhook.into()))
 }
@@ -152,7 +152,7 @@ async fn get_webhook(mut actor: Actor<Admin>, Path(id): Path<WebhookId>) -> Resu
 #[utoipa::path(delete, path = "/api/webhooks/{webhook_id}", tag = "webhooks",
     params(("webhook_id" = Uuid, Path, description = "The webhook's id.")),
     responses((status = 200, body = Deleted), WithRole, Missing))]
-async fn delete_webhook(mut actor: Actor<Admin>, Path(id): Path<WebhookId>) -> Result<Deleted, ApiError> {
+async fn delete_webhook(actor: Actor<Admin>, Path(id): Path<WebhookId>) -> Result<Deleted, ApiError> {
     let mut tx = actor.begin().await?;
     webhooks::delete(&mut tx, id).await?;
     tx.commit().await?;

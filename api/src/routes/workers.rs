@@ -99,7 +99,7 @@ impl Worker {
 #[utoipa::path(get, path = "/api/workers", tag = "jobs", params(PageParams),
     responses((status = 200, body = Page<Worker>), SignedIn, Invalid))]
 async fn list_workers(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, .. }: Listing<Unfiltered>,
 ) -> Result<Page<Worker>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -158,11 +158,7 @@ async fn resume_worker(
     order(actor, name, Order::Work).await
 }
 
-async fn order(
-    mut actor: Actor<InstanceAdmin>,
-    name: String,
-    order: Order,
-) -> Result<Json<Worker>, ApiError> {
+async fn order(actor: Actor<InstanceAdmin>, name: String, order: Order) -> Result<Json<Worker>, ApiError> {
     let by = actor.by().clone();
     let mut tx = actor.begin().await?;
     tx.see_installation().await?;

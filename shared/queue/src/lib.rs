@@ -8,6 +8,7 @@
 //! To add a kind of job, declare it in [`jobs`]; the compiler then asks for its handler.
 
 pub mod batches;
+mod bell;
 mod cancel;
 mod carrier;
 pub mod claim;

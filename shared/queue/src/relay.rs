@@ -1,6 +1,6 @@
 //! Moving due jobs from Postgres to Redis: any number of relays, one at work on each queue at a time.
 //!
-//! A relay wakes when a transaction that enqueued is committed (NOTIFY), when a job's time has come, and a few times a second in any case.
+//! A relay wakes when a transaction that enqueued is committed ([`crate::bell`]), when a job's time has come, and a few times a second in any case.
 //! It keeps in Redis what the free slots can take and the workers get through in a moment, no more, so that order, limits and
 //! fairness are decided here ([`crate::dispatch`]) and not by the order of arrival there.
 
@@ -10,12 +10,13 @@ use std::{
 };
 
 use runtime::metrics;
-use sqlx::{Connection, PgConnection, PgPool, postgres::PgListener};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::{
+    bell::{Bell, Sleep},
     dispatch,
     job::Queue,
     pool, queues,
@@ -105,7 +106,17 @@ impl<T: Carry> Relay<T> {
             pool: pool::beside(
                 &self.pool,
                 2,
-                &[&pool::BY_INDEX[..], &[("synchronous_commit", "off"), ("enable_hashjoin", "on")]].concat(),
+                &[
+                    &pool::BY_INDEX[..],
+                    &[("synchronous_commit", "off"), ("enable_hashjoin", "on")],
+                    // A relay that is cut off must not keep the bell.
+                    &[
+                        ("tcp_keepalives_idle", "10"),
+                        ("tcp_keepalives_interval", "5"),
+                        ("tcp_keepalives_count", "3"),
+                    ],
+                ]
+                .concat(),
             ),
             revisions: HashMap::new(),
             sent: HashMap::new(),
@@ -114,13 +125,13 @@ impl<T: Carry> Relay<T> {
         };
         while !stop.is_cancelled() {
             pulse.turn();
-            let Ok(mut listener) = self.begin(&memory.pool).await else {
+            let Ok(mut bell) = self.begin(&memory.pool).await else {
                 pause(stop, Duration::from_secs(1)).await;
                 continue;
             };
             loop {
-                let wait = match self.round(&mut memory).await {
-                    Ok(wait) => wait,
+                let (left, mut wait) = match self.round(&mut memory).await {
+                    Ok(done) => done,
                     Err(error) => {
                         if memory.complained.is_none_or(|at| at.elapsed() > COMPLAIN_EVERY) {
                             memory.complained = Some(Instant::now());
@@ -132,29 +143,35 @@ impl<T: Carry> Relay<T> {
                 };
                 pulse.beat();
                 metrics::SCHEDULER_ROUNDS.add(["relay".into()], 1);
+                let slept = match left {
+                    Left::Settled => bell.sleep().await,
+                    Left::Full | Left::Busy => bell.wake().await.map(|()| Sleep::Sound),
+                };
+                match slept {
+                    Ok(Sleep::Sound) => {}
+                    Ok(Sleep::Begun) => continue,
+                    Ok(Sleep::NotYet) => wait = wait.min(FULL),
+                    Err(_) => break,
+                }
                 if !wait.is_zero() {
                     pause(stop, BREATH).await;
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(wait) => {}
-                    heard = listener.recv() => if heard.is_err() { break },
+                    rung = bell.rung() => if !matches!(rung, Ok(true)) { break },
                 }
-                // What else was announced meanwhile is seen by the same round.
-                while let Some(_heard) = listener.next_buffered() {}
             }
         }
     }
 
-    async fn begin(&self, pool: &PgPool) -> sqlx::Result<PgListener> {
+    async fn begin(&self, pool: &PgPool) -> sqlx::Result<Bell> {
         queues::keep_complete(pool).await?;
-        let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen("plimsoll_jobs").await?;
-        Ok(listener)
+        Bell::hang(pool).await
     }
 
-    /// One round over all queues. Returns how long to wait for the next.
-    async fn round(&self, memory: &mut Memory) -> Result<Duration, RelayError> {
+    /// One round over all queues. Returns how it left them, and how long to wait for the next.
+    async fn round(&self, memory: &mut Memory) -> Result<(Left, Duration), RelayError> {
         let view = self.transport.look().await?;
         if view.epoch.is_none() {
             self.mark_epoch(&memory.pool).await?;
@@ -175,11 +192,12 @@ impl<T: Carry> Relay<T> {
                     left.max(self.serve(&mut connection, memory, queue, edited, view.waiting(queue)).await?);
             }
         }
-        Ok(match left {
+        let wait = match left {
             Left::Busy => BUSY,
             Left::Full => FULL,
             Left::Settled => next.map_or(EVERY, |next| next.min(EVERY)),
-        })
+        };
+        Ok((left, wait))
     }
 
     async fn sweep(&self) {

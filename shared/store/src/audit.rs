@@ -1,6 +1,6 @@
 //! The audit trail: who did what to what.
 //!
-//! Changes of rows are written by triggers (`migrations/*_audit.sql`); a transaction only says who acts, with [`act_as`]. What is no change
+//! Changes of rows are written by triggers (`migrations/*_audit.sql`); a transaction only says who acts ([`crate::AppDb::begin_by`]). What is no change
 //! of a row is written with [`note`]. [`seal`] makes what was written tamper-evident, [`verify`] finds out whether somebody tampered. The
 //! hashes and signatures themselves are in [`chain`].
 
@@ -35,24 +35,22 @@ pub struct By {
     pub address: Option<String>,
 }
 
-/// From here on what the transaction changes is `by`'s doing.
-///
-/// # Errors
-/// When the database cannot be reached.
-pub async fn act_as(connection: &mut PgConnection, by: &By) -> Result<()> {
-    sqlx::query(
-        "select set_config('app.actor_id', $1, true), set_config('app.actor', $2, true),
-                set_config('app.instance_admin', $3, true), set_config('app.request_id', $4, true),
-                set_config('app.address', $5, true)",
-    )
-    .bind(by.actor_id.map(|id| id.to_string()).unwrap_or_default())
-    .bind(&by.actor)
-    .bind(if by.is_instance_admin { "yes" } else { "" })
-    .bind(by.request_id.as_deref().unwrap_or_default())
-    .bind(by.address.as_deref().unwrap_or_default())
-    .execute(connection)
-    .await?;
-    Ok(())
+impl By {
+    /// The statement after which what a transaction changes is this one's doing. It goes to the server with the beginning of the
+    /// transaction, where no values can be bound: what is text is written in hexadecimal digits.
+    pub(crate) fn statement(&self) -> String {
+        let text = |text: &str| format!("convert_from('\\x{}', 'UTF8')", hex::encode(text));
+        format!(
+            "select set_config('app.actor_id', {}, true), set_config('app.actor', {}, true),
+                    set_config('app.instance_admin', {}, true), set_config('app.request_id', {}, true),
+                    set_config('app.address', {}, true)",
+            text(&self.actor_id.map(|id| id.to_string()).unwrap_or_default()),
+            text(&self.actor),
+            text(if self.is_instance_admin { "yes" } else { "" }),
+            text(self.request_id.as_deref().unwrap_or_default()),
+            text(self.address.as_deref().unwrap_or_default()),
+        )
+    }
 }
 
 /// Something that happened and changed no row.

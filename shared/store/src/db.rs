@@ -15,14 +15,19 @@ use domain::id::TenantId;
 use runtime::metrics::DB_CONNECTIONS;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    Connection, Executor, PgConnection, PgPool, Postgres, Transaction,
+    AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    audit::By,
+    error::{Error, Result},
+};
 
 /// How long a request waits for a connection before it is told that the database is unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
+/// A connection that nobody has used for this long is asked whether it is still there before it is given out.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// How often the metrics are told of a pool.
 const SHOW_EVERY: Duration = Duration::from_secs(5);
 
@@ -55,9 +60,15 @@ impl AppDb {
     /// # Errors
     /// [`Error::Unavailable`] when no connection can be had.
     pub async fn begin(&self, tenant: TenantId) -> Result<TenantTx> {
-        let mut transaction = self.0.begin().await?;
-        act_for(&mut transaction, tenant).await?;
-        Ok(TenantTx { transaction, tenant })
+        begin(&self.0, tenant, "").await
+    }
+
+    /// As [`Self::begin`], and what it changes is `by`'s doing in the audit trail.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no connection can be had.
+    pub async fn begin_by(&self, tenant: TenantId, by: &By) -> Result<TenantTx> {
+        begin(&self.0, tenant, &by.statement()).await
     }
 
     /// The pool itself, for what belongs to no tenant: shared knowledge, sign-in functions, health.
@@ -105,10 +116,8 @@ impl SystemDb {
     /// # Errors
     /// [`Error::Unavailable`] when no connection can be had.
     pub async fn begin_frozen_as(&self, tenant: TenantId) -> Result<TenantTx> {
-        let mut transaction = self.0.begin_with("begin isolation level repeatable read").await?;
-        transaction.execute("set local role plimsoll_app").await?;
-        act_for(&mut transaction, tenant).await?;
-        Ok(TenantTx { transaction, tenant })
+        begin(&self.0, tenant, "set transaction isolation level repeatable read; set local role plimsoll_app")
+            .await
     }
 
     /// Begins a transaction that is held to `tenant` as strictly as a request's is.
@@ -116,10 +125,7 @@ impl SystemDb {
     /// # Errors
     /// [`Error::Unavailable`] when no connection can be had.
     pub async fn begin_as(&self, tenant: TenantId) -> Result<TenantTx> {
-        let mut transaction = self.0.begin().await?;
-        transaction.execute("set local role plimsoll_app").await?;
-        act_for(&mut transaction, tenant).await?;
-        Ok(TenantTx { transaction, tenant })
+        begin(&self.0, tenant, "set local role plimsoll_app").await
     }
 }
 
@@ -173,6 +179,13 @@ impl DerefMut for TenantTx {
     }
 }
 
+/// Begins a transaction that does `first` and acts for `tenant`: one question to the server, since every request asks it.
+async fn begin(pool: &PgPool, tenant: TenantId, first: &str) -> Result<TenantTx> {
+    // A UUID cannot end the text that it stands in.
+    let statements = format!("begin; {first}; select set_config('app.tenant_id', '{}', true)", tenant.0);
+    Ok(TenantTx { transaction: pool.begin_with(AssertSqlSafe(statements)).await?, tenant })
+}
+
 pub(crate) async fn act_for(connection: &mut PgConnection, tenant: TenantId) -> Result<()> {
     sqlx::query("select set_config('app.tenant_id', $1, true)")
         .bind(tenant.to_string())
@@ -195,6 +208,15 @@ fn pool(url: &SecretString, role: &'static str, max_connections: u32) -> Result<
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, metadata| {
+            Box::pin(async move {
+                if metadata.idle_for > TRUSTED_FOR {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 connection.execute(set_role).await?;

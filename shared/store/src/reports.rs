@@ -16,6 +16,9 @@ use crate::{blob::Stored, db::TenantTx, error::Result, sql::Conditions};
 /// A report that is being asked for.
 #[derive(Debug, Clone)]
 pub struct NewReport {
+    pub id: ReportId,
+    /// What makes it: to be enqueued in the same transaction.
+    pub job: JobId,
     pub title: String,
     pub report_type: String,
     pub framework: Option<String>,
@@ -98,42 +101,27 @@ macro_rules! visible_reports {
     };
 }
 
-/// Records a request. The job that does it is to be enqueued in the same transaction and made known by [`assign_job`].
+/// Records a request.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn insert(tx: &mut TenantTx, new: &NewReport) -> Result<ReportId> {
-    let id = ReportId::new();
+pub async fn insert(tx: &mut TenantTx, new: &NewReport) -> Result<()> {
     let tenant = tx.tenant();
     sqlx::query(
-        "insert into reports (tenant_id, id, title, report_type, framework, format, options, requested_by)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into reports (tenant_id, id, title, report_type, framework, format, options, requested_by, job_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(tenant.0)
-    .bind(id.0)
+    .bind(new.id.0)
     .bind(&new.title)
     .bind(&new.report_type)
     .bind(&new.framework)
     .bind(new.format.as_str())
     .bind(&new.options)
     .bind(new.requested_by.map(|user| user.0))
+    .bind(new.job.0)
     .execute(&mut **tx)
     .await?;
-    Ok(id)
-}
-
-/// Says which job makes the report.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn assign_job(tx: &mut TenantTx, report: ReportId, job: JobId) -> Result<()> {
-    let tenant = tx.tenant();
-    sqlx::query("update reports set job_id = $3 where tenant_id = $1 and id = $2")
-        .bind(tenant.0)
-        .bind(report.0)
-        .bind(job.0)
-        .execute(&mut **tx)
-        .await?;
     Ok(())
 }
 

@@ -36,18 +36,14 @@ pub async fn begin(tx: &mut TenantTx, user: UserId, lifetime: Duration) -> Resul
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub async fn user(tx: &mut TenantTx, session: SessionId, user: UserId) -> Result<Option<User>> {
-    let tenant = tx.tenant();
+pub async fn user(pool: &PgPool, tenant: TenantId, session: SessionId, user: UserId) -> Result<Option<User>> {
     let user = sqlx::query_as(
-        "select u.id, u.username, u.email, u.role, u.is_instance_admin, u.is_active
-           from sessions s
-           join users u on u.tenant_id = s.tenant_id and u.id = s.user_id
-          where s.tenant_id = $1 and s.id = $2 and s.user_id = $3 and s.ended_at is null and s.expires_at > now()",
+        "select id, username, email, role, is_instance_admin, is_active from auth_session($1, $2, $3)",
     )
     .bind(tenant.0)
     .bind(session.0)
     .bind(user.0)
-    .fetch_optional(&mut **tx)
+    .fetch_optional(pool)
     .await?;
     Ok(user)
 }

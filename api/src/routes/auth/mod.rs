@@ -186,10 +186,7 @@ async fn refresh(
 /// Ends the session: its access tokens, its refresh token and its cookie are worthless from now on.
 #[utoipa::path(post, path = "/api/auth/logout", tag = "auth",
     responses((status = 200, body = SignedOut), WithRole))]
-async fn logout(
-    State(app): State<AppState>,
-    mut actor: Actor<InPerson<ReadOnly>>,
-) -> Result<Response, ApiError> {
+async fn logout(State(app): State<AppState>, actor: Actor<InPerson<ReadOnly>>) -> Result<Response, ApiError> {
     let mut tx = actor.begin().await?;
     if let Some(session) = actor.session() {
         sessions::end(&mut tx, session).await?;
@@ -215,7 +212,7 @@ async fn logout(
     responses((status = 200, body = Me), WithRole))]
 async fn keep_session(
     State(app): State<AppState>,
-    mut actor: Actor<InPerson<ReadOnly>>,
+    actor: Actor<InPerson<ReadOnly>>,
 ) -> Result<Response, ApiError> {
     let token = OpaqueToken::generate();
     let mut tx = actor.begin().await?;
@@ -241,7 +238,7 @@ async fn get_me(actor: Actor<ReadOnly>) -> Result<Json<Me>, ApiError> {
 #[utoipa::path(patch, path = "/api/auth/me", tag = "auth", request_body = UpdateMe,
     responses((status = 200, body = User), WithRole, BadBody))]
 async fn update_me(
-    mut actor: Actor<InPerson<ReadOnly>>,
+    actor: Actor<InPerson<ReadOnly>>,
     Json(request): Json<UpdateMe>,
 ) -> Result<Json<User>, ApiError> {
     let theme_preference = Some(request.theme_preference.as_str());
@@ -259,7 +256,7 @@ async fn update_me(
 async fn change_password(
     _: SignInAttempt,
     State(app): State<AppState>,
-    mut actor: Actor<InPerson<ReadOnly>>,
+    actor: Actor<InPerson<ReadOnly>>,
     Json(request): Json<ChangePassword>,
 ) -> Result<Json<Me>, ApiError> {
     let mut problems = Problems::default();

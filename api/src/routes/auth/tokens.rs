@@ -17,7 +17,7 @@ use crate::{
 #[utoipa::path(get, path = "/api/auth/tokens", tag = "auth", params(PageParams),
     responses((status = 200, body = Page<ApiKey>), WithRole, Invalid))]
 async fn list_personal_tokens(
-    mut actor: Actor<InPerson<ReadOnly>>,
+    actor: Actor<InPerson<ReadOnly>>,
     Listing { page, .. }: Listing<Unfiltered>,
 ) -> Result<Page<ApiKey>, ApiError> {
     let own = Filter { kind: Some(Kind::Personal), user: Some(actor.id()) };
@@ -45,7 +45,7 @@ async fn create_personal_token(
     params(("key_id" = Uuid, Path, description = "The token's id.")),
     responses((status = 200, body = ApiKey), WithRole, Missing))]
 async fn revoke_personal_token(
-    mut actor: Actor<InPerson<ReadOnly>>,
+    actor: Actor<InPerson<ReadOnly>>,
     Path(id): Path<ApiKeyId>,
 ) -> Result<Json<ApiKey>, ApiError> {
     let mut tx = actor.begin().await?;

@@ -314,7 +314,7 @@ async fn get_branding(
     responses((status = 200, body = BrandingSettings), WithRole, BadBody))]
 async fn update_branding(
     State(app): State<AppState>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Json(request): Json<UpdateBranding>,
 ) -> Result<Json<BrandingSettings>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -350,7 +350,7 @@ fn asset_type(word: &str) -> Result<AssetType, ApiError> {
     responses((status = 204, description = "It is kept."), WithRole, Missing, Nonsense, BadBody))]
 async fn upload_picture(
     Path(word): Path<String>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     State(app): State<AppState>,
     request: Request,
 ) -> Result<StatusCode, ApiError> {
@@ -390,7 +390,7 @@ async fn get_picture(
 #[utoipa::path(delete, path = "/api/branding/assets/{asset_type}", tag = "settings",
     params(("asset_type" = inline(AssetTypeWord), Path, description = "Which picture.")),
     responses((status = 204, description = "It is gone."), WithRole, Missing))]
-async fn delete_picture(Path(word): Path<String>, mut actor: Actor<Admin>) -> Result<StatusCode, ApiError> {
+async fn delete_picture(Path(word): Path<String>, actor: Actor<Admin>) -> Result<StatusCode, ApiError> {
     let place = asset_type(&word)?;
     let mut tx = actor.begin().await?;
     branding::delete_asset(&mut tx, place).await?;

@@ -125,7 +125,7 @@ fn logo_url(app: &AppState, record: &Record) -> Option<String> {
     responses((status = 200, body = OrganizationBranding), SignedIn))]
 async fn get_organization_branding(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
 ) -> Result<Json<OrganizationBranding>, ApiError> {
     let record = branding::get(&mut actor.begin().await?).await?;
     let logo_url = logo_url(&app, &record);
@@ -159,7 +159,7 @@ async fn get_organization_branding(
     responses((status = 200, body = BrandingUpdated), WithRole, Nonsense, BadBody))]
 async fn update_organization_branding(
     State(app): State<AppState>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     LongJson(request): LongJson<UpdateOrganizationBranding, LIMIT>,
 ) -> Result<Json<BrandingUpdated>, ApiError> {
     let UpdateOrganizationBranding { organization, contact_info, legal, logo_upload } = request;

@@ -163,7 +163,7 @@ struct ExportAccepted {
               SignedIn, Missing, Invalid, Limited))]
 async fn export_findings(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(format): Path<String>,
     Query(filter): Query<ExportFilter>,
     method: Method,
@@ -199,7 +199,12 @@ async fn export_findings(
         }
         ExportFormat::Document(format) => {
             let is_small = exports::count_up_to(&mut tx, &request, SMALL + 1).await? <= SMALL;
+            let report = ReportId::new();
+            let render = RenderReport { tenant_id: actor.tenant, report_id: report };
+            let job = enqueue(&mut tx, actor.origin(), &render).await?;
             let new = stored::NewReport {
+                id: report,
+                job: job.id,
                 title: title(&request),
                 report_type: REPORT_TYPE.to_owned(),
                 framework: None,
@@ -207,12 +212,9 @@ async fn export_findings(
                 options: json!({ "export": request }),
                 requested_by: Some(actor.id()),
             };
-            let report = stored::insert(&mut tx, &new).await?;
-            let render = RenderReport { tenant_id: actor.tenant, report_id: report };
-            let job = enqueue(&mut tx, actor.origin(), &render).await?;
-            stored::assign_job(&mut tx, report, job.id).await?;
+            stored::insert(&mut tx, &new).await?;
             tx.commit().await?;
-            if is_small && let Some(answer) = answer_in_time(&app, &mut actor, report).await? {
+            if is_small && let Some(answer) = answer_in_time(&app, &actor, report).await? {
                 return Ok(answer);
             }
             let download_url = format!("{}/api/reports/{report}/download", app.config.public_url());
@@ -225,7 +227,7 @@ async fn export_findings(
 /// The document, if a worker finishes it while the client can be expected to wait.
 async fn answer_in_time(
     app: &AppState,
-    actor: &mut Actor<ReadOnly>,
+    actor: &Actor<ReadOnly>,
     id: ReportId,
 ) -> Result<Option<Response>, ApiError> {
     let deadline = Instant::now() + WAIT;

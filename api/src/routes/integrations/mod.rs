@@ -181,7 +181,7 @@ struct UpdateCeph {
 /// With secrets masked.
 #[utoipa::path(get, path = "/api/config/integrations", tag = "settings",
     responses((status = 200, body = Integrations), SignedIn))]
-async fn get_integrations(mut actor: Actor<ReadOnly>) -> Result<Json<Integrations>, ApiError> {
+async fn get_integrations(actor: Actor<ReadOnly>) -> Result<Json<Integrations>, ApiError> {
     let mut tx = actor.begin().await?;
     Ok(Json(Integrations {
         wazuh: integrations::get::<Wazuh>(&mut tx).await?.into(),
@@ -197,7 +197,7 @@ async fn get_integrations(mut actor: Actor<ReadOnly>) -> Result<Json<Integration
     responses((status = 200, body = WazuhSettings), WithRole, BadBody))]
 async fn update_wazuh(
     State(app): State<AppState>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Json(request): Json<UpdateWazuh>,
 ) -> Result<Json<WazuhSettings>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -237,7 +237,7 @@ async fn update_wazuh(
     responses((status = 200, body = GithubSettings), WithRole, BadBody))]
 async fn update_github(
     State(app): State<AppState>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Json(request): Json<UpdateGithub>,
 ) -> Result<Json<GithubSettings>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -278,7 +278,7 @@ async fn update_github(
     responses((status = 200, body = CephSettings), WithRole, BadBody))]
 async fn update_ceph(
     State(app): State<AppState>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Json(request): Json<UpdateCeph>,
 ) -> Result<Json<CephSettings>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -306,11 +306,8 @@ async fn update_ceph(
 /// failed is in `message`.
 #[utoipa::path(post, path = "/api/config/integrations/wazuh/test", tag = "settings",
     responses((status = 200, body = Tested), SignedIn))]
-async fn test_wazuh(
-    State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
-) -> Result<Json<Tested>, ApiError> {
-    let (set, key) = set_up::<Wazuh>(&app, &mut actor, |_| "api_key").await?;
+async fn test_wazuh(State(app): State<AppState>, actor: Actor<ReadOnly>) -> Result<Json<Tested>, ApiError> {
+    let (set, key) = set_up::<Wazuh>(&app, &actor, |_| "api_key").await?;
     let client = probe::client(set.may_be_private, &app.config.integration_allow_hosts)
         .map_err(anyhow::Error::from)?;
     Ok(Json(Tested::timed(probe::wazuh(&client, &set.settings, key)).await))
@@ -322,15 +319,12 @@ async fn test_wazuh(
 /// failed is in `message`.
 #[utoipa::path(post, path = "/api/config/integrations/github/test", tag = "settings",
     responses((status = 200, body = Tested), SignedIn))]
-async fn test_github(
-    State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
-) -> Result<Json<Tested>, ApiError> {
+async fn test_github(State(app): State<AppState>, actor: Actor<ReadOnly>) -> Result<Json<Tested>, ApiError> {
     let credential = |github: &Github| match github.auth_type {
         GithubAuth::Pat => "pat",
         GithubAuth::App => "private_key",
     };
-    let (set, secret) = set_up::<Github>(&app, &mut actor, credential).await?;
+    let (set, secret) = set_up::<Github>(&app, &actor, credential).await?;
     let client = probe::client(set.may_be_private, &app.config.integration_allow_hosts)
         .map_err(anyhow::Error::from)?;
     Ok(Json(Tested::timed(probe::github(&client, &set.settings, secret)).await))
@@ -342,11 +336,8 @@ async fn test_github(
 /// Always 200: what failed is in `message`.
 #[utoipa::path(post, path = "/api/config/integrations/ceph/test", tag = "settings",
     responses((status = 200, body = Tested), SignedIn))]
-async fn test_ceph(
-    State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
-) -> Result<Json<Tested>, ApiError> {
-    let (set, password) = set_up::<Ceph>(&app, &mut actor, |_| "password").await?;
+async fn test_ceph(State(app): State<AppState>, actor: Actor<ReadOnly>) -> Result<Json<Tested>, ApiError> {
+    let (set, password) = set_up::<Ceph>(&app, &actor, |_| "password").await?;
     let client = probe::client(set.may_be_private, &app.config.integration_allow_hosts)
         .map_err(anyhow::Error::from)?;
     Ok(Json(Tested::timed(probe::ceph(&client, &set.settings, password)).await))
@@ -355,7 +346,7 @@ async fn test_ceph(
 /// What is set, and the secret that `which` names. The connection is given back: the other side may take its time.
 async fn set_up<T: Settings>(
     app: &AppState,
-    actor: &mut Actor<ReadOnly>,
+    actor: &Actor<ReadOnly>,
     which: impl FnOnce(&T) -> &'static str,
 ) -> Result<(Integration<T>, Option<SecretString>), ApiError> {
     let mut tx = actor.begin().await?;

@@ -140,13 +140,13 @@ struct BatchPage {
 #[utoipa::path(get, path = "/api/batches", tag = "jobs", params(PageParams, BatchFilter),
     responses((status = 200, body = BatchPage), SignedIn, Invalid))]
 async fn list_batches(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<BatchFilter>,
 ) -> Result<Json<BatchPage>, ApiError> {
     let cursor = filter.cursor.as_deref().map(str::parse).transpose();
     let cursor = cursor.map_err(|why: String| super::invalid("query -> cursor", why))?;
     let wanted = Filter { kind: Some(KIND.to_owned()), ..Filter::default() };
-    let mut tx = begin(&mut actor).await?;
+    let mut tx = begin(&actor).await?;
     let slice = jobs::list(&mut tx, &wanted, page, cursor).await?;
     let mut data = Vec::with_capacity(slice.items.len());
     for job in slice.items {
@@ -162,8 +162,8 @@ async fn list_batches(
 #[utoipa::path(get, path = "/api/batches/{batch_id}", tag = "jobs",
     params(("batch_id" = Uuid, Path, description = "The batch.")),
     responses((status = 200, body = BatchDetail), SignedIn, Missing))]
-async fn get_batch(mut actor: Actor<ReadOnly>, Path(id): Path<JobId>) -> Result<Json<BatchDetail>, ApiError> {
-    let mut tx = begin(&mut actor).await?;
+async fn get_batch(actor: Actor<ReadOnly>, Path(id): Path<JobId>) -> Result<Json<BatchDetail>, ApiError> {
+    let mut tx = begin(&actor).await?;
     let batch = find(&mut tx, id).await?;
     let members = detail::depends_on(&mut tx, id).await?;
     Ok(Json(BatchDetail { batch, members: members.into_iter().map(Dependency::from).collect() }))
@@ -184,9 +184,9 @@ async fn find(tx: &mut TenantTx, id: JobId) -> store::Result<Batch> {
 #[utoipa::path(post, path = "/api/batches/{batch_id}/cancel", tag = "jobs",
     params(("batch_id" = Uuid, Path, description = "The batch.")),
     responses((status = 200, body = Batch), WithRole, Missing))]
-async fn cancel_batch(mut actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<Json<Batch>, ApiError> {
+async fn cancel_batch(actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<Json<Batch>, ApiError> {
     let by = actor.by().clone();
-    let mut tx = begin(&mut actor).await?;
+    let mut tx = begin(&actor).await?;
     find(&mut tx, id).await?;
     let job = jobs::find(&mut tx, id).await?;
     refuse_shared(&job, &actor)?;
@@ -239,11 +239,11 @@ impl Subject for FollowedBatch {
               (status = 204, description = "The batch is finished, and the client knows."), SignedIn, Missing))]
 async fn follow_batch(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<JobId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    follow(app, &mut actor, FollowedBatch { id, standing: last_event_id(&headers) }).await
+    follow(app, &actor, FollowedBatch { id, standing: last_event_id(&headers) }).await
 }
 
 pub(super) fn router() -> OpenApiRouter<AppState> {

@@ -61,7 +61,7 @@ pub(super) enum Told {
 /// A stream about `subject`, or 204 when its end is known already.
 pub(super) async fn follow<S: Subject>(
     app: AppState,
-    actor: &mut Actor<impl Policy>,
+    actor: &Actor<impl Policy>,
     mut subject: S,
 ) -> Result<Response, ApiError> {
     let full = |_| ApiError::Unavailable(anyhow::anyhow!("too many streams are open"));
@@ -243,12 +243,12 @@ impl Subject for FollowedJob {
               (status = 204, description = "The job is finished, and the client knows."), SignedIn, Missing))]
 async fn follow_job(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<JobId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let job = FollowedJob::since(id, last_event_id(&headers).as_deref());
-    follow(app, &mut actor, job).await
+    follow(app, &actor, job).await
 }
 
 pub(super) fn router() -> OpenApiRouter<AppState> {

@@ -38,7 +38,7 @@ fn invalid(field: &str, message: impl Into<String>) -> ApiError {
 
 /// A transaction that sees what the actor may: its tenant's jobs and those that all share; administrators of the installation
 /// see all.
-async fn begin(actor: &mut Actor<impl Policy>) -> Result<TenantTx, ApiError> {
+async fn begin(actor: &Actor<impl Policy>) -> Result<TenantTx, ApiError> {
     let mut tx = actor.begin().await?;
     if InstanceAdmin::refusal(&actor.user).is_none() {
         tx.see_installation().await?;
@@ -86,11 +86,11 @@ struct JobPage {
 #[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(PageParams, JobFilter),
     responses((status = 200, body = JobPage), WithRole, Invalid))]
 async fn list_jobs(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<JobFilter>,
 ) -> Result<Json<JobPage>, ApiError> {
     let (filter, cursor) = filter.checked(&actor)?;
-    let mut tx = begin(&mut actor).await?;
+    let mut tx = begin(&actor).await?;
     let slice = jobs::list(&mut tx, &filter, page, cursor).await?;
     let total = match cursor {
         None if page.page == 1 => Some(jobs::count(&mut tx, &filter).await?),
@@ -112,8 +112,8 @@ async fn list_jobs(
 #[utoipa::path(get, path = "/api/jobs/{job_id}", tag = "jobs",
     params(("job_id" = Uuid, Path, description = "As the 202 gave it.")),
     responses((status = 200, body = JobDetail), SignedIn, Missing))]
-async fn get_job(mut actor: Actor<ReadOnly>, Path(id): Path<JobId>) -> Result<Json<JobDetail>, ApiError> {
-    let mut tx = begin(&mut actor).await?;
+async fn get_job(actor: Actor<ReadOnly>, Path(id): Path<JobId>) -> Result<Json<JobDetail>, ApiError> {
+    let mut tx = begin(&actor).await?;
     Ok(Json(load(&mut tx, id).await?))
 }
 

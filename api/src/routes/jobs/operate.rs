@@ -81,8 +81,8 @@ impl Operation {
 #[utoipa::path(post, path = "/api/jobs/{job_id}/cancel", tag = "jobs",
     params(("job_id" = Uuid, Path, description = "The job.")),
     responses((status = 200, body = Job), WithRole, Missing, Conflicting))]
-async fn cancel_job(mut actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<Json<Job>, ApiError> {
-    change(&mut actor, Operation::Cancel, id).await
+async fn cancel_job(actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<Json<Job>, ApiError> {
+    change(&actor, Operation::Cancel, id).await
 }
 
 /// Retry a job
@@ -92,11 +92,11 @@ async fn cancel_job(mut actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<
 #[utoipa::path(post, path = "/api/jobs/{job_id}/retry", tag = "jobs",
     params(("job_id" = Uuid, Path, description = "The job.")),
     responses((status = 200, body = Job), WithRole, Missing, Conflicting))]
-async fn retry_job(mut actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<Json<Job>, ApiError> {
-    change(&mut actor, Operation::Retry, id).await
+async fn retry_job(actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<Json<Job>, ApiError> {
+    change(&actor, Operation::Retry, id).await
 }
 
-async fn change(actor: &mut Actor<Analyst>, operation: Operation, id: JobId) -> Result<Json<Job>, ApiError> {
+async fn change(actor: &Actor<Analyst>, operation: Operation, id: JobId) -> Result<Json<Job>, ApiError> {
     let by = actor.by().clone();
     let mut tx = begin(actor).await?;
     let job = jobs::find(&mut tx, id).await?;
@@ -216,7 +216,7 @@ async fn retry_jobs(
 }
 
 async fn change_all(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     operation: Operation,
     request: BulkRequest,
 ) -> Result<Json<BulkAnswer>, ApiError> {
@@ -226,7 +226,7 @@ async fn change_all(
         BulkAnswer { matched: 0, changed: 0, conflicts: 0, more: false, dry_run: request.dry_run };
     let mut last = None;
     loop {
-        let mut tx = begin(&mut actor).await?;
+        let mut tx = begin(&actor).await?;
         let room = AT_MOST - i64::try_from(answer.matched).unwrap_or(AT_MOST);
         let found = operate::matching(&mut tx, &filter, last, CHUNK.min(room) + 1).await?;
         let chunk = &found[..found.len().min(usize::try_from(CHUNK.min(room)).unwrap_or(0))];

@@ -146,11 +146,11 @@ async fn download_file(
               SignedIn, Missing))]
 async fn download_tenants_report(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path((tenant, id)): Path<(String, AnyReportId)>,
     asked: Asked,
 ) -> Result<Response, ApiError> {
-    expect_own(&mut actor, &tenant).await?;
+    expect_own(&actor, &tenant).await?;
     let days = Some(INFRACAST_DAYS);
     fetch(&app, actor, id.0, &asked, Fetch { days, ..Fetch::ATTACHMENT }).await
 }
@@ -169,17 +169,17 @@ async fn download_tenants_report(
               SignedIn, Missing))]
 async fn download_tenants_document(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path((tenant, id)): Path<(String, AnyReportId)>,
     asked: Asked,
 ) -> Result<Response, ApiError> {
-    expect_own(&mut actor, &tenant).await?;
+    expect_own(&actor, &tenant).await?;
     let days = Some(INFRACAST_DAYS);
     fetch(&app, actor, id.0, &asked, Fetch { days, ..Fetch::ATTACHMENT }).await
 }
 
 /// The organization in the path must be the caller's own; no other is known to them.
-async fn expect_own(actor: &mut Actor<ReadOnly>, slug: &str) -> Result<(), ApiError> {
+async fn expect_own(actor: &Actor<ReadOnly>, slug: &str) -> Result<(), ApiError> {
     let own = organizations::own(&mut actor.begin().await?).await?;
     if own.slug == slug { Ok(()) } else { Err(ApiError::NotFound) }
 }
@@ -199,7 +199,7 @@ impl Fetch {
 
 async fn fetch(
     app: &AppState,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     id: ReportId,
     asked: &Asked,
     how: Fetch,

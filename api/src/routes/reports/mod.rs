@@ -265,7 +265,7 @@ async fn list_report_types(
     responses((status = 200, body = Page<Report>), SignedIn, Invalid))]
 async fn list_reports(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<ReportFilter>,
 ) -> Result<Page<Report>, ApiError> {
     let direction = direction(filter.sort_dir, filter.sort.is_some());
@@ -290,7 +290,7 @@ async fn list_reports(
                headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Conflicting, BadBody))]
 async fn generate_report(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     key: IdempotencyKey,
     Json(request): Json<GenerateReport>,
 ) -> Result<Accepted<ReportAccepted>, ApiError> {
@@ -309,7 +309,12 @@ async fn generate_report(
         Begun::Before(answer) => return Ok(Accepted::Before(answer)),
         Begun::Now(work) => work,
     };
+    let report_id = ReportId::new();
+    let render = RenderReport { tenant_id: actor.tenant, report_id };
+    let job = enqueue(&mut work, actor.origin(), &render).await?;
     let new = stored::NewReport {
+        id: report_id,
+        job: job.id,
         title: request.title.trim().to_owned(),
         report_type: report_type.id.to_owned(),
         framework: None,
@@ -317,10 +322,7 @@ async fn generate_report(
         options: request.kept_options()?,
         requested_by: Some(actor.id()),
     };
-    let report_id = stored::insert(&mut work, &new).await?;
-    let render = RenderReport { tenant_id: actor.tenant, report_id };
-    let job = enqueue(&mut work, actor.origin(), &render).await?;
-    stored::assign_job(&mut work, report_id, job.id).await?;
+    stored::insert(&mut work, &new).await?;
     let body = ReportAccepted { job: JobAccepted::new(job.id), id: report_id.0, report_id: report_id.0 };
     work.accept(job.id, body).await
 }
@@ -333,7 +335,7 @@ async fn generate_report(
     responses((status = 200, body = ReportDetail), SignedIn, Missing))]
 async fn get_report(
     State(app): State<AppState>,
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<ReportId>,
 ) -> Result<Json<ReportDetail>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -370,7 +372,7 @@ fn sections(document: Document) -> Vec<ReportSection> {
 #[utoipa::path(delete, path = "/api/reports/{report_id}", tag = "reports",
     params(("report_id" = Uuid, Path, description = "The report's id.")),
     responses((status = 200, body = Deleted), WithRole, Missing))]
-async fn delete_report(mut actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Deleted, ApiError> {
+async fn delete_report(actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Deleted, ApiError> {
     let mut tx = actor.begin().await?;
     stored::delete(&mut tx, id).await?;
     tx.commit().await?;

@@ -112,7 +112,7 @@ struct Links {
               WithRole, Missing, BadBody))]
 async fn share_report(
     State(app): State<AppState>,
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Path(id): Path<ReportId>,
     request: Request,
 ) -> Result<Json<NewLink>, ApiError> {
@@ -142,7 +142,7 @@ async fn share_report(
 #[utoipa::path(get, path = "/api/reports/{report_id}/shares", tag = "reports",
     params(("report_id" = Uuid, Path, description = "The report's id.")),
     responses((status = 200, body = Links), WithRole, Missing))]
-async fn list_shares(mut actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Json<Links>, ApiError> {
+async fn list_shares(actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Json<Links>, ApiError> {
     let mut tx = actor.begin().await?;
     stored::find(&mut tx, id).await?;
     let data: Vec<Link> = shares::list(&mut tx, id).await?.into_iter().map(Into::into).collect();
@@ -157,7 +157,7 @@ async fn list_shares(mut actor: Actor<Admin>, Path(id): Path<ReportId>) -> Resul
            ("share_id" = Uuid, Path, description = "The link's id.")),
     responses((status = 200, body = Deleted), WithRole, Missing))]
 async fn revoke_share(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Path((report, id)): Path<(ReportId, ShareId)>,
 ) -> Result<Deleted, ApiError> {
     let mut tx = actor.begin().await?;

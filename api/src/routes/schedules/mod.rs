@@ -286,7 +286,7 @@ impl From<schedules::Firing> for Firing {
 #[utoipa::path(get, path = "/api/schedules", tag = "schedules", params(PageParams),
     responses((status = 200, body = Page<Schedule>), SignedIn, Invalid))]
 async fn list_schedules(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Listing { page, .. }: Listing<Unfiltered>,
 ) -> Result<Page<Schedule>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -301,7 +301,7 @@ async fn list_schedules(
 #[utoipa::path(post, path = "/api/schedules", tag = "schedules", request_body = CreateSchedule,
     responses((status = 201, body = Schedule), WithRole, Conflicting, BadBody))]
 async fn create_schedule(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Json(request): Json<CreateSchedule>,
 ) -> Result<Created<Schedule>, ApiError> {
     let kind = recurring(&request.kind)?;
@@ -340,7 +340,7 @@ async fn create_schedule(
     params(("schedule_id" = Uuid, Path, description = "The schedule's id.")),
     responses((status = 200, body = ScheduleDetail), SignedIn, Missing))]
 async fn get_schedule(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Path(id): Path<ScheduleId>,
 ) -> Result<Json<ScheduleDetail>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -359,7 +359,7 @@ async fn get_schedule(
     params(("schedule_id" = Uuid, Path, description = "The schedule's id.")),
     responses((status = 200, body = Schedule), WithRole, Missing, Conflicting, BadBody))]
 async fn update_schedule(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     Path(id): Path<ScheduleId>,
     Json(request): Json<UpdateSchedule>,
 ) -> Result<Json<Schedule>, ApiError> {
@@ -408,7 +408,7 @@ async fn update_schedule(
 #[utoipa::path(delete, path = "/api/schedules/{schedule_id}", tag = "schedules",
     params(("schedule_id" = Uuid, Path, description = "The schedule's id.")),
     responses((status = 200, body = Deleted), WithRole, Missing, Conflicting))]
-async fn delete_schedule(mut actor: Actor<Admin>, Path(id): Path<ScheduleId>) -> Result<Deleted, ApiError> {
+async fn delete_schedule(actor: Actor<Admin>, Path(id): Path<ScheduleId>) -> Result<Deleted, ApiError> {
     let mut tx = actor.begin().await?;
     let schedule = schedules::lock(&mut tx, id).await?;
     may_change(schedule.tenant_id.is_none(), &actor.user)?;
@@ -431,7 +431,7 @@ async fn delete_schedule(mut actor: Actor<Admin>, Path(id): Path<ScheduleId>) ->
                headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Missing, Conflicting, Invalid))]
 async fn run_schedule(
-    mut actor: Actor<Admin>,
+    actor: Actor<Admin>,
     key: IdempotencyKey,
     Path(id): Path<ScheduleId>,
 ) -> Result<Accepted<JobAccepted>, ApiError> {
@@ -455,7 +455,7 @@ async fn run_schedule(
 #[utoipa::path(post, path = "/api/schedules/preview", tag = "schedules", request_body = PreviewSchedule,
     responses((status = 200, body = Preview), SignedIn, BadBody))]
 async fn preview_schedule(
-    mut actor: Actor<ReadOnly>,
+    actor: Actor<ReadOnly>,
     Json(request): Json<PreviewSchedule>,
 ) -> Result<Json<Preview>, ApiError> {
     let mut problems = Problems::default();
