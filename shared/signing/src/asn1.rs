@@ -1,11 +1,12 @@
-//! Object identifiers, and the messages of RFC 3161.
+//! Object identifiers, the messages of RFC 3161, and what is common to all that an authority signs.
 
 use cms::content_info::ContentInfo;
 use der::{
-    Any, Sequence,
-    asn1::{BitString, Int, ObjectIdentifier as Oid, OctetString},
+    Any, AnyRef, Decode, Encode, Sequence,
+    asn1::{BitString, BitStringRef, Int, ObjectIdentifier as Oid, OctetString},
 };
-use spki::AlgorithmIdentifierOwned;
+use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+use webpki::ALL_VERIFICATION_ALGS;
 use x509_cert::{ext::Extensions, name::Name, serial_number::SerialNumber};
 
 /// RFC 5652, sections 4 and 5.1.
@@ -21,7 +22,8 @@ pub(crate) const SIGNING_CERTIFICATE_V2: Oid = Oid::new_unwrap("1.2.840.113549.1
 pub(crate) const SIGNING_CERTIFICATE: Oid = Oid::new_unwrap("1.2.840.113549.1.9.16.2.12");
 pub(crate) const SIGNATURE_TIMESTAMP: Oid = Oid::new_unwrap("1.2.840.113549.1.9.16.2.14");
 
-/// Digests: RFC 5754, section 2.
+/// Digests: RFC 5754, section 2; and the one that responders name issuers by, RFC 6960, section 4.3.
+pub(crate) const SHA1: Oid = Oid::new_unwrap("1.3.14.3.2.26");
 pub(crate) const SHA256: Oid = Oid::new_unwrap("2.16.840.1.101.3.4.2.1");
 pub(crate) const SHA384: Oid = Oid::new_unwrap("2.16.840.1.101.3.4.2.2");
 pub(crate) const SHA512: Oid = Oid::new_unwrap("2.16.840.1.101.3.4.2.3");
@@ -46,6 +48,15 @@ pub(crate) const EMAIL_PROTECTION: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.3.4");
 pub(crate) const MICROSOFT_DOCUMENT_SIGNING: Oid = Oid::new_unwrap("1.3.6.1.4.1.311.10.3.12");
 pub(crate) const ADOBE_DOCUMENT_SIGNING: Oid = Oid::new_unwrap("1.2.840.113583.1.1.5");
 pub(crate) const TIME_STAMPING: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.3.8");
+
+/// Who may answer for an issuer, where, and in what form: RFC 6960, sections 4.2.2.2, 3.1 and 4.2.1.
+pub(crate) const OCSP_SIGNING: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.3.9");
+pub(crate) const OCSP: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.48.1");
+pub(crate) const OCSP_BASIC: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.48.1.1");
+
+/// In lists of revoked certificates: RFC 5280, sections 5.2.5 and 5.3.1.
+pub(crate) const ISSUING_DISTRIBUTION_POINT: Oid = Oid::new_unwrap("2.5.29.28");
+pub(crate) const CRL_REASON: Oid = Oid::new_unwrap("2.5.29.21");
 
 /// An algorithm; RSA and some authorities' digests carry an explicit NULL.
 pub(crate) fn algorithm(oid: Oid, null: bool) -> AlgorithmIdentifierOwned {
@@ -156,6 +167,39 @@ pub(crate) struct EssCertId {
 pub(crate) struct IssuerSerial {
     pub(crate) issuer: Vec<Any>,
     pub(crate) serial: SerialNumber,
+}
+
+/// Certificates, lists of revoked ones and answers about them: something, the algorithm, the signature over it; answers
+/// may carry certificates besides.
+#[derive(Sequence)]
+struct Envelope<'a> {
+    content: AnyRef<'a>,
+    algorithm: AlgorithmIdentifierOwned,
+    signature: BitStringRef<'a>,
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
+    certificates: Option<AnyRef<'a>>,
+}
+
+/// Whether `key` has signed `envelope` (DER), by an algorithm that certificates may be signed with.
+pub(crate) fn holds(envelope: &[u8], key: &SubjectPublicKeyInfoOwned) -> bool {
+    let Ok(envelope) = Envelope::from_der(envelope) else { return false };
+    // Without tag and length, as webpki writes it.
+    let identifier = |algorithm: &AlgorithmIdentifierOwned| {
+        let der = algorithm.to_der().ok()?;
+        Some(AnyRef::from_der(&der).ok()?.value().to_vec())
+    };
+    let (Some(of_key), Some(of_signature)) = (identifier(&key.algorithm), identifier(&envelope.algorithm))
+    else {
+        return false;
+    };
+    let (Ok(message), Some(signature)) = (envelope.content.to_der(), envelope.signature.as_bytes()) else {
+        return false;
+    };
+    ALL_VERIFICATION_ALGS.iter().any(|algorithm| {
+        algorithm.public_key_alg_id().as_ref() == of_key
+            && algorithm.signature_alg_id().as_ref() == of_signature
+            && algorithm.verify_signature(key.subject_public_key.raw_bytes(), &message, signature).is_ok()
+    })
 }
 
 /// The common name, else the whole name.

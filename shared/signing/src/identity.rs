@@ -2,28 +2,35 @@
 
 use std::fmt;
 
-use der::{Decode, Encode};
+use der::Decode;
 use pki_types::{CertificateDer, pem::PemObject};
 use ring::{
+    digest,
     rand::SystemRandom,
     signature::{
-        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _,
-        RSA_PKCS1_SHA256, RsaKeyPair,
+        self, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _,
+        RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
     },
 };
 use spki::AlgorithmIdentifierOwned;
 use x509_cert::Certificate;
 
-use crate::{SignError, asn1, sha256};
+use crate::{
+    SignError, asn1,
+    revocation::Evidence,
+    sha256,
+    token::{TokenError, TokenKey},
+};
 
 /// A key that may sign documents, with its chain.
 pub struct Identity {
     key: PrivateKey,
+    kind: Kind,
     certificate: Certificate,
     /// DER, the signer's own first, the root left out: verifiers have it, or should not take it from here.
     chain: Vec<Vec<u8>>,
-    /// Lists of revoked certificates that cover the chain, DER. Empty where nobody gave any.
-    pub(crate) revocation_lists: Vec<Vec<u8>>,
+    roots: Vec<Vec<u8>>,
+    pub(crate) evidence: Evidence,
 }
 
 /// Never prints the key.
@@ -34,9 +41,51 @@ impl fmt::Debug for Identity {
 }
 
 enum PrivateKey {
-    P256(EcdsaKeyPair),
-    P384(EcdsaKeyPair),
+    Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair),
+    Token(TokenKey),
+}
+
+/// The keys that are understood, each with one algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// With SHA-256.
+    P256,
+    /// With SHA-384.
+    P384,
+    /// Of 2048 bits and more, PKCS#1 with SHA-256.
+    Rsa,
+}
+
+impl Kind {
+    fn of(certificate: &Certificate) -> Result<Self, SignError> {
+        let algorithm = &certificate.tbs_certificate.subject_public_key_info.algorithm;
+        let curve = algorithm.parameters.as_ref().and_then(|any| any.decode_as().ok());
+        match (algorithm.oid, curve) {
+            (asn1::EC_PUBLIC_KEY, Some(asn1::P256)) => Ok(Self::P256),
+            (asn1::EC_PUBLIC_KEY, Some(asn1::P384)) => Ok(Self::P384),
+            (asn1::RSA, _) => Ok(Self::Rsa),
+            _ => Err(SignError::Key("neither ECDSA on P-256 or P-384 nor RSA of 2048 bits and more".into())),
+        }
+    }
+
+    /// What ECDSA signs in place of `message`. None for RSA, where the digest is part of the padding.
+    pub(crate) fn digest(self, message: &[u8]) -> Option<Vec<u8>> {
+        let algorithm = match self {
+            Self::P256 => &digest::SHA256,
+            Self::P384 => &digest::SHA384,
+            Self::Rsa => return None,
+        };
+        Some(digest::digest(algorithm, message).as_ref().to_vec())
+    }
+
+    fn verification(self) -> &'static dyn signature::VerificationAlgorithm {
+        match self {
+            Self::P256 => &signature::ECDSA_P256_SHA256_ASN1,
+            Self::P384 => &signature::ECDSA_P384_SHA384_ASN1,
+            Self::Rsa => &signature::RSA_PKCS1_2048_8192_SHA256,
+        }
+    }
 }
 
 impl Identity {
@@ -46,10 +95,7 @@ impl Identity {
     /// # Errors
     /// When either cannot be read, or they do not belong together.
     pub fn from_pem(key: &str, certificates: &str) -> Result<Self, SignError> {
-        let chain = CertificateDer::pem_slice_iter(certificates.as_bytes())
-            .map(|read| read.map(|der| der.to_vec()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| SignError::Certificate(format!("not PEM: {error}")))?;
+        let chain = read_chain(certificates)?;
         let key = pki_types::PrivateKeyDer::from_pem_slice(key.as_bytes())
             .map_err(|error| SignError::Key(format!("no private key in PEM: {error}")))?;
         match &key {
@@ -72,10 +118,8 @@ impl Identity {
     pub fn from_pkcs8(key: &[u8], chain: Vec<Vec<u8>>) -> Result<Self, SignError> {
         let random = SystemRandom::new();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key, &random)
-            .map(PrivateKey::P256)
-            .or_else(|_| {
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, key, &random).map(PrivateKey::P384)
-            })
+            .or_else(|_| EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, key, &random))
+            .map(PrivateKey::Ecdsa)
             .or_else(|_| RsaKeyPair::from_pkcs8(key).map(PrivateKey::Rsa))
             .map_err(|_| {
                 SignError::Key("neither ECDSA on P-256 or P-384 nor RSA of 2048 bits and more".into())
@@ -83,34 +127,49 @@ impl Identity {
         Self::new(key, chain)
     }
 
+    /// A key in a token, with its certificates as in [`Self::from_pem`]. Asks the token whether it has the key; whether
+    /// that is the certificate's shows with the first signature.
+    ///
+    /// # Errors
+    /// When the token is away, or refuses, or a certificate cannot be read.
+    pub fn in_token(key: TokenKey, certificates: &str) -> Result<Self, SignError> {
+        let chain = read_chain(certificates)?;
+        key.check()?;
+        Self::new(PrivateKey::Token(key), chain)
+    }
+
     fn new(key: PrivateKey, mut chain: Vec<Vec<u8>>) -> Result<Self, SignError> {
-        let own = chain.first().ok_or_else(|| SignError::Certificate("there is none".into()))?;
-        let certificate = Certificate::from_der(own)
+        let own = chain.first().cloned().ok_or_else(|| SignError::Certificate("there is none".into()))?;
+        let certificate = Certificate::from_der(&own)
             .map_err(|error| SignError::Certificate(format!("not X.509 in DER: {error}")))?;
         let public = match &key {
-            PrivateKey::P256(key) | PrivateKey::P384(key) => key.public_key().as_ref(),
-            PrivateKey::Rsa(key) => key.public_key().as_ref(),
+            PrivateKey::Ecdsa(key) => Some(key.public_key().as_ref()),
+            PrivateKey::Rsa(key) => Some(key.public_key().as_ref()),
+            PrivateKey::Token(_) => None,
         };
-        if certificate.tbs_certificate.subject_public_key_info.subject_public_key.raw_bytes() != public {
+        if public.is_some_and(|public| public != public_key(&certificate)) {
             return Err(SignError::Certificate(
                 "the first one is not that of the key: put the signer's own certificate first".into(),
             ));
         }
+        let kind = Kind::of(&certificate)?;
         let mut seen = std::collections::BTreeSet::new();
         chain.retain(|der| seen.insert(der.clone()));
         // A root vouches for itself, so that it proves nothing in the file.
-        chain.retain(|der| {
-            der == own_of(&certificate).as_slice()
+        let proves = |der: &Vec<u8>| {
+            *der == own
                 || Certificate::from_der(der)
                     .is_ok_and(|parsed| parsed.tbs_certificate.issuer != parsed.tbs_certificate.subject)
-        });
-        Ok(Self { key, certificate, chain, revocation_lists: Vec::new() })
+        };
+        let (chain, roots) = chain.into_iter().partition(proves);
+        Ok(Self { key, kind, certificate, chain, roots, evidence: Evidence::default() })
     }
 
-    /// Adds lists of revoked certificates (DER) that cover the chain, to be embedded in what is signed.
+    /// Adds what shows that no certificate of the chain, nor of the timestamp authority's, was revoked, to be embedded in
+    /// what is signed.
     #[must_use]
-    pub fn with_revocation_lists(mut self, lists: Vec<Vec<u8>>) -> Self {
-        self.revocation_lists = lists;
+    pub fn with_evidence(mut self, evidence: Evidence) -> Self {
+        self.evidence.merge(evidence);
         self
     }
 
@@ -132,22 +191,25 @@ impl Identity {
         &self.chain
     }
 
+    /// The roots that came with the chain, DER.
+    #[must_use]
+    pub fn roots(&self) -> &[Vec<u8>] {
+        &self.roots
+    }
+
     pub(crate) fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
     pub(crate) fn digest_algorithm(&self) -> AlgorithmIdentifierOwned {
-        asn1::algorithm(
-            if matches!(self.key, PrivateKey::P384(_)) { asn1::SHA384 } else { asn1::SHA256 },
-            false,
-        )
+        asn1::algorithm(if self.kind == Kind::P384 { asn1::SHA384 } else { asn1::SHA256 }, false)
     }
 
     pub(crate) fn signature_algorithm(&self) -> AlgorithmIdentifierOwned {
-        match self.key {
-            PrivateKey::P256(_) => asn1::algorithm(asn1::ECDSA_SHA256, false),
-            PrivateKey::P384(_) => asn1::algorithm(asn1::ECDSA_SHA384, false),
-            PrivateKey::Rsa(_) => asn1::algorithm(asn1::RSA_SHA256, true),
+        match self.kind {
+            Kind::P256 => asn1::algorithm(asn1::ECDSA_SHA256, false),
+            Kind::P384 => asn1::algorithm(asn1::ECDSA_SHA384, false),
+            Kind::Rsa => asn1::algorithm(asn1::RSA_SHA256, true),
         }
     }
 
@@ -155,19 +217,33 @@ impl Identity {
         let random = SystemRandom::new();
         let failed = |_| SignError::Key("signing failed".into());
         match &self.key {
-            PrivateKey::P256(key) | PrivateKey::P384(key) => {
-                Ok(key.sign(&random, message).map_err(failed)?.as_ref().to_vec())
-            }
+            PrivateKey::Ecdsa(key) => Ok(key.sign(&random, message).map_err(failed)?.as_ref().to_vec()),
             PrivateKey::Rsa(key) => {
                 let mut signature = vec![0; key.public().modulus_len()];
                 key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(failed)?;
+                Ok(signature)
+            }
+            PrivateKey::Token(key) => {
+                let signature = key.sign(self.kind, message)?;
+                UnparsedPublicKey::new(self.kind.verification(), public_key(&self.certificate))
+                    .verify(message, &signature)
+                    .map_err(|_| TokenError::OtherKey {
+                        place: key.place.clone(),
+                        label: key.label.clone(),
+                    })?;
                 Ok(signature)
             }
         }
     }
 }
 
-fn own_of(certificate: &Certificate) -> Vec<u8> {
-    // What was decoded from DER encodes to the same DER.
-    certificate.to_der().unwrap_or_default()
+fn read_chain(certificates: &str) -> Result<Vec<Vec<u8>>, SignError> {
+    CertificateDer::pem_slice_iter(certificates.as_bytes())
+        .map(|read| read.map(|der| der.to_vec()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| SignError::Certificate(format!("not PEM: {error}")))
+}
+
+fn public_key(certificate: &Certificate) -> &[u8] {
+    certificate.tbs_certificate.subject_public_key_info.subject_public_key.raw_bytes()
 }

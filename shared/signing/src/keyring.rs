@@ -22,6 +22,7 @@ use crate::{
     Anchors, Identity, SignError, asn1,
     authority::{Authority, Pair},
     pack::PackIdentity,
+    revocation::Evidence,
     sha256,
 };
 
@@ -216,7 +217,8 @@ impl Generation {
     pub fn seal(&self, now: DateTime<Utc>) -> Result<Identity, SignError> {
         let chain = format!("{}{}", self.authority.seal.certificate, self.authority.issuing.certificate);
         let identity = Identity::from_pem(&self.authority.seal.key, &chain)?;
-        Ok(identity.with_revocation_lists(self.authority.revocation_lists(now)?))
+        let lists = self.authority.revocation_lists(now)?;
+        Ok(identity.with_evidence(Evidence { lists, ..Evidence::default() }))
     }
 
     /// What signs packs.

@@ -1,9 +1,9 @@
 //! Sign finished files, and judge signed ones: PDF by PAdES baseline B-T or B-LT (ETSI EN 319 142-1), packs by Ed25519.
 //!
 //! The same code verifies for the command line and for the API, so that both always agree. Takes bytes and gives
-//! bytes: rendering comes before, storing after, and the one thing that has to be fetched, a timestamp (RFC 3161),
-//! is a question that the caller carries to the authority and an answer that it brings back. Only [`keyring`]
-//! touches files: the folder with the private keys.
+//! bytes: rendering comes before, storing after, and what has to be fetched, a timestamp (RFC 3161) and word on
+//! revoked certificates ([`revocation`]), are questions that the caller carries to the authorities and answers that it
+//! brings back. Only [`keyring`] touches files, the folder with the private keys, and only [`token`] talks to devices.
 //!
 //! To sign a PDF: [`pdf::Seal::new`], send [`pdf::Seal::timestamp_query`], [`pdf::Seal::finish`]. To sign a pack:
 //! [`pack::seal`]. To judge either: [`verify::verify`].
@@ -17,8 +17,10 @@ pub mod keyring;
 pub mod pack;
 pub mod pdf;
 pub mod pkcs12;
+pub mod revocation;
 pub mod statement;
 pub mod timestamp;
+pub mod token;
 pub mod verify;
 
 pub use chain::{Anchors, ChainError};
@@ -33,6 +35,8 @@ pub enum SignError {
     Layout(#[from] pdf::LayoutError),
     #[error("the key cannot be used: {0}")]
     Key(String),
+    #[error(transparent)]
+    Token(#[from] token::TokenError),
     #[error("the certificate cannot be used: {0}")]
     Certificate(String),
     #[error("`{path}` cannot be used as the place of keys")]

@@ -44,6 +44,8 @@ pub struct Stamp {
 #[derive(Debug, Clone)]
 pub struct Token {
     pub stamp: Stamp,
+    /// Of the authority, DER, its own first, without the root.
+    pub certificates: Vec<Vec<u8>>,
     pub(crate) der: Vec<u8>,
 }
 
@@ -122,18 +124,20 @@ impl Query {
         }
         let at = seconds(time_of(&info)?);
         let lean = lean(&token, anchors, at)?;
-        let stamp = check_imprint(&lean, self.imprint.hashed_message.as_bytes(), anchors, now)?;
-        Ok(Token { stamp, der: lean })
+        let (stamp, certificates) =
+            check_imprint(&lean, self.imprint.hashed_message.as_bytes(), anchors, now)?;
+        Ok(Token { stamp, certificates, der: lean })
     }
 }
 
-/// Judges the token `der` in a file: of `signature`, from one of `anchors`, not in the future.
+/// Judges the token `der` in a file: of `signature`, from one of `anchors`, not in the future. Returns the certificates
+/// that it came with too.
 pub(crate) fn check(
     der: &[u8],
     signature: &[u8],
     anchors: &[Vec<u8>],
     now: DateTime<Utc>,
-) -> Result<Stamp, TimestampError> {
+) -> Result<(Stamp, Vec<Vec<u8>>), TimestampError> {
     check_imprint(der, &sha256(&[signature]), anchors, now)
 }
 
@@ -142,7 +146,7 @@ fn check_imprint(
     imprint: &[u8],
     anchors: &[Vec<u8>],
     now: DateTime<Utc>,
-) -> Result<Stamp, TimestampError> {
+) -> Result<(Stamp, Vec<Vec<u8>>), TimestampError> {
     let read = message::read(der, asn1::ID_TST_INFO).map_err(|_| TimestampError::Form)?;
     let content = read.content.as_deref().ok_or(TimestampError::Form)?;
     read.check(asn1::ID_TST_INFO, &[content]).map_err(|_| TimestampError::Signature)?;
@@ -158,7 +162,8 @@ fn check_imprint(
         return Err(TimestampError::Future);
     }
     chain::check(&read.certificates, anchors, Purpose::Timestamp, seconds(time), &[])?;
-    Ok(Stamp { time, authority: asn1::display_name(&read.signer().tbs_certificate.subject) })
+    let stamp = Stamp { time, authority: asn1::display_name(&read.signer().tbs_certificate.subject) };
+    Ok((stamp, read.certificates))
 }
 
 /// The token with only those certificates that lead to an anchor.
@@ -168,7 +173,7 @@ fn lean(token: &ContentInfo, anchors: &[Vec<u8>], at: u64) -> Result<Vec<u8>, Ti
     let all = message::with_certificates(&der, &certificates_of(token)?).map_err(|_| TimestampError::Form)?;
     let read = message::read(&all, asn1::ID_TST_INFO).map_err(|_| TimestampError::Form)?;
     let (own, others) = read.certificates.split_first().ok_or(TimestampError::Form)?;
-    let mut kept = chain::path(own, others, anchors, Purpose::Timestamp, at, &[])?;
+    let mut kept = chain::path(own, others, anchors, Purpose::Timestamp, at)?;
     kept.insert(0, own.clone());
     message::with_certificates(&der, &kept).map_err(|_| TimestampError::Form)
 }

@@ -61,9 +61,15 @@ impl Verdict {
                 generated_at: Some(proof.statement.generated_at.trunc_subsecs(0)),
                 tampered: false,
                 reason: match (&proof.timestamp, proof.files) {
-                    (Some(stamp), _) => {
-                        format!("The file is as it was signed; the time is attested by {}.", stamp.authority)
-                    }
+                    (Some(stamp), _) if proof.level == Some(Level::LongTerm) => format!(
+                        "The file is as it was signed; the time is attested by {}, and the file shows that no certificate \
+                         had been revoked then (PAdES B-LT).",
+                        stamp.authority
+                    ),
+                    (Some(stamp), _) => format!(
+                        "The file is as it was signed; the time is attested by {} (PAdES B-T).",
+                        stamp.authority
+                    ),
                     (None, None) => {
                         "The file is as it was signed; the time is the signer's own, there is no timestamp."
                             .into()
@@ -113,6 +119,40 @@ fn sentence(phrase: &str) -> String {
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
+/// For how long a PDF's signature can be validated (ETSI EN 319 142-1, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// B-B: while its certificate is good.
+    B,
+    /// B-T: somebody else attests the time, so that the certificate may expire.
+    Timestamped,
+    /// B-LT: the file itself shows that no certificate, the timestamp's included, had been revoked, so that those who
+    /// issued them may be gone.
+    LongTerm,
+}
+
+impl Level {
+    /// As the standard calls it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::B => "B-B",
+            Self::Timestamped => "B-T",
+            Self::LongTerm => "B-LT",
+        }
+    }
+
+    /// What it means.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::B => "good while the certificate is",
+            Self::Timestamped => "the time is attested, whether a certificate was revoked has to be asked",
+            Self::LongTerm => "the time is attested, and the file shows that no certificate had been revoked",
+        }
+    }
+}
+
 /// What a good signature proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
@@ -122,8 +162,10 @@ pub struct Proof {
     /// SHA-256 of that certificate.
     pub fingerprint: [u8; 32],
     pub timestamp: Option<Stamp>,
-    /// Lists of revoked certificates travel with the signature, and do not name the signer's.
+    /// What travels with the signature shows that neither the signer's certificate nor one above it had been revoked.
     pub revocation_checked: bool,
+    /// Of a PDF's signature.
+    pub level: Option<Level>,
     /// For packs: how many files were compared with the manifest.
     pub files: Option<usize>,
 }
@@ -221,6 +263,7 @@ pub fn verify(file: &[u8], anchors: &Anchors, now: DateTime<Utc>) -> Verdict {
             fingerprint: signature.fingerprint,
             timestamp: signature.timestamp,
             revocation_checked: signature.revocation_checked,
+            level: Some(signature.level),
             files: None,
         }),
         Kind::Pack => pack::verify(file, anchors, now),

@@ -185,6 +185,7 @@ pub(crate) fn verify(file: &[u8], anchors: &Anchors, now: DateTime<Utc>) -> Resu
         fingerprint: sha256(&[&certificates[0]]),
         timestamp: None,
         revocation_checked: false,
+        level: None,
         files: Some(files.len()),
     })
 }

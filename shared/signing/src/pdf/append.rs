@@ -36,12 +36,12 @@ pub(super) fn append(
 
     let mut writer = Writer::new(pdf);
     let (signature, field) = (size, size + 1);
-    let evidence = Evidence::write(&mut writer, size + 2, identity);
+    let store = SecurityStore::write(&mut writer, size + 2, identity);
     let page = first_page(&before, &catalog)?;
 
     let mut additions = format!(
         "/AcroForm<</Fields[{field} 0 R]/SigFlags 3>>/Perms<</DocMDP {signature} 0 R>>{}",
-        evidence.entry
+        store.entry
     );
     if catalog.get("Extensions").is_none() {
         // ETSI EN 319 142-1, section 5.6: says that PAdES is used in a file of PDF 1.7.
@@ -59,8 +59,7 @@ pub(super) fn append(
         .as_bytes(),
     );
     let hole = write_signature(&mut writer, signature, statement, reserved)?;
-    let highest = evidence.next;
-    let bytes = writer.finish(&before, highest);
+    let bytes = writer.finish(&before, store.next);
     Ok(fill_byte_range(bytes, hole))
 }
 
@@ -138,32 +137,42 @@ fn with(text: &[u8], additions: &str) -> Vec<u8> {
     extended
 }
 
-/// Certificates and lists of revoked ones for long-term validation (ETSI EN 319 142-1, section 5.4).
-struct Evidence {
+/// Certificates, and what shows that they were not revoked, for long-term validation (ETSI EN 319 142-1, section 5.4).
+struct SecurityStore {
     /// For the catalog; empty when there is nothing to show.
     entry: String,
     /// The first object number that is free afterwards.
     next: u32,
 }
 
-impl Evidence {
+impl SecurityStore {
     fn write(writer: &mut Writer, first: u32, identity: &Identity) -> Self {
         let mut next = first;
-        if identity.revocation_lists.is_empty() {
+        let evidence = &identity.evidence;
+        let nothing_was_shown = evidence.responses.is_empty() && evidence.lists.is_empty();
+        // The certificates above the signer's are to stand inside what is signed too.
+        if nothing_was_shown && identity.chain().len() == 1 {
             return Self { entry: String::new(), next };
         }
-        let mut streams = |contents: &[Vec<u8>]| {
+        let mut kinds = String::new();
+        let mut streams = |kind: &str, contents: &[Vec<u8>]| {
+            if contents.is_empty() {
+                return;
+            }
             let mut references = String::new();
             for content in contents {
                 writer.stream(next, content);
                 let _ = write!(references, "{}{next} 0 R", if references.is_empty() { "" } else { " " });
                 next += 1;
             }
-            references
+            let _ = write!(kinds, "/{kind}[{references}]");
         };
-        let certificates = streams(identity.chain());
-        let lists = streams(&identity.revocation_lists);
-        writer.object(next, format!("<</Type/DSS/Certs[{certificates}]/CRLs[{lists}]>>").as_bytes());
+        let more = evidence.certificates.iter().filter(|one| !identity.chain().contains(one));
+        let certificates: Vec<_> = identity.chain().iter().chain(more).cloned().collect();
+        streams("Certs", &certificates);
+        streams("OCSPs", &evidence.responses);
+        streams("CRLs", &evidence.lists);
+        writer.object(next, format!("<</Type/DSS{kinds}>>").as_bytes());
         Self { entry: format!("/DSS {next} 0 R"), next: next + 1 }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! What is appended: a catalog that names a form with one invisible signature field and certifies the document against
 //! any change (DocMDP 1), the first page with the field on it, the signature dictionary with the [`Statement`], and,
-//! where there are any, the certificates and lists of revoked ones that long-term validation needs (DSS). They stand
-//! in the same revision, so that one signature covers the whole file and a verifier need not tell harmless updates
+//! where there are any, the certificates and what shows that they were not revoked, for long-term validation (DSS, ISO
+//! 32000-2, 12.8.4.3). They stand in the same revision, so that one signature covers the whole file and a verifier need not tell harmless updates
 //! from others.
 
 mod append;
@@ -17,8 +17,9 @@ use chrono::{DateTime, Utc};
 
 use self::read::read;
 use crate::{
-    Anchors, Identity, SignError, Statement, chain, cms,
+    Anchors, Identity, SignError, Statement, chain, cms, revocation,
     timestamp::{self, Query, Token},
+    verify::Level,
 };
 
 /// Bytes reserved for the CMS structure: ours takes 2 KB, an authority's token up to 8.
@@ -103,8 +104,9 @@ pub struct Signature {
     /// Its SHA-256.
     pub fingerprint: [u8; 32],
     pub timestamp: Option<timestamp::Stamp>,
-    /// Lists of revoked certificates were embedded, and none of them named the signer's.
+    /// What is embedded shows that neither the signer's certificate nor one above it had been revoked.
     pub revocation_checked: bool,
+    pub level: Level,
 }
 
 /// Judges the signature of `pdf`.
@@ -118,21 +120,33 @@ pub(crate) fn verify(pdf: &[u8], anchors: &Anchors, now: DateTime<Utc>) -> Resul
     }
     read.check(asn1::ID_DATA, &content).map_err(R::of_cms)?;
     // From here on what the file says is what the holder of the certificate's key signed.
-    let stamp = match (&read.token, sealed.statement.timestamped) {
+    let stamped = match (&read.token, sealed.statement.timestamped) {
         (Some(token), true) => Some(timestamp::check(token, read.signature(), &anchors.timestamps, now)?),
         (None, false) => None,
         (None, true) => return Err(R::TimestampRemoved),
         (Some(_), false) => return Err(R::TimestampAdded),
     };
-    let at = stamp.as_ref().map_or(now, |stamp| stamp.time);
-    let at = u64::try_from(at.timestamp()).unwrap_or(0);
-    let lists = &sealed.revocation_lists;
-    chain::check(&read.certificates, &anchors.seals, chain::Purpose::Seal, at, lists)?;
+    let at = stamped.as_ref().map_or(now, |(stamp, _)| stamp.time);
+    let seconds = u64::try_from(at.timestamp()).unwrap_or(0);
+    let evidence = &sealed.evidence;
+    chain::check(&read.certificates, &anchors.seals, chain::Purpose::Seal, seconds, &evidence.certificates)?;
+    // Evidence is of the time of signing, and not of the day on which it is looked at.
+    let signed_at = stamped.as_ref().map_or(sealed.statement.signed_at, |(stamp, _)| stamp.time);
+    let revocation_checked = revocation::settle(&read.certificates, &anchors.seals, evidence, signed_at)?;
+    let level = match &stamped {
+        None => Level::B,
+        Some((_, certificates)) => {
+            let settled = revocation::settle(certificates, &anchors.timestamps, evidence, signed_at);
+            let settled = settled.map_err(timestamp::TimestampError::Chain)?;
+            if settled && revocation_checked { Level::LongTerm } else { Level::Timestamped }
+        }
+    };
     Ok(Signature {
         statement: sealed.statement,
         certificate_name: asn1::display_name(&read.signer().tbs_certificate.subject),
         fingerprint: crate::sha256(&[&read.certificates[0]]),
-        timestamp: stamp,
-        revocation_checked: !lists.is_empty(),
+        timestamp: stamped.map(|(stamp, _)| stamp),
+        revocation_checked,
+        level,
     })
 }

@@ -7,13 +7,13 @@ use super::{
     revision::Revision,
     syntax::{Dictionary, Object},
 };
-use crate::{Refusal, Statement};
+use crate::{Refusal, Statement, revocation::Evidence};
 
 /// Bytes of a statement: titles and names are limited, and so is this.
 const LONGEST_STATEMENT: usize = 16 * 1024;
-/// Lists of revoked certificates, and bytes of each.
-const MOST_LISTS: usize = 8;
-const LONGEST_LIST: usize = 1 << 20;
+/// Certificates, answers of responders, lists of revoked ones: so many of each kind, and bytes of each.
+const MOST_OF_A_KIND: usize = 32;
+const LONGEST: usize = 1 << 20;
 
 /// What stands in the file about its signature. Nothing of it is to be believed before the signature was checked.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ pub(super) struct Sealed {
     /// The CMS structure, with the zeros behind it.
     pub(super) signature: Vec<u8>,
     pub(super) statement: Statement,
-    pub(super) revocation_lists: Vec<Vec<u8>>,
+    /// What is said to show that the certificates were good.
+    pub(super) evidence: Evidence,
 }
 
 /// Reads the last revision of `pdf`.
@@ -52,7 +53,7 @@ pub(super) fn read(pdf: &[u8]) -> Result<Sealed, Refusal> {
         gap,
         signature: bytes,
         statement: statement(&signature)?,
-        revocation_lists: revocation_lists(pdf, &last, &catalog)?,
+        evidence: evidence(pdf, &last, &catalog)?,
     })
 }
 
@@ -109,32 +110,33 @@ fn statement(signature: &Dictionary<'_>) -> Result<Statement, Refusal> {
     }
 }
 
-fn revocation_lists(
-    pdf: &[u8],
-    last: &Revision<'_>,
-    catalog: &Dictionary<'_>,
-) -> Result<Vec<Vec<u8>>, Refusal> {
+fn evidence(pdf: &[u8], last: &Revision<'_>, catalog: &Dictionary<'_>) -> Result<Evidence, Refusal> {
     if catalog.get("DSS").is_none() {
-        return Ok(Vec::new());
+        return Ok(Evidence::default());
     }
     let store = catalog.reference("DSS").ok_or(Refusal::Form)?;
     let (store, _) = last.dictionary(store)?;
-    let lists = store.array("CRLs").unwrap_or_default();
-    if lists.len() > MOST_LISTS {
-        return Err(Refusal::Form);
-    }
-    lists
-        .iter()
-        .map(|list| match list.object {
-            Object::Reference(number) => {
-                let (dictionary, span) = last.dictionary(number)?;
-                let length = dictionary.integer("Length").and_then(|length| usize::try_from(length).ok());
-                let length = length.filter(|length| *length <= LONGEST_LIST).ok_or(Refusal::Form)?;
-                // `check_filled` has seen that the stream is where it says.
-                let start = span.end + b"\nstream\n".len();
-                Ok(pdf.get(start..start + length).ok_or(Refusal::Form)?.to_vec())
-            }
-            _ => Err(Refusal::Form),
-        })
-        .collect()
+    let streams = |key| {
+        let values = store.array(key).unwrap_or_default();
+        if values.len() > MOST_OF_A_KIND {
+            return Err(Refusal::Form);
+        }
+        values
+            .iter()
+            .map(|value| match value.object {
+                Object::Reference(number) => stream(pdf, last, number),
+                _ => Err(Refusal::Form),
+            })
+            .collect()
+    };
+    Ok(Evidence { certificates: streams("Certs")?, responses: streams("OCSPs")?, lists: streams("CRLs")? })
+}
+
+fn stream(pdf: &[u8], last: &Revision<'_>, number: u32) -> Result<Vec<u8>, Refusal> {
+    let (dictionary, span) = last.dictionary(number)?;
+    let length = dictionary.integer("Length").and_then(|length| usize::try_from(length).ok());
+    let length = length.filter(|length| *length <= LONGEST).ok_or(Refusal::Form)?;
+    // `check_filled` has seen that the stream is where it says.
+    let start = span.end + b"\nstream\n".len();
+    Ok(pdf.get(start..start + length).ok_or(Refusal::Form)?.to_vec())
 }
