@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use runtime::config::SealSettings;
 use serde_json::json;
-use signing::verify::{LARGEST, Verdict, verify};
+use signing::verify::{LARGEST, Level, Verdict, verify};
 use signing::{Anchors, keyring::Keyring};
 use worker::sealing::brought_identity;
 
@@ -128,6 +128,7 @@ fn as_json(verdict: &Verdict) -> serde_json::Value {
         answer["certificate_sha256"] = json!(hex::encode(proof.fingerprint));
         answer["timestamp_authority"] = json!(proof.timestamp.as_ref().map(|stamp| &stamp.authority));
         answer["revocation_checked"] = json!(proof.revocation_checked);
+        answer["level"] = json!(proof.level.map(Level::as_str));
     }
     answer
 }
@@ -151,6 +152,9 @@ fn in_words(verdict: &Verdict, path: &Path) -> String {
         tell("data of", moment(said.generated_at));
         tell("signed by", plain(&said.signed_by));
         tell("signed at", moment(proof.signed_at()));
+        if let Some(level) = proof.level {
+            tell("PAdES", format!("{}: {}", level.as_str(), level.in_words()));
+        }
         tell(
             "certificate",
             format!("{}, SHA-256 {}", plain(&proof.certificate_name), hex::encode(proof.fingerprint)),
