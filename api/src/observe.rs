@@ -51,9 +51,9 @@ impl Observed {
     pub(crate) fn answered(self, status: StatusCode, span: &Span) -> Duration {
         let took = self.begun.elapsed();
         trace::answered(span, status.as_u16());
-        let (route, method): (Word, Word) = (self.route.into(), self.method.into());
-        metrics::HTTP_DURATION.observe([route.clone(), method.clone()], took.as_secs_f64());
-        metrics::HTTP_REQUESTS.add([route, method, status.as_str().to_owned().into()], 1);
+        let labels: [Word; 3] = [self.route.into(), self.method.into(), status.as_str().to_owned().into()];
+        metrics::HTTP_DURATION.observe(labels.clone(), took.as_secs_f64());
+        metrics::HTTP_REQUESTS.add(labels, 1);
         took
     }
 }

@@ -99,9 +99,9 @@ pub static WORKERS: Gauge<0> =
 
 pub static HTTP_REQUESTS: Counter<3> =
     Counter::new("http_requests", ["route", "method", "code"], "Requests answered");
-pub static HTTP_DURATION: Histogram<2> = Histogram::new(
+pub static HTTP_DURATION: Histogram<3> = Histogram::new(
     "http_request_duration_seconds",
-    ["route", "method"],
+    ["route", "method", "code"],
     "From a request's head to its answer's head",
     REQUESTS,
 );
