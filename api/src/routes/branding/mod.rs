@@ -39,9 +39,8 @@ const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 struct PublicBranding {
     /// Null, like all that follows: nothing was chosen, the product's own look is meant.
     company_name: Option<String>,
-    primary_color: Option<String>,
-    secondary_color: Option<String>,
-    accent_color: Option<String>,
+    #[serde(flatten)]
+    colours: Colours,
     /// For light grounds.
     logo_light_url: Option<String>,
     /// For dark grounds.
@@ -58,6 +57,48 @@ struct BrandingSettings {
     contact_info: ContactInfo,
     legal: Legal,
     updated_at: Option<DateTime<Utc>>,
+}
+
+/// The colours of pages and documents. Null: the product's own.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct Colours {
+    primary_color: Option<String>,
+    secondary_color: Option<String>,
+    accent_color: Option<String>,
+}
+
+/// What of a record both views show, each in its own place.
+struct Shown {
+    company_name: Option<String>,
+    industry: Option<String>,
+    colours: Colours,
+    contact_info: ContactInfo,
+    legal: Legal,
+}
+
+impl From<Branding> for Shown {
+    fn from(branding: Branding) -> Self {
+        let Branding {
+            company_name,
+            industry,
+            primary_color,
+            secondary_color,
+            accent_color,
+            address,
+            phone,
+            email,
+            website,
+            confidentiality_statement,
+            disclaimer,
+        } = branding;
+        Self {
+            company_name,
+            industry,
+            colours: Colours { primary_color, secondary_color, accent_color },
+            contact_info: ContactInfo { address, phone, email, website },
+            legal: Legal { confidentiality_statement, disclaimer },
+        }
+    }
 }
 
 /// Whom to ask about a document.
@@ -251,16 +292,19 @@ fn asset_url(app: &AppState, slug: Option<&str>, assets: &Assets, place: AssetTy
 }
 
 impl PublicBranding {
-    fn new(app: &AppState, shown: branding::PublicBranding) -> Self {
-        let url = |place| asset_url(app, shown.slug.as_deref(), &shown.assets, place);
+    fn new(
+        app: &AppState,
+        (slug, assets): (Option<&str>, &Assets),
+        company_name: Option<String>,
+        colours: Colours,
+    ) -> Self {
+        let url = |place| asset_url(app, slug, assets, place);
         Self {
             logo_light_url: url(AssetType::LogoLight),
             logo_dark_url: url(AssetType::LogoDark),
             favicon_url: url(AssetType::Favicon),
-            company_name: shown.company_name,
-            primary_color: shown.primary_color,
-            secondary_color: shown.secondary_color,
-            accent_color: shown.accent_color,
+            company_name,
+            colours,
         }
     }
 }
@@ -268,29 +312,9 @@ impl PublicBranding {
 impl BrandingSettings {
     fn new(app: &AppState, record: Record) -> Self {
         let Record { branding, assets, slug, changed_at, .. } = record;
-        let public = branding::PublicBranding {
-            slug: Some(slug),
-            company_name: branding.company_name,
-            primary_color: branding.primary_color,
-            secondary_color: branding.secondary_color,
-            accent_color: branding.accent_color,
-            assets,
-        };
-        Self {
-            public: PublicBranding::new(app, public),
-            industry: branding.industry,
-            contact_info: ContactInfo {
-                address: branding.address,
-                phone: branding.phone,
-                email: branding.email,
-                website: branding.website,
-            },
-            legal: Legal {
-                confidentiality_statement: branding.confidentiality_statement,
-                disclaimer: branding.disclaimer,
-            },
-            updated_at: changed_at,
-        }
+        let Shown { company_name, industry, colours, contact_info, legal } = branding.into();
+        let public = PublicBranding::new(app, (Some(&slug), &assets), company_name, colours);
+        Self { public, industry, contact_info, legal, updated_at: changed_at }
     }
 }
 
@@ -304,7 +328,10 @@ async fn get_branding(
     Query(whose): Query<Whose>,
 ) -> Result<Json<PublicBranding>, ApiError> {
     let shown = branding::public(app.db.shared(), whose.organization.as_deref()).await?;
-    Ok(Json(PublicBranding::new(&app, shown)))
+    let branding::PublicBranding { slug, company_name, primary_color, secondary_color, accent_color, assets } =
+        shown;
+    let colours = Colours { primary_color, secondary_color, accent_color };
+    Ok(Json(PublicBranding::new(&app, (slug.as_deref(), &assets), company_name, colours)))
 }
 
 /// Change how pages and documents look

@@ -8,7 +8,9 @@ use store::branding::{self, AssetType, Record};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ContactInfo, Legal, UpdateBranding, UpdateContact, UpdateLegal, asset_url, picture};
+use super::{
+    Colours, ContactInfo, Legal, Shown, UpdateBranding, UpdateContact, UpdateLegal, asset_url, picture,
+};
 use crate::{
     error::{ApiError, Problems},
     extract::{Actor, Admin, Json, LongJson, ReadOnly, given},
@@ -41,9 +43,8 @@ struct Organization {
     name: String,
     industry: Option<String>,
     logo_url: Option<String>,
-    primary_color: Option<String>,
-    secondary_color: Option<String>,
-    accent_color: Option<String>,
+    #[serde(flatten)]
+    colours: Colours,
 }
 
 /// What is to be changed. What is not named stays; null goes back to the product's own look.
@@ -129,27 +130,10 @@ async fn get_organization_branding(
 ) -> Result<Json<OrganizationBranding>, ApiError> {
     let record = branding::get(&mut actor.begin().await?).await?;
     let logo_url = logo_url(&app, &record);
-    let Record { branding, organization, .. } = record;
-    Ok(Json(OrganizationBranding {
-        organization: Organization {
-            name: branding.company_name.unwrap_or(organization),
-            industry: branding.industry,
-            logo_url,
-            primary_color: branding.primary_color,
-            secondary_color: branding.secondary_color,
-            accent_color: branding.accent_color,
-        },
-        contact_info: ContactInfo {
-            address: branding.address,
-            phone: branding.phone,
-            email: branding.email,
-            website: branding.website,
-        },
-        legal: Legal {
-            confidentiality_statement: branding.confidentiality_statement,
-            disclaimer: branding.disclaimer,
-        },
-    }))
+    let Record { branding, organization: its_name, .. } = record;
+    let Shown { company_name, industry, colours, contact_info, legal } = branding.into();
+    let organization = Organization { name: company_name.unwrap_or(its_name), industry, logo_url, colours };
+    Ok(Json(OrganizationBranding { organization, contact_info, legal }))
 }
 
 /// Change how documents look
