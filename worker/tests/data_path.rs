@@ -88,6 +88,43 @@ async fn two_sources_of_one_catalogue_that_merge_at_once_wait_for_each_other() {
 }
 
 #[tokio::test]
+async fn two_sources_of_one_catalogue_do_not_take_each_others_rows_away() {
+    let site = Site::new().await;
+    let public = site.source("kev", FeedKind::CisaKev, "kev.json").await;
+    let own = site.source("kev-own", FeedKind::CisaKev, "own.json").await;
+    let known =
+        async || -> Vec<String> { site.column("select cve_id || ' ' || name from kev order by 1").await };
+    let renamed = |cves: &[&str]| {
+        let mut catalogue = kev(cves);
+        for entry in catalogue["vulnerabilities"].as_array_mut().expect("a list") {
+            entry["vulnerabilityName"] = json!("As we call it");
+        }
+        catalogue
+    };
+    site.run("update sources set accept_shrink = true").await;
+    site.write("kev.json", &kev(&["CVE-2026-0001", "CVE-2026-0002"]));
+    site.write("own.json", &renamed(&["CVE-2026-0002", "CVE-2026-0003"]));
+    for source in [public, own, public, own] {
+        site.crawl(source).await.expect("merged");
+    }
+    let ours = |cve: &str| format!("{cve} As we call it");
+    let theirs = |cve: &str| format!("{cve} A hole");
+    let all = [theirs("CVE-2026-0001"), theirs("CVE-2026-0002"), ours("CVE-2026-0003")];
+    assert_eq!(known().await, all, "both have the second, and the first of them says what it is");
+
+    // The public one takes both of its own out: what the other has stays, in the other's words once it was read again, unchanged as it is.
+    site.write("kev.json", &kev(&["CVE-2026-0009"]));
+    site.run("update sources set accept_shrink = true").await;
+    site.crawl(public).await.expect("merged");
+    assert_eq!(known().await, [theirs("CVE-2026-0002"), ours("CVE-2026-0003"), theirs("CVE-2026-0009")]);
+    site.crawl(own).await.expect("merged");
+    assert_eq!(known().await, [ours("CVE-2026-0002"), ours("CVE-2026-0003"), theirs("CVE-2026-0009")]);
+
+    site.run("delete from sources where slug = 'kev-own'").await;
+    assert_eq!(known().await, [theirs("CVE-2026-0009")]);
+}
+
+#[tokio::test]
 async fn a_vulnerable_package_becomes_a_finding_with_its_evidence() {
     let site = Site::new().await;
     let tracker = site.source("debian-tracker", FeedKind::DebianTracker, "debian.json").await;

@@ -9,7 +9,7 @@ pub mod batch;
 mod sql;
 
 use domain::{id::SourceId, source::FeedKind};
-use sqlx::{FromRow, PgConnection, Postgres, query::QueryAs};
+use sqlx::{FromRow, PgConnection};
 
 pub use batch::{Batch, Rules};
 
@@ -77,7 +77,8 @@ pub async fn stage(connection: &mut PgConnection, batch: &Batch) -> Result<()> {
 
 /// Writes the difference between what was staged and what is there.
 ///
-/// Records that a feed does not hold any more are removed, except those of the NVD, which may have been asked for a part.
+/// Records that a feed does not hold any more are removed, except those that another source of the same catalogue holds, and those of the NVD,
+/// which may have been asked for a part.
 ///
 /// # Errors
 /// When the database refuses.
@@ -96,8 +97,10 @@ pub async fn merge(connection: &mut PgConnection, source: &Source) -> Result<Mer
             return Ok(Merged::Shrunk(lost));
         }
     }
-    let written: Written =
-        bind_source(sqlx::query_as(tables.merge), feed, source.id()).fetch_one(&mut *connection).await?;
+    for statement in tables.shared {
+        sqlx::query(*statement).bind(source.id).execute(&mut *connection).await?;
+    }
+    let written: Written = sqlx::query_as(tables.merge).bind(source.id).fetch_one(&mut *connection).await?;
     for statement in tables.afterwards {
         sqlx::query(*statement).execute(&mut *connection).await?;
     }
@@ -146,6 +149,8 @@ struct Tables {
     lock: Option<&'static str>,
     analyze: &'static [&'static str],
     count: &'static str,
+    /// Where a row may be of several sources: claims and lets go of rows.
+    shared: &'static [&'static str],
     merge: &'static str,
     afterwards: &'static [&'static str],
 }
@@ -157,6 +162,7 @@ fn tables(feed: FeedKind) -> Tables {
             lock: Some("select pg_advisory_xact_lock('kev'::regclass::oid::bigint)"),
             analyze: &["analyze staged_kev"],
             count: "select count(*) from staged_kev",
+            shared: sql::SHARED_KEV,
             merge: sql::MERGE_KEV,
             afterwards: &[],
         },
@@ -165,6 +171,7 @@ fn tables(feed: FeedKind) -> Tables {
             lock: Some("select pg_advisory_xact_lock('epss'::regclass::oid::bigint)"),
             analyze: &["analyze staged_epss"],
             count: "select count(*) from staged_epss",
+            shared: sql::SHARED_EPSS,
             merge: sql::MERGE_EPSS,
             afterwards: &[],
         },
@@ -173,6 +180,7 @@ fn tables(feed: FeedKind) -> Tables {
             lock: Some("select pg_advisory_xact_lock('cves'::regclass::oid::bigint)"),
             analyze: &["analyze staged_cves"],
             count: "select count(*) from staged_cves",
+            shared: &[],
             merge: sql::MERGE_CVES,
             afterwards: &[],
         },
@@ -181,23 +189,10 @@ fn tables(feed: FeedKind) -> Tables {
             lock: None,
             analyze: &["analyze staged_advisories", "analyze staged_ranges"],
             count: "select count(*) from staged_advisories",
+            shared: &[],
             merge: sql::MERGE_ADVISORIES,
             afterwards: &["analyze touched_advisories", sql::DELETE_RANGES, sql::INSERT_RANGES],
         },
-    }
-}
-
-/// KEV and EPSS are one feed each and keep no source; the other statements ask for it.
-fn bind_source<T>(
-    query: QueryAs<'static, Postgres, T, sqlx::postgres::PgArguments>,
-    feed: FeedKind,
-    source: SourceId,
-) -> QueryAs<'static, Postgres, T, sqlx::postgres::PgArguments> {
-    match feed {
-        FeedKind::CisaKev | FeedKind::Epss => query,
-        FeedKind::DebianTracker | FeedKind::AlpineSecdb | FeedKind::Osv | FeedKind::Nvd => {
-            query.bind(source.0)
-        }
     }
 }
 

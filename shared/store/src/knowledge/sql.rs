@@ -5,6 +5,46 @@
 //! lock them, and so write to every page). Locks of the source, and of tables that sources share, keep others from merging
 //! meanwhile.
 
+/// What a merge does first in a table whose rows are of all sources of the catalogue: rows name the sources that have them, and say what the first
+/// one says. The source ($1) claims what it holds, and lets go of what it does not hold any more; where it was the first, the next one has to be
+/// read again, whatever its validators say, since its words count now.
+macro_rules! shared {
+    ($table:literal) => {
+        &[
+            concat!(
+                "update ",
+                $table,
+                " k set sources = k.sources || $1
+                   from staged_",
+                $table,
+                " s where k.cve_id = s.cve_id and not $1 = any (k.sources)"
+            ),
+            concat!(
+                "update sources set etag = null, last_modified = null, content_digest = null
+                  where id in (select k.sources[2] from ",
+                $table,
+                " k
+                                where k.sources[1] = $1 and cardinality(k.sources) > 1
+                                  and not exists (select from staged_",
+                $table,
+                " s where s.cve_id = k.cve_id))"
+            ),
+            concat!(
+                "update ",
+                $table,
+                " k set sources = array_remove(k.sources, $1)
+                  where $1 = any (k.sources)
+                    and not exists (select from staged_",
+                $table,
+                " s where s.cve_id = k.cve_id)"
+            ),
+        ]
+    };
+}
+
+pub(super) const SHARED_KEV: &[&str] = shared!("kev");
+pub(super) const SHARED_EPSS: &[&str] = shared!("epss");
+
 pub(super) const CREATE_KEV: &str = "create temp table staged_kev on commit drop as
     select cve_id, vendor, product, name, description, required_action, date_added, due_date, ransomware, notes,
            content_hash
@@ -21,18 +61,19 @@ pub(super) const MERGE_KEV: &str = "
                required_action = s.required_action, date_added = s.date_added, due_date = s.due_date,
                ransomware = s.ransomware, notes = s.notes, content_hash = s.content_hash
           from staged_kev s
-         where k.cve_id = s.cve_id and k.content_hash <> s.content_hash
+         where k.cve_id = s.cve_id and k.sources[1] = $1 and k.content_hash <> s.content_hash
      returning 1
     ), added as (
         insert into kev (cve_id, vendor, product, name, description, required_action, date_added, due_date,
-                         ransomware, notes, content_hash)
+                         ransomware, notes, content_hash, sources)
         select cve_id, vendor, product, name, description, required_action, date_added, due_date, ransomware, notes,
-               content_hash
+               content_hash, array[$1]
           from staged_kev s
          where not exists (select from kev k where k.cve_id = s.cve_id)
      returning 1
     ), gone as (
-        delete from kev k where not exists (select from staged_kev s where s.cve_id = k.cve_id)
+        delete from kev k
+         where k.sources = '{}' and not exists (select from staged_kev s where s.cve_id = k.cve_id)
      returning 1
     )
     select (select count(*) from added) as created, (select count(*) from changed) as updated,
@@ -47,16 +88,17 @@ pub(super) const MERGE_EPSS: &str = "
     with changed as (
         update epss e set score = s.score, percentile = s.percentile
           from staged_epss s
-         where e.cve_id = s.cve_id and (e.score <> s.score or e.percentile <> s.percentile)
+         where e.cve_id = s.cve_id and e.sources[1] = $1 and (e.score <> s.score or e.percentile <> s.percentile)
      returning 1
     ), added as (
-        insert into epss (cve_id, score, percentile)
-        select cve_id, score, percentile
+        insert into epss (cve_id, score, percentile, sources)
+        select cve_id, score, percentile, array[$1]
           from staged_epss s
          where not exists (select from epss e where e.cve_id = s.cve_id)
      returning 1
     ), gone as (
-        delete from epss e where not exists (select from staged_epss s where s.cve_id = e.cve_id)
+        delete from epss e
+         where e.sources = '{}' and not exists (select from staged_epss s where s.cve_id = e.cve_id)
      returning 1
     )
     select (select count(*) from added) as created, (select count(*) from changed) as updated,
