@@ -9,6 +9,8 @@ use store::audit::{
 };
 use tempfile::TempDir;
 
+use crate::programs::{PROGRAM, SOON};
+
 /// Tables with a tenant whose rows are not audited, and why.
 const NOT_AUDITED: &[(&str, &str)] = &[
     ("artifacts", "made with their report"),
@@ -245,6 +247,106 @@ async fn an_older_state_put_back_with_its_own_head_is_found_by_what_was_noted_el
     assert_eq!(trail.outcome(&[]).await, Ok(4), "by itself it is a state that once was true");
     assert_eq!(trail.outcome(&[(audit::INSTALLATION, sequence, hash)]).await, Ok(4));
     assert_eq!(trail.outcome(&noted).await, Err(Flaw::Cut { found: 4, signed: 5 }));
+}
+
+/// A trail whose first two entries are a year old.
+async fn aged_trail() -> Trail {
+    let mut trail = Trail::new().await;
+    // Sealed as old ones: they are sealed anew after their time was changed.
+    trail
+        .tamper(
+            "update audit_entries set sequence = null, hash = null;
+             update audit_entries set at = at - interval '365 days'
+              where id in (select id from audit_entries order by at, id limit 2);
+             delete from audit_heads",
+        )
+        .await;
+    assert_eq!(audit::seal(trail.db.pool(), &trail.key).await.expect("sealed"), 4);
+    trail
+}
+
+#[tokio::test]
+async fn what_need_not_be_kept_goes_and_the_rest_is_still_proven() {
+    let mut trail = aged_trail().await;
+    let (whole, hash) = trail.head().await;
+    assert_eq!(audit::cut(trail.db.pool(), &trail.key, 366).await.expect("nothing is so old").removed, 0);
+    let cutting = audit::cut(trail.db.pool(), &trail.key, 364).await.expect("cut");
+    assert_eq!((cutting.removed, cutting.flawed), (2, Vec::new()));
+    assert_eq!(audit::cut(trail.db.pool(), &trail.key, 364).await.expect("cut before").removed, 0);
+    let left: Vec<(i64, String)> =
+        sqlx::query_as("select coalesce(sequence, 0), action from audit_entries order by at, id")
+            .fetch_all(&mut trail.owner)
+            .await
+            .expect("entries");
+    let left: Vec<_> = left.iter().map(|(sequence, action)| (*sequence, action.as_str())).collect();
+    assert_eq!(
+        left,
+        [(3, "auth.login"), (4, "auth.login"), (0, "audit_log.cut")],
+        "and the trail says so itself"
+    );
+    assert_eq!(trail.outcome(&[(audit::INSTALLATION, whole, hash)]).await, Ok(4));
+    assert_eq!(audit::seal(trail.db.pool(), &trail.key).await.expect("sealed"), 1);
+    assert_eq!(trail.outcome(&[(audit::INSTALLATION, whole, hash)]).await, Ok(5), "it goes on as before");
+}
+
+#[tokio::test]
+async fn a_trail_that_was_cut_by_nobody_who_may_is_found() {
+    type Case = (&'static str, fn(&Flaw) -> bool);
+    let cases: [Case; 4] = [
+        ("delete from audit_entries where sequence = 3", |flaw| matches!(flaw, Flaw::Missing(3))),
+        ("delete from audit_cuts", |flaw| matches!(flaw, Flaw::Missing(1))),
+        ("update audit_cuts set sequence = 3; delete from audit_entries where sequence = 3", |flaw| {
+            matches!(flaw, Flaw::ForgedCut { sequence: 3, .. })
+        }),
+        ("update audit_cuts set days = 1", |flaw| matches!(flaw, Flaw::ForgedCut { sequence: 2, .. })),
+    ];
+    for (statement, is_expected) in cases {
+        let mut trail = aged_trail().await;
+        assert_eq!(audit::cut(trail.db.pool(), &trail.key, 364).await.expect("cut").removed, 2);
+        trail.tamper(statement).await;
+        let flaw = trail.outcome(&[]).await.expect_err(statement);
+        assert!(is_expected(&flaw), "{statement}: {flaw}");
+    }
+}
+
+#[tokio::test]
+async fn a_beginning_that_somebody_has_changed_is_neither_signed_nor_removed() {
+    let mut trail = aged_trail().await;
+    trail.tamper("update audit_entries set actor = 'eve' where sequence = 2").await;
+    let cutting = audit::cut(trail.db.pool(), &trail.key, 364).await.expect("looked at");
+    assert_eq!(cutting.removed, 0);
+    assert!(
+        matches!(cutting.flawed[..], [(audit::INSTALLATION, Flaw::Changed { sequence: 2, .. })]),
+        "{cutting:?}"
+    );
+    assert!(matches!(trail.outcome(&[]).await, Err(Flaw::Changed { sequence: 2, .. })));
+}
+
+#[tokio::test]
+async fn two_keys_that_seal_one_trail_are_noticed() {
+    let trail = Trail::new().await;
+    let ours = trail.key.public();
+    assert_eq!(audit::other_keys(trail.db.pool(), &ours).await.expect("looked"), []);
+    let folder = tempfile::tempdir().expect("a folder");
+    let theirs = SealingKey::load_or_create(&folder.path().join("audit.key")).expect("a key").public();
+    let others = audit::other_keys(trail.db.pool(), &theirs).await.expect("looked");
+    let others: Vec<_> = others.into_iter().map(|other| (other.key_id, other.chains)).collect();
+    assert_eq!(others, [(ours.id_text(), 1)]);
+}
+
+/// A second machine, whose scheduler has made a key of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_with_another_key_says_at_its_start_that_it_has_and_what_to_do() {
+    let trail = Trail::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = &harness::services().await.redis_url;
+    let settings = [("REDIS_URL", redis.as_str()), ("QUEUE_PREFIX", "t_two_keys")];
+    let scheduler = harness::Program::start(PROGRAM, "scheduler", &trail.db, folder.path(), &settings);
+    let said = harness::eventually("a warning", SOON, || async {
+        scheduler.log().lines().find(|line| line.contains("sealed with another key")).map(str::to_owned)
+    })
+    .await;
+    assert!(said.contains(&trail.key.public().id_text()) && said.contains("AUDIT_KEY_FILE"), "{said}");
 }
 
 #[tokio::test]

@@ -160,3 +160,43 @@ async fn counts_are_folded_and_stay_few() {
     assert!(rows < 550, "{rows} rows are kept");
     assert_eq!(page(&app, "page_size=1").await.1, FINDINGS);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_index_has_in_order_is_bounded_and_says_how_to_go_on() {
+    let app = estate().await;
+    let order = "sort=last_confirmed_at&sort_dir=desc&page_size=500";
+    let ids = page(&app, order).await.0;
+    let sorted: Vec<String> = sqlx::query_scalar(
+        "select f.id::text from findings f join assets a on a.id = f.asset_id
+          order by greatest(f.last_confirmed_at, a.correlated_at) desc, f.id desc limit 500",
+    )
+    .fetch_all(app.db.pool())
+    .await
+    .expect("read");
+    assert_eq!(ids, sorted);
+    for copy in ["b", "c"] {
+        sqlx::query(
+            "insert into findings (tenant_id, id, asset_id, ecosystem, package_name, vulnerability, package_version_id,
+                                   installed_version, confidence, vendor_state, severity, composite_score, evidence)
+             select tenant_id, gen_random_uuid(), asset_id, ecosystem, package_name, vulnerability || $1, package_version_id,
+                    installed_version, confidence, vendor_state, severity, composite_score, evidence
+               from findings where vulnerability !~ '[bc]$'",
+        )
+        .bind(copy)
+        .execute(app.db.pool())
+        .await
+        .expect("planted");
+    }
+    let refused = app.get(&format!("/api/vuln-matches?{order}")).await.expect(422).json();
+    let said = refused["errors"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(said.contains("10000") && said.contains("12000") && said.contains("asset_id"), "{refused}");
+    let asset: String = sqlx::query_scalar("select id::text from assets limit 1")
+        .fetch_one(app.db.pool())
+        .await
+        .expect("one");
+    assert_eq!(page(&app, &format!("{order}&asset_id={asset}")).await.1, 300);
+
+    app.get("/api/jobs?page=200&page_size=50").await.expect(200);
+    let refused = app.get("/api/jobs?page=201&page_size=50").await.expect(422).json();
+    assert!(refused.to_string().contains("next_cursor"), "{refused}");
+}

@@ -48,7 +48,7 @@ struct CveFilter {
     /// A part of the id or of the description, in any case.
     #[param(example = "openssl")]
     search: Option<String>,
-    /// `published_at` unless something else is asked for.
+    /// `published_at` unless something else is asked for. What has no such value comes last.
     #[param(inline)]
     sort: Option<CveSort>,
     /// `asc` when `sort` is given; otherwise the latest come first.

@@ -1,9 +1,9 @@
 //! How long finished things are kept.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::{Deserialize, Serialize};
-use store::retention::{self, DAYS, KEPT_FOR_EVER, Retention, TABLES};
+use store::retention::{self, AUDIT_LOG, AUDIT_LOG_DAYS, DAYS, Retention, TABLES};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -41,13 +41,15 @@ impl From<Retention> for RetentionSettings {
 struct UpdateRetention {
     #[schema(minimum = 1, maximum = 3650)]
     retention_days: Option<i32>,
-    /// Days by table; null lets a table go by `retention_days` again. Tables that are not named stay as they are.
+    /// Days by table; null lets a table go by `retention_days` again, and `audit_log` be kept for ever. Tables that are not named stay as they
+    /// are. `audit_log` is kept for ninety days at least.
     overrides: Option<BTreeMap<String, Option<i32>>>,
 }
 
 /// How long things are kept
 ///
-/// The job of the schedule `retention` removes what is older. The audit trail is never removed.
+/// The job of the schedule `retention` removes what is older. The audit trail is kept for ever unless `audit_log` has days of its own; then its
+/// oldest entries are removed within an hour, and what stays says where it begins, signed, so that `plimsoll audit verify` can still prove it.
 #[utoipa::path(get, path = "/api/config/retention", tag = "settings",
     responses((status = 200, body = RetentionSettings), SignedIn))]
 async fn get_retention(actor: Actor<ReadOnly>) -> Result<Json<RetentionSettings>, ApiError> {
@@ -81,18 +83,18 @@ async fn update_retention(
 
 /// What can have a time of its own, and what is removed then.
 fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
-    TABLES.iter().chain(KEPT_FOR_EVER).copied()
+    TABLES.iter().copied().chain([AUDIT_LOG])
 }
 
 fn check(request: &UpdateRetention) -> Result<(), ApiError> {
     let mut problems = Problems::default();
-    let in_range = |problems: &mut Problems, field: &str, days: i32| {
-        problems.require(DAYS.contains(&days), field, || {
-            format!("{days} days: it must be between {} and {} (ten years)", DAYS.start(), DAYS.end())
+    let in_range = |problems: &mut Problems, field: &str, days: i32, range: RangeInclusive<i32>| {
+        problems.require(range.contains(&days), field, || {
+            format!("{days} days: it must be between {} and {} (ten years)", range.start(), range.end())
         });
     };
     if let Some(days) = request.retention_days {
-        in_range(&mut problems, "retention_days", days);
+        in_range(&mut problems, "retention_days", days, DAYS);
     }
     for (table, days) in request.overrides.iter().flatten() {
         let field = format!("overrides -> {table}");
@@ -101,7 +103,8 @@ fn check(request: &UpdateRetention) -> Result<(), ApiError> {
             format!("nothing is purged under the name `{table}`: take one of {}", known.join(", "))
         });
         if let Some(days) = days {
-            in_range(&mut problems, &field, *days);
+            let range = if *table == AUDIT_LOG.0 { AUDIT_LOG_DAYS } else { DAYS };
+            in_range(&mut problems, &field, *days, range);
         }
     }
     if request.retention_days.is_none() && request.overrides.is_none() {

@@ -42,7 +42,7 @@ struct RunFilter {
     #[serde(default, deserialize_with = "day")]
     #[param(example = "2026-12-31")]
     date_to: Option<NaiveDate>,
-    /// `started_at` unless something else is asked for.
+    /// `started_at` unless something else is asked for. What has no such value comes last.
     #[param(inline)]
     sort: Option<RunSort>,
     /// `asc` when `sort` is given; otherwise the latest come first.

@@ -54,7 +54,8 @@ struct MatchFilter {
     /// Highest composite score.
     #[param(minimum = 0.0, maximum = 10.0)]
     max_score: Option<f32>,
-    /// `composite_score` unless something else is asked for.
+    /// `composite_score` unless something else is asked for. What has no such value comes last. `last_confirmed_at` for ten thousand findings at
+    /// most: for more, filter.
     #[param(inline)]
     sort: Option<MatchSort>,
     /// `asc` when `sort` is given; otherwise the highest scores come first.
@@ -308,8 +309,17 @@ async fn list_vuln_matches(
     };
     let direction = direction(filter.sort_dir, filter.sort.is_some());
     let order = (filter.sort.unwrap_or(MatchSort::CompositeScore).into(), direction);
-    let found = findings::list(&mut actor.begin().await?, &wanted, order, page).await?;
-    Ok(Page::of(found))
+    let mut tx = actor.begin().await?;
+    if order.0 == findings::Sort::LastConfirmedAt {
+        let most = findings::MOST_BY_LAST_CONFIRMED;
+        let found = findings::total(&mut tx, &wanted).await?;
+        let mut problems = Problems::default();
+        problems.require(found <= most, "query -> sort", || {
+            format!("last_confirmed_at puts {most} findings in order, and these are {found}: ask for one asset_id, cve_id or status")
+        });
+        problems.finish()?;
+    }
+    Ok(Page::of(findings::list(&mut tx, &wanted, order, page).await?))
 }
 
 /// Get a finding

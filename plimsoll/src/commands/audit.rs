@@ -8,7 +8,7 @@ use runtime::config::Config;
 use store::{
     audit::{
         self, INSTALLATION, Noted, Verified,
-        chain::{PublicKey, SealingKey},
+        chain::{Cut, PublicKey, SealingKey},
     },
     db,
 };
@@ -93,19 +93,34 @@ fn in_words(chain: &Verified) -> String {
         0 => String::new(),
         count => format!("; {count} not sealed yet"),
     };
+    let before = chain.cut.as_ref().map_or_else(String::new, |Cut { removed, .. }| {
+        format!(
+            "; the {} before them, older than {}, were removed by policy after {} days",
+            removed.sequence,
+            day(removed.before_micros),
+            removed.days
+        )
+    });
     match (&chain.outcome, &chain.head) {
-        (Ok(count), Some(head)) => {
-            let sealed = DateTime::from_timestamp_micros(head.sealed_at_micros).unwrap_or_default();
-            format!(
-                "ok        {name}: {count} entries, sealed {}{waiting}\n          note: {}:{count}:{}",
-                sealed.format("%Y-%m-%d %H:%M:%S UTC"),
-                spelled(chain.chain),
-                hex::encode(&head.hash)
-            )
-        }
+        (Ok(last), Some(head)) => format!(
+            "ok        {name}: {} entries, sealed {}{before}{waiting}\n          note: {}:{last}:{}",
+            last - removed(chain),
+            day(head.sealed_at_micros),
+            spelled(chain.chain),
+            hex::encode(&head.hash)
+        ),
         (Ok(_), None) => format!("ok        {name}: no sealed entries{waiting}"),
         (Err(flaw), _) => format!("TAMPERED  {name}: {flaw}{waiting}"),
     }
+}
+
+/// How many entries of the chain are gone by policy.
+fn removed(chain: &Verified) -> i64 {
+    chain.cut.as_ref().map_or(0, |cut| cut.removed.sequence)
+}
+
+fn day(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default().format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn as_json(chain: &Verified) -> String {
@@ -114,7 +129,8 @@ fn as_json(chain: &Verified) -> String {
         "chain": spelled(chain.chain),
         "name": chain.name,
         "whole": chain.outcome.is_ok(),
-        "entries": chain.outcome.as_ref().ok(),
+        "entries": chain.outcome.as_ref().ok().map(|last| last - removed(chain)),
+        "removed_by_policy": removed(chain),
         "flaw": chain.outcome.as_ref().err().map(ToString::to_string),
         "unsealed": chain.unsealed,
         "head": head.map(|head| hex::encode(&head.hash)),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::Result,
-    paging::{self, Order},
+    paging::{self, Order, Part},
     sql::{Conditions, contains_pattern},
 };
 
@@ -93,12 +93,10 @@ macro_rules! columns {
 /// When the database cannot be reached.
 pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Result<Page<Asset>> {
     const BY_NAME: Order =
-        Order { key: ("lower(a.hostname)", "text"), tie: ("a.id", "uuid"), direction: Direction::Ascending };
-    let select = concat!("select ", columns!(), " from assets a");
-    let list = format!("assets {filter:?}");
+        Order { key: ("a.sort_name", "text"), tie: ("a.id", "uuid"), direction: Direction::Ascending };
+    let parts = Part::whole(concat!("select ", columns!(), " from assets a"), "assets a", BY_NAME);
     let narrow = |tx: &TenantTx, select: String| wanted(select, tx.tenant(), filter);
-    let mut rows = paging::page(tx, &list, (select, "assets a"), BY_NAME, page, narrow).await?;
-    let items: Vec<Asset> = rows.build_query_as().fetch_all(&mut **tx).await?;
+    let items: Vec<Asset> = paging::rows(tx, &format!("assets {filter:?}"), &parts, page, narrow).await?;
     let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
         None if *filter == Filter::default() => paging::count(tx, "assets").await?,

@@ -5,18 +5,25 @@
 //! hashes and signatures themselves are in [`chain`].
 
 pub mod chain;
+mod cut;
 
 use chrono::{DateTime, Utc};
 use domain::{
     id::TenantId,
-    page::{Page, PageRequest},
+    page::{Direction, Page, PageRequest},
 };
 use futures::TryStreamExt as _;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use self::chain::{BEGINNING, Check, Flaw, Head, PublicKey, Sealable, SealingKey};
-use crate::{db::TenantTx, error::Result};
+use self::chain::{BEGINNING, Check, Cut, Flaw, Head, PublicKey, Sealable, SealingKey};
+pub use self::cut::{Cutting, cut};
+use crate::{
+    db::TenantTx,
+    error::Result,
+    paging::{self, Order, Part},
+    sql::Conditions,
+};
 
 /// The chain of what belongs to no tenant.
 pub const INSTALLATION: Uuid = Uuid::nil();
@@ -111,7 +118,7 @@ pub struct Entry {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Name or id.
     pub actor: Option<String>,
@@ -126,54 +133,97 @@ pub struct Filter {
     pub with_installation: bool,
 }
 
+macro_rules! columns {
+    () => {
+        "id, actor_id, actor, action, target_type, target_id, old_value, new_value, request_id, address, sequence, hash, at"
+    };
+}
+
+macro_rules! own {
+    () => {
+        concat!("(select ", columns!(), " from audit_entries where chain = app_tenant()) as entry")
+    };
+}
+
+/// With the installation's chain, which is read from its own stretch of the index.
+macro_rules! both {
+    () => {
+        concat!(
+            "(select ",
+            columns!(),
+            " from audit_entries where chain = app_tenant() union all select ",
+            columns!(),
+            " from audit_entries where chain = '00000000-0000-0000-0000-000000000000') as entry"
+        )
+    };
+}
+
 /// A page of entries, newest first.
 ///
 /// # Errors
 /// When the database cannot be reached.
 pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Result<Page<Entry>> {
-    const WHERE: &str = "
-          from audit_entries
-         where (chain = $1 or ($2 and chain = '00000000-0000-0000-0000-000000000000'))
-           and ($3::text is null or actor = $3 or actor_id::text = $3)
-           and ($4::text is null or action = $4 or starts_with(action, $4 || '.'))
-           and ($5::text is null or target_type = $5) and ($6::text is null or target_id = $6)
-           and ($7::timestamptz is null or at >= $7) and ($8::timestamptz is null or at < $8)";
-    let rows = format!(
-        "select id, actor_id, actor, action, target_type, target_id, old_value, new_value, request_id, address,
-                sequence, hash, at as created_at {WHERE}
-          order by at desc, id desc limit $9 offset $10"
-    );
-    let tenant = tx.tenant().0;
-    let items: Vec<Entry> = sqlx::query_as(sqlx::AssertSqlSafe(rows))
-        .bind(tenant)
-        .bind(filter.with_installation)
-        .bind(&filter.actor)
-        .bind(&filter.action)
-        .bind(&filter.target_type)
-        .bind(&filter.target_id)
-        .bind(filter.from)
-        .bind(filter.before)
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&mut **tx)
-        .await?;
-    let total = match crate::paging::total_of_last_page(page, items.len()) {
+    const NEWEST: Order =
+        Order { key: ("at", "timestamptz"), tie: ("id", "uuid"), direction: Direction::Descending };
+    let (select, table) = if filter.with_installation {
+        (concat!("select ", columns!(), " as created_at from ", both!()), both!())
+    } else {
+        (concat!("select ", columns!(), " as created_at from ", own!()), own!())
+    };
+    let narrow = |_: &TenantTx, select: String| wanted(select, filter);
+    let parts = Part::whole(select, table, NEWEST);
+    let items: Vec<Entry> = paging::rows(tx, &format!("audit {filter:?}"), &parts, page, narrow).await?;
+    let everything = Filter { with_installation: filter.with_installation, ..Filter::default() };
+    let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
+        None if *filter == everything => total(tx, filter.with_installation).await?,
         None => {
-            sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) {WHERE}")))
-                .bind(tenant)
-                .bind(filter.with_installation)
-                .bind(&filter.actor)
-                .bind(&filter.action)
-                .bind(&filter.target_type)
-                .bind(&filter.target_id)
-                .bind(filter.from)
-                .bind(filter.before)
-                .fetch_one(&mut **tx)
-                .await?
+            let mut count = wanted(format!("select count(*) from {table}"), filter).query;
+            count.build_query_scalar().fetch_one(&mut **tx).await?
         }
     };
     Ok(Page::new(items, total, page))
+}
+
+/// How many entries there are, by the numbers that sealed ones have: those of a chain follow one another without a gap.
+async fn total(tx: &mut TenantTx, with_installation: bool) -> Result<i64> {
+    let chains = [Some(tx.tenant().0), with_installation.then_some(INSTALLATION)];
+    let total = sqlx::query_scalar(
+        "select sum((select coalesce(max(sequence) - min(sequence) + 1, 0) from audit_entries e
+                      where e.chain = c.chain and sequence is not null)
+                    + (select count(*) from audit_entries e where e.chain = c.chain and sequence is null))::bigint
+           from unnest($1::uuid[]) as c (chain)",
+    )
+    .bind(chains.into_iter().flatten().collect::<Vec<_>>())
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(total)
+}
+
+fn wanted(select: impl Into<String>, filter: &Filter) -> Conditions {
+    let mut conditions = Conditions::after(select);
+    if let Some(actor) = &filter.actor {
+        let query = conditions.also();
+        query.push("(actor = ").push_bind(actor.clone());
+        query.push(" or actor_id::text = ").push_bind(actor.clone()).push(")");
+    }
+    if let Some(action) = &filter.action {
+        let query = conditions.also();
+        query.push("(action = ").push_bind(action.clone());
+        query.push(" or starts_with(action, ").push_bind(format!("{action}.")).push("))");
+    }
+    for (column, wanted) in [("target_type", &filter.target_type), ("target_id", &filter.target_id)] {
+        if let Some(wanted) = wanted {
+            conditions.also().push(column).push(" = ").push_bind(wanted.clone());
+        }
+    }
+    if let Some(from) = filter.from {
+        conditions.also().push("at >= ").push_bind(from);
+    }
+    if let Some(before) = filter.before {
+        conditions.also().push("at < ").push_bind(before);
+    }
+    conditions
 }
 
 /// The columns of a [`Sealable`].
@@ -204,12 +254,7 @@ pub async fn seal(pool: &PgPool, key: &SealingKey) -> Result<u64> {
 
 async fn seal_batch(pool: &PgPool, key: &SealingKey, chain: Uuid) -> Result<u64> {
     let mut tx = pool.begin().await?;
-    let ours: bool =
-        sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended('audit ' || $1, 0))")
-            .bind(chain.to_string())
-            .fetch_one(&mut *tx)
-            .await?;
-    if !ours {
+    if !take_chain(&mut tx, chain).await? {
         return Ok(0);
     }
     let head: Option<(i64, Vec<u8>)> =
@@ -272,6 +317,40 @@ async fn seal_batch(pool: &PgPool, key: &SealingKey, chain: Uuid) -> Result<u64>
     Ok(ids.len() as u64)
 }
 
+/// Whether `chain` is this transaction's until it ends: sealing and cutting are one's at a time.
+async fn take_chain(connection: &mut PgConnection, chain: Uuid) -> Result<bool> {
+    let ours = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended('audit ' || $1, 0))")
+        .bind(chain.to_string())
+        .fetch_one(connection)
+        .await?;
+    Ok(ours)
+}
+
+/// Another key that heads are signed with.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct OtherKey {
+    /// The first eight bytes of the SHA-256 of the public key, in hexadecimal digits.
+    pub key_id: String,
+    /// How many chains it has signed last.
+    pub chains: i64,
+    pub sealed_at: DateTime<Utc>,
+}
+
+/// Keys other than `ours` that heads are signed with, the latest first. A scheduler has such a key, or had it before.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn other_keys(pool: &PgPool, ours: &PublicKey) -> Result<Vec<OtherKey>> {
+    let others = sqlx::query_as(
+        "select encode(key_id, 'hex') as key_id, count(*) as chains, max(sealed_at) as sealed_at
+           from audit_heads where key_id <> $1 group by key_id order by sealed_at desc",
+    )
+    .bind(ours.id().as_slice())
+    .fetch_all(pool)
+    .await?;
+    Ok(others)
+}
+
 /// One chain, looked through.
 #[derive(Debug, Clone)]
 pub struct Verified {
@@ -279,9 +358,11 @@ pub struct Verified {
     /// The tenant's slug, or `installation`.
     pub name: String,
     pub head: Option<Head>,
+    /// Where it begins, if its oldest entries were removed by policy.
+    pub cut: Option<Cut>,
     /// Written and not sealed yet.
     pub unsealed: i64,
-    /// How many sealed entries are as they were sealed, or what is wrong.
+    /// The number of the last sealed entry, all being as they were sealed, or what is wrong.
     pub outcome: std::result::Result<i64, Flaw>,
 }
 
@@ -303,7 +384,7 @@ pub async fn verify(
         "select c.chain, coalesce(t.slug, case when c.chain = $1 then 'installation' else c.chain::text end),
                 (select count(*) from audit_entries e where e.chain = c.chain and e.sequence is null)
            from (select distinct chain from audit_entries union select chain from audit_heads
-                 union select unnest($2::uuid[])) as c
+                 union select chain from audit_cuts union select unnest($2::uuid[])) as c
            left join tenants t on t.id = c.chain
           order by 2",
     )
@@ -322,8 +403,9 @@ pub async fn verify(
         .fetch_optional(&mut *tx)
         .await?;
         let noted = noted.iter().find(|(of, ..)| *of == chain).map(|(_, at, hash)| (*at, *hash));
-        let outcome = follow(&mut tx, chain, head.as_ref(), trusted, noted).await?;
-        verified.push(Verified { chain, name, head, unsealed, outcome });
+        let cut = cut::find(&mut tx, chain).await?;
+        let outcome = follow(&mut tx, chain, (cut.as_ref(), head.as_ref()), trusted, noted).await?;
+        verified.push(Verified { chain, name, head, cut, unsealed, outcome });
     }
     Ok(verified)
 }
@@ -339,7 +421,7 @@ struct Sealed {
 async fn follow(
     connection: &mut PgConnection,
     chain: Uuid,
-    head: Option<&Head>,
+    (cut, head): (Option<&Cut>, Option<&Head>),
     trusted: &PublicKey,
     noted: Option<(i64, [u8; 32])>,
 ) -> Result<std::result::Result<i64, Flaw>> {
@@ -348,6 +430,11 @@ async fn follow(
           where chain = $1 and sequence is not null order by sequence"
     );
     let mut check = Check::new(noted);
+    if let Some(cut) = cut
+        && let Err(flaw) = check.begin_after(cut, trusted)
+    {
+        return Ok(Err(flaw));
+    }
     let mut entries = sqlx::query_as::<_, Sealed>(sqlx::AssertSqlSafe(query)).bind(chain).fetch(connection);
     while let Some(sealed) = entries.try_next().await? {
         if let Err(flaw) = check.entry(sealed.sequence, &sealed.hash, &sealed.entry) {

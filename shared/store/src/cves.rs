@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::Result,
-    paging::{self, Order},
+    paging::{self, Order, Part},
     sql::{Conditions, contains_pattern},
 };
 
@@ -103,30 +103,33 @@ pub enum Sort {
 }
 
 impl Sort {
-    /// The order of an index, where there is one that goes this way. What has no date comes last.
-    fn indexed(self, direction: Direction) -> Option<Order> {
-        let key = match (self, direction) {
-            (Self::CveId, _) => ("c.cve_id", "text"),
-            (Self::PublishedAt, Direction::Descending) => {
-                ("coalesce(c.published_at, '-infinity')", "timestamptz")
+    /// The parts that the list has in this order. Where EPSS puts them in order, the CVEs that it does not know come behind those that it
+    /// does, by their ids.
+    fn parts(self, direction: Direction, filter: &Filter) -> Vec<Part> {
+        let order = |key| Order { key, tie: ("c.cve_id", "text"), direction };
+        // Who asks for scores of EPSS asks for none that it does not know.
+        let (select, table) =
+            if filter.epss == (None, None) { (SELECT, "cves c") } else { (RATED, RATED_TABLES) };
+        let part = |key, absent| Part::absent_last(select, table, order(key), absent);
+        let by_epss = |key| {
+            let known = Order { key: (key, "real"), tie: ("e.cve_id", "text"), direction };
+            let known = Part { select: RATED, table: RATED_TABLES, only: None, order: known };
+            if filter.epss != (None, None) {
+                return vec![known];
             }
-            (Self::LastModifiedAt, Direction::Descending) => {
-                ("coalesce(c.last_modified_at, '-infinity')", "timestamptz")
-            }
-            _ => return None,
+            let only = Some("e.cve_id is null".to_owned());
+            vec![known, Part { select: SELECT, table: TABLES, only, order: order(("c.cve_id", "text")) }]
         };
-        Some(Order { key, tie: ("c.cve_id", "text"), direction })
-    }
-
-    fn column(self) -> &'static str {
         match self {
-            Self::CveId => "c.cve_id",
-            Self::PublishedAt => "c.published_at",
-            Self::LastModifiedAt => "c.last_modified_at",
-            Self::CvssV31Score => "c.cvss_v31_score",
-            Self::CvssV4Score => "c.cvss_v4_score",
-            Self::EpssScore => "e.score",
-            Self::EpssPercentile => "e.percentile",
+            Self::CveId => Part::whole(select, table, order(("c.cve_id", "text"))),
+            Self::PublishedAt => part(("coalesce(c.published_at, '-infinity')", "timestamptz"), "-infinity"),
+            Self::LastModifiedAt => {
+                part(("coalesce(c.last_modified_at, '-infinity')", "timestamptz"), "-infinity")
+            }
+            Self::CvssV31Score => part(("coalesce(c.cvss_v31_score, -1)", "real"), "-1"),
+            Self::CvssV4Score => part(("coalesce(c.cvss_v4_score, -1)", "real"), "-1"),
+            Self::EpssScore => by_epss("e.score"),
+            Self::EpssPercentile => by_epss("e.percentile"),
         }
     }
 }
@@ -139,7 +142,29 @@ macro_rules! columns {
     };
 }
 
-/// A page of CVE records. Those that only EPSS, KEV or an advisory knows are found by [`find`], not here.
+/// What EPSS says is looked up for each row of a page: a join that may be planned otherwise reads all of EPSS up to a far page.
+macro_rules! with_epss {
+    () => {
+        "cves c left join lateral (select cve_id, score, percentile from epss where cve_id = c.cve_id limit 1) e on true"
+    };
+}
+
+const TABLES: &str = with_epss!();
+const SELECT: &str = concat!(
+    "select c.cve_id, ",
+    columns!(),
+    " from ",
+    with_epss!(),
+    " left join kev k on k.cve_id = c.cve_id"
+);
+const RATED_TABLES: &str = "epss e join cves c on c.cve_id = e.cve_id";
+const RATED: &str = concat!(
+    "select c.cve_id, ",
+    columns!(),
+    " from epss e join cves c on c.cve_id = e.cve_id left join kev k on k.cve_id = c.cve_id"
+);
+
+/// A page of CVE records. What has nothing to be ordered by comes last. Those that only EPSS, KEV or an advisory knows are found by [`find`], not here.
 ///
 /// # Errors
 /// When the database cannot be reached.
@@ -149,34 +174,19 @@ pub async fn list(
     sort: (Sort, Direction),
     page: PageRequest,
 ) -> Result<Page<Cve>> {
-    let select = concat!(
-        "select c.cve_id, ",
-        columns!(),
-        " from cves c left join epss e on e.cve_id = c.cve_id left join kev k on k.cve_id = c.cve_id"
-    );
-    let mut rows = match sort.0.indexed(sort.1) {
-        Some(order) => {
-            let table = if filter.epss == (None, None) {
-                "cves c"
-            } else {
-                "cves c join epss e on e.cve_id = c.cve_id"
-            };
-            let narrow = |_: &TenantTx, select: String| narrowed(select, filter);
-            paging::page(tx, &format!("cves {filter:?}"), (select, table), order, page, narrow).await?
-        }
-        None => narrowed(select, filter).page(sort.0.column(), sort.1, "c.cve_id", page),
-    };
-    let items: Vec<Cve> = rows.build_query_as().fetch_all(&mut **tx).await?;
+    let narrow = |_: &TenantTx, select: String| narrowed(select, filter);
+    let list = format!("cves {filter:?}");
+    let items: Vec<Cve> = paging::rows(tx, &list, &sort.0.parts(sort.1, filter), page, narrow).await?;
     let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
         None if *filter == Filter::default() => paging::count(tx, "cves").await?,
         None => {
-            let from = if filter.epss == (None, None) {
-                "select count(*) from cves c"
-            } else {
-                "select count(*) from cves c join epss e on e.cve_id = c.cve_id"
-            };
-            narrowed(from, filter).query.build_query_scalar().fetch_one(&mut **tx).await?
+            let from = if filter.epss == (None, None) { "cves c" } else { RATED_TABLES };
+            narrowed(format!("select count(*) from {from}"), filter)
+                .query
+                .build_query_scalar()
+                .fetch_one(&mut **tx)
+                .await?
         }
     };
     Ok(Page::new(items, total, page))

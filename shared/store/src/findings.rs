@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::Result,
-    paging::{self, Order},
+    paging::{self, Order, Part},
     sql::Conditions,
 };
 
@@ -111,30 +111,40 @@ macro_rules! last_confirmed_at {
     };
 }
 
-impl Sort {
-    /// The order of an index, where there is one that goes this way. What is not rated comes last.
-    fn indexed(self, direction: Direction) -> Option<Order> {
-        let key = match (self, direction) {
-            (Self::CompositeScore, _) => ("f.composite_score", "real"),
-            (Self::FirstSeenAt, _) => ("f.first_seen_at", "timestamptz"),
-            (Self::CvssScore, Direction::Descending) => ("coalesce(f.cvss_score, -1)", "real"),
-            (Self::EpssScore, Direction::Descending) => ("coalesce(f.epss_score, -1)", "real"),
-            _ => return None,
-        };
-        Some(Order { key, tie: ("f.id", "uuid"), direction })
-    }
+/// How many findings may be put in the order of [`Sort::LastConfirmedAt`], which no index has: for most of them it is the time of their
+/// asset's last comparison.
+pub const MOST_BY_LAST_CONFIRMED: i64 = 10_000;
 
-    /// What is sorted by.
-    fn column(self) -> &'static str {
+impl Sort {
+    /// The parts that the list has in this order.
+    fn parts(self, direction: Direction) -> Vec<Part> {
+        let part = |key, absent: Option<&str>| {
+            let order = Order { key, tie: ("f.id", "uuid"), direction };
+            match absent {
+                Some(absent) => Part::absent_last(SELECT, "findings f", order, absent),
+                None => Part::whole(SELECT, "findings f", order),
+            }
+        };
         match self {
-            Self::CompositeScore => "f.composite_score",
-            Self::CvssScore => "f.cvss_score",
-            Self::EpssScore => "f.epss_score",
-            Self::FirstSeenAt => "f.first_seen_at",
-            Self::LastConfirmedAt => last_confirmed_at!(),
-            Self::ResolvedAt => "f.resolved_at",
-            Self::PackageName => "f.package_name",
-            Self::Status => "f.status",
+            Self::CompositeScore => part(("f.composite_score", "real"), None),
+            Self::CvssScore => {
+                part(("case when f.cvss_score is null then -1 else f.cvss_score end", "real"), Some("-1"))
+            }
+            Self::EpssScore => {
+                part(("case when f.epss_score is null then -1 else f.epss_score end", "real"), Some("-1"))
+            }
+            Self::FirstSeenAt => part(("f.first_seen_at", "timestamptz"), None),
+            Self::ResolvedAt => part(
+                ("case when f.resolved_at is null then '-infinity' else f.resolved_at end", "timestamptz"),
+                Some("-infinity"),
+            ),
+            Self::PackageName => part(("f.package_name", "text"), None),
+            Self::Status => part(("f.status", "text"), None),
+            Self::LastConfirmedAt => {
+                let order =
+                    Order { key: (last_confirmed_at!(), "timestamptz"), tie: ("f.id", "uuid"), direction };
+                Part::whole(SELECT, TABLES, order)
+            }
         }
     }
 }
@@ -151,7 +161,14 @@ macro_rules! columns {
     };
 }
 
-/// A page of findings.
+const TABLES: &str = "findings f join assets a on a.tenant_id = f.tenant_id and a.id = f.asset_id";
+const SELECT: &str = concat!(
+    "select ",
+    columns!(),
+    " from findings f join assets a on a.tenant_id = f.tenant_id and a.id = f.asset_id"
+);
+
+/// A page of findings. What has nothing to be ordered by comes last.
 ///
 /// # Errors
 /// When the database cannot be reached.
@@ -161,20 +178,9 @@ pub async fn list(
     sort: (Sort, Direction),
     page: PageRequest,
 ) -> Result<Page<Finding>> {
-    let select = concat!(
-        "select ",
-        columns!(),
-        " from findings f join assets a on a.tenant_id = f.tenant_id and a.id = f.asset_id"
-    );
     let narrow = |tx: &TenantTx, select: String| narrowed(tx, select, filter);
-    let mut rows = match sort.0.indexed(sort.1) {
-        Some(order) => {
-            let list = format!("findings {filter:?}");
-            paging::page(tx, &list, (select, "findings f"), order, page, narrow).await?
-        }
-        None => narrowed(tx, select, filter).page(sort.0.column(), sort.1, "f.id", page),
-    };
-    let items: Vec<Finding> = rows.build_query_as().fetch_all(&mut **tx).await?;
+    let list = format!("findings {filter:?}");
+    let items: Vec<Finding> = paging::rows(tx, &list, &sort.0.parts(sort.1), page, narrow).await?;
     let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
         None => total(tx, filter).await?,
@@ -183,7 +189,10 @@ pub async fn list(
 }
 
 /// How many there are. Counts are kept of what is filtered by most (`migrations/*_paging.sql`).
-async fn total(tx: &mut TenantTx, filter: &Filter) -> Result<i64> {
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn total(tx: &mut TenantTx, filter: &Filter) -> Result<i64> {
     let Filter { asset: None, vulnerability: None, score: (None, None), .. } = filter else {
         let mut count = narrowed(tx, "select count(*) from findings f", filter).query;
         return Ok(count.build_query_scalar().fetch_one(&mut **tx).await?);
@@ -336,10 +345,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_with_an_index_put_what_is_not_rated_last() {
-        let key = |sort: Sort, direction| sort.indexed(direction).map(|order| order.key.0);
-        assert_eq!(key(Sort::CvssScore, Direction::Descending), Some("coalesce(f.cvss_score, -1)"));
-        assert_eq!(key(Sort::CvssScore, Direction::Ascending), None);
-        assert_eq!(key(Sort::CompositeScore, Direction::Ascending), Some("f.composite_score"));
+    fn what_is_not_rated_comes_last_either_way() {
+        let only = |direction| {
+            Sort::CvssScore.parts(direction).into_iter().map(|part| part.only).collect::<Vec<_>>()
+        };
+        let condition =
+            |text: &str| Some(format!("case when f.cvss_score is null then -1 else f.cvss_score end {text}"));
+        assert_eq!(only(Direction::Descending), [None]);
+        assert_eq!(only(Direction::Ascending), [condition("> '-1'"), condition("= '-1'")]);
     }
 }

@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use crate::{db::TenantTx, error::Result};
 
-/// Jobs that are looked at for one page, where a filter is not answered by an index.
-const LOOKED_AT: i64 = 10_000;
+/// Jobs that are looked at for one page, where a filter is not answered by an index; and how far pages reach by their numbers.
+pub const LOOKED_AT: i64 = 10_000;
 
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq, FromRow)]
@@ -156,7 +156,8 @@ pub async fn find(tx: &mut TenantTx, id: JobId) -> Result<Job> {
     Ok(job)
 }
 
-/// Jobs, the newest first, from `after` on. Costs the same however many there are.
+/// Jobs, the newest first, from `after` on. Costs the same however many there are; a page by its number, beyond `after`, costs what lies before
+/// it: ask for none beyond [`LOOKED_AT`].
 ///
 /// # Errors
 /// When the database cannot be reached.

@@ -5,6 +5,8 @@
 //! 2,000 as well as page 25. Marks are keys of rows, not numbers of rows. While they are kept, half a minute, rows that come
 //! and go before them move far pages neither forwards nor backwards: who reads one page after another misses none and sees
 //! none twice. Each process has its own.
+//!
+//! Start at [`rows`].
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +15,7 @@ use std::{
 };
 
 use domain::page::{Direction, PageRequest};
-use sqlx::{Postgres, QueryBuilder};
+use sqlx::{FromRow, Postgres, QueryBuilder, postgres::PgRow};
 
 use crate::{db::TenantTx, error::Result, sql::Conditions};
 
@@ -53,7 +55,8 @@ pub(crate) async fn count(tx: &mut TenantTx, list: &'static str) -> Result<i64> 
 /// An order that has an index: by a key, and among equal ones by what tells rows apart, both the same way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Order {
-    /// An expression that is never null, and its type.
+    /// An expression that is never null, and its type. Of tenants' rows one without functions, which may not be asked before row-level security
+    /// was: an index is not entered by it otherwise.
     pub(crate) key: (&'static str, &'static str),
     /// A column that no two rows share, and its type.
     pub(crate) tie: (&'static str, &'static str),
@@ -96,70 +99,154 @@ struct Marks {
     since: Instant,
     /// By how many rows there are up to and with the mark.
     at: BTreeMap<i64, Mark>,
+    /// How many rows there are in all, once somebody has looked beyond them.
+    end: Option<i64>,
+}
+
+impl Marks {
+    fn none() -> Self {
+        Self { since: Instant::now(), at: BTreeMap::new(), end: None }
+    }
 }
 
 static MARKS: LazyLock<Mutex<HashMap<String, Marks>>> = LazyLock::new(Mutex::default);
 
-/// The page of a list in this order: `list` is what it is called, with everything that it is filtered by, and `narrowed` adds to a
-/// `select … from …` of it what narrows it. `table` is what stands behind `from` to find keys in.
+/// Rows of a list that are in the order of an index. A list is one part, or several of which one comes after the other.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// `select … from …` of its rows.
+    pub(crate) select: &'static str,
+    /// What stands behind `from` to find keys in.
+    pub(crate) table: &'static str,
+    /// What makes a row one of this part; `None`: every row is.
+    pub(crate) only: Option<String>,
+    pub(crate) order: Order,
+}
+
+impl Part {
+    /// A list whose rows all have something to be ordered by.
+    pub(crate) fn whole(select: &'static str, table: &'static str, order: Order) -> Vec<Self> {
+        vec![Self { select, table, only: None, order }]
+    }
+
+    /// A list of which some rows have nothing to be ordered by, and come last either way: the key of these is `absent`, which is less than
+    /// any other.
+    pub(crate) fn absent_last(
+        select: &'static str,
+        table: &'static str,
+        order: Order,
+        absent: &str,
+    ) -> Vec<Self> {
+        match order.direction {
+            Direction::Descending => Self::whole(select, table, order),
+            Direction::Ascending => {
+                let only = |operator| Some(format!("{} {operator} '{absent}'", order.key.0));
+                // Their keys are one and the same, so that the rest of the index is in the order of what tells them apart.
+                let by_tie = Order { key: order.tie, ..order };
+                vec![
+                    Self { select, table, only: only(">"), order },
+                    Self { select, table, only: only("="), order: by_tie },
+                ]
+            }
+        }
+    }
+
+    /// `select` of rows of this part that come after `mark`.
+    fn after(
+        &self,
+        mark: Option<&Mark>,
+        select: String,
+        tx: &TenantTx,
+        narrowed: &impl Fn(&TenantTx, String) -> Conditions,
+    ) -> QueryBuilder<Postgres> {
+        let mut conditions = narrowed(tx, select);
+        if let Some(only) = &self.only {
+            conditions.also().push(only);
+        }
+        if let Some(mark) = mark {
+            self.order.push_after(&mut conditions, mark);
+        }
+        conditions.query
+    }
+}
+
+/// The page of the list that `parts` make: `list` is what it is called, with everything that it is filtered by, and `narrowed` adds to a
+/// `select … from …` of it what narrows it.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub(crate) async fn page(
+pub(crate) async fn rows<Row>(
     tx: &mut TenantTx,
     list: &str,
-    (columns, table): (&str, &str),
-    order: Order,
+    parts: &[Part],
     page: PageRequest,
     narrowed: impl Fn(&TenantTx, String) -> Conditions,
-) -> Result<QueryBuilder<Postgres>> {
-    let mut rows = narrowed(tx, columns.to_owned());
-    let mut passed = page.offset();
-    if passed > NEAR {
-        let list = format!("{} {list} {order:?}", tx.tenant());
-        let (at, mark) = walk(tx, &list, table, order, passed, narrowed).await?;
-        if let Some(mark) = mark {
-            order.push_after(&mut rows, &mark);
-            passed -= at;
+) -> Result<Vec<Row>>
+where
+    Row: for<'row> FromRow<'row, PgRow> + Send + Unpin,
+{
+    let (mut passed, mut missing) = (page.offset(), page.limit());
+    let mut rows = Vec::new();
+    for (number, part) in parts.iter().enumerate() {
+        let is_last = number + 1 == parts.len();
+        let list = &format!("{} {list} {part:?}", tx.tenant());
+        if let Some(end) = known_end(list).filter(|end| !is_last && *end <= passed) {
+            passed -= end;
+            continue;
+        }
+        let (at, mark) =
+            if passed > NEAR { walk(tx, list, part, passed, &narrowed).await? } else { (0, None) };
+        let mut query = part.after(mark.as_ref(), part.select.to_owned(), tx, &narrowed);
+        part.order.push(&mut query);
+        query.push(" limit ").push_bind(missing).push(" offset ").push_bind(passed - at);
+        let found: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
+        let is_begun = !found.is_empty();
+        missing -= i64::try_from(found.len()).unwrap_or(missing);
+        rows.extend(found);
+        if missing == 0 || is_last {
+            break;
+        }
+        if is_begun {
+            passed = 0;
+        } else {
+            let select = format!("select count(*) from {}", part.table);
+            let mut count = part.after(mark.as_ref(), select, tx, &narrowed);
+            let behind: i64 = count.build_query_scalar().fetch_one(&mut **tx).await?;
+            remember(list, BTreeMap::new(), Some(at + behind));
+            passed -= at + behind;
         }
     }
-    order.push(&mut rows.query);
-    rows.query.push(" limit ").push_bind(page.limit()).push(" offset ").push_bind(passed);
-    Ok(rows.query)
+    Ok(rows)
 }
 
-/// The last mark before row `wanted`, and how many rows there are up to it. Where there is none near it, it is walked to.
+/// The last mark of `part` before its row `wanted`, and how many rows there are up to it. Where there is none near it, it is walked to.
 async fn walk(
     tx: &mut TenantTx,
     list: &str,
-    table: &str,
-    order: Order,
+    part: &Part,
     wanted: i64,
-    narrowed: impl Fn(&TenantTx, String) -> Conditions,
+    narrowed: &impl Fn(&TenantTx, String) -> Conditions,
 ) -> Result<(i64, Option<Mark>)> {
     let (from, mark) = last_mark(list, wanted);
     if wanted - from < APART {
         return Ok((from, mark));
     }
-    let (key, tie) = (order.key.0, order.tie.0);
-    let (word, _) = order.words();
+    let (key, tie) = (part.order.key.0, part.order.tie.0);
+    let (word, _) = part.order.words();
     // The database walks along the index, and tells of every five hundredth row.
     let keys = format!(
         "select key::text, tie::text, n from (
          select key, tie, row_number() over (order by key {word}, tie {word}) as n from (
-         select {key} as key, {tie} as tie from {table}"
+         select {key} as key, {tie} as tie from {}",
+        part.table
     );
-    let mut keys = narrowed(tx, keys);
-    if let Some(mark) = &mark {
-        order.push_after(&mut keys, mark);
-    }
-    let mut keys = keys.query;
-    order.push(&mut keys);
+    let mut keys = part.after(mark.as_ref(), keys, tx, narrowed);
+    part.order.push(&mut keys);
     keys.push(" limit ").push_bind(wanted - from);
     keys.push(") as walked) as numbered where n % ").push_bind(APART).push(" = 0");
     let found: Vec<(String, String, i64)> = keys.build_query_as().fetch_all(&mut **tx).await?;
     let found = found.into_iter().map(|(key, tie, n)| (from + n, Mark { key, tie }));
-    remember(list, found.collect());
+    remember(list, found.collect(), None);
     Ok(last_mark(list, wanted))
 }
 
@@ -172,7 +259,12 @@ fn last_mark(list: &str, wanted: i64) -> (i64, Option<Mark>) {
     }
 }
 
-fn remember(list: &str, found: BTreeMap<i64, Mark>) {
+fn known_end(list: &str) -> Option<i64> {
+    let lists = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
+    lists.get(list).filter(|marks| marks.since.elapsed() < KEPT)?.end
+}
+
+fn remember(list: &str, found: BTreeMap<i64, Mark>, end: Option<i64>) {
     let mut lists = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
     if lists.len() >= LISTS {
         lists.retain(|_, marks| marks.since.elapsed() < KEPT);
@@ -183,12 +275,12 @@ fn remember(list: &str, found: BTreeMap<i64, Mark>) {
             lists.remove(&oldest);
         }
     }
-    let marks =
-        lists.entry(list.to_owned()).or_insert_with(|| Marks { since: Instant::now(), at: BTreeMap::new() });
+    let marks = lists.entry(list.to_owned()).or_insert_with(Marks::none);
     if marks.since.elapsed() >= KEPT {
-        *marks = Marks { since: Instant::now(), at: BTreeMap::new() };
+        *marks = Marks::none();
     }
     marks.at.extend(found);
+    marks.end = end.or(marks.end);
 }
 
 #[cfg(test)]
@@ -207,12 +299,12 @@ mod tests {
     #[test]
     fn the_last_mark_before_a_row_is_found_and_no_more_lists_are_remembered_than_there_is_room_for() {
         let mark = |key: &str| Mark { key: key.into(), tie: key.into() };
-        remember("a", [(500, mark("x")), (1000, mark("y"))].into());
+        remember("a", [(500, mark("x")), (1000, mark("y"))].into(), None);
         assert_eq!(last_mark("a", 999), (500, Some(mark("x"))));
         assert_eq!(last_mark("a", 1000), (1000, Some(mark("y"))));
         assert_eq!(last_mark("a", 499), (0, None));
         for list in 0..LISTS + 10 {
-            remember(&list.to_string(), [(500, mark("z"))].into());
+            remember(&list.to_string(), [(500, mark("z"))].into(), None);
         }
         assert!(MARKS.lock().expect("not poisoned").len() <= LISTS);
     }

@@ -20,8 +20,13 @@ pub const TABLES: &[(&str, &str)] = &[
     ("webhook_deliveries", "deliveries that have ended, since they were accepted"),
 ];
 
-/// What days may be written down for, although nothing is ever removed from it: it is kept for at least as long.
-pub const KEPT_FOR_EVER: &[(&str, &str)] = &[("audit_log", "nothing: the audit trail is kept for ever")];
+/// The audit trail. It does not go by the days of everything else, only by days of its own, and is no rule of [`crate::purge`]: whoever removes
+/// from it signs what stays ([`crate::audit::cut`]).
+pub const AUDIT_LOG: (&str, &str) =
+    ("audit_log", "entries of the audit trail, since they were written; none are while this is not set");
+
+/// The days that may be asked for of the audit trail. PCI DSS 4.0.1, requirement 10.5.1, wants three months at hand.
+pub const AUDIT_LOG_DAYS: RangeInclusive<i32> = 90..=3650;
 
 /// How many days things are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +42,12 @@ impl Retention {
     #[must_use]
     pub fn days_for(&self, table: &str) -> i32 {
         self.overrides.get(table).copied().unwrap_or(self.days)
+    }
+
+    /// How many days the audit trail is kept; `None`: for ever.
+    #[must_use]
+    pub fn audit_days(&self) -> Option<i32> {
+        self.overrides.get(AUDIT_LOG.0).copied()
     }
 }
 

@@ -12,7 +12,12 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use crate::{db::TenantTx, error::Result, paging, sql::Conditions};
+use crate::{
+    db::TenantTx,
+    error::Result,
+    paging::{self, Order, Part},
+    sql::Conditions,
+};
 
 /// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +207,7 @@ pub struct ScanRun {
 }
 
 /// Which runs are wanted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub run_type: Option<String>,
     pub source_slug: Option<String>,
@@ -225,31 +230,51 @@ pub enum Sort {
 }
 
 impl Sort {
-    fn column(self) -> &'static str {
+    /// The parts that the list has in this order.
+    fn parts(self, direction: Direction) -> Vec<Part> {
+        let order = |key| Order { key, tie: ("id", "uuid"), direction };
+        let whole = |key| Part::whole(SELECT, TABLE, order(key));
+        let absent_last = |key, absent| Part::absent_last(SELECT, TABLE, order(key), absent);
         match self {
-            Self::StartedAt => "started_at",
-            Self::CompletedAt => "completed_at",
-            Self::Status => "status",
-            Self::SourceSlug => "source_slug",
-            Self::RunType => "run_type",
-            Self::RecordsProcessed => "records_processed",
+            Self::StartedAt => whole(("started_at", "timestamptz")),
+            Self::CompletedAt => absent_last(
+                ("case when completed_at is null then '-infinity' else completed_at end", "timestamptz"),
+                "-infinity",
+            ),
+            Self::Status => whole(("status", "text")),
+            Self::SourceSlug => {
+                absent_last(("case when source_slug is null then '' else source_slug end", "text"), "")
+            }
+            Self::RunType => whole(("run_type", "text")),
+            Self::RecordsProcessed => whole(("records_processed", "bigint")),
         }
     }
 }
 
-macro_rules! select {
-    ($conditions:literal) => {
+macro_rules! columns {
+    () => {
+        "id, job_id, run_type, source_slug, status, started_at, completed_at, records_processed, records_created,
+         records_updated, records_removed, records_unchanged, records_rejected, bytes_read, provenance, error"
+    };
+}
+
+/// The tenant's runs and the crawls that all tenants share, each from an index of its own.
+macro_rules! visible {
+    () => {
         concat!(
-            "select id, job_id, run_type, source_slug, status, started_at, completed_at, records_processed,
-                    records_created, records_updated, records_removed, records_unchanged, records_rejected,
-                    bytes_read, provenance, error
-               from scan_runs",
-            $conditions
+            "(select ",
+            columns!(),
+            " from scan_runs where owner = app_tenant() union all select ",
+            columns!(),
+            " from scan_runs where owner = '00000000-0000-0000-0000-000000000000') as run"
         )
     };
 }
 
-/// A page of the tenant's runs and of the crawls that all tenants share.
+const TABLE: &str = visible!();
+const SELECT: &str = concat!("select ", columns!(), " from ", visible!());
+
+/// A page of the tenant's runs and of the crawls that all tenants share. What has nothing to be ordered by comes last.
 ///
 /// # Errors
 /// When the database refuses.
@@ -260,23 +285,22 @@ pub async fn list(
     direction: Direction,
     page: PageRequest,
 ) -> Result<Page<ScanRun>> {
-    let tenant = tx.tenant();
-    let runs = wanted(select!(""), tenant, filter);
-    let items: Vec<ScanRun> =
-        runs.page(sort.column(), direction, "id", page).build_query_as().fetch_all(&mut **tx).await?;
+    let narrow = |_: &TenantTx, select: String| wanted(select, filter);
+    let list = format!("runs {filter:?}");
+    let items: Vec<ScanRun> = paging::rows(tx, &list, &sort.parts(direction), page, narrow).await?;
     let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
+        None if *filter == Filter::default() => paging::count(tx, "scan_runs").await?,
         None => {
-            let mut count = wanted("select count(*) from scan_runs", tenant, filter).query;
+            let mut count = wanted(concat!("select count(*) from ", visible!()), filter).query;
             count.build_query_scalar().fetch_one(&mut **tx).await?
         }
     };
     Ok(Page::new(items, total, page))
 }
 
-fn wanted(select: &'static str, tenant: TenantId, filter: &Filter) -> Conditions {
+fn wanted(select: impl Into<String>, filter: &Filter) -> Conditions {
     let mut conditions = Conditions::after(select);
-    conditions.also().push("(tenant_id is null or tenant_id = ").push_bind(tenant.0).push(")");
     let equal = |query: &mut QueryBuilder<Postgres>, column: &'static str, value: &str| {
         query.push(column).push(" = ").push_bind(value.to_owned());
     };
@@ -304,10 +328,14 @@ fn wanted(select: &'static str, tenant: TenantId, filter: &Filter) -> Conditions
 /// [`crate::Error::NotFound`] when there is none that this tenant may see.
 pub async fn find(tx: &mut TenantTx, id: ScanRunId) -> Result<ScanRun> {
     let tenant = tx.tenant();
-    let run = sqlx::query_as(select!(" where id = $1 and (tenant_id is null or tenant_id = $2)"))
-        .bind(id.0)
-        .bind(tenant.0)
-        .fetch_one(&mut **tx)
-        .await?;
+    let run = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        " from scan_runs where id = $1 and (tenant_id is null or tenant_id = $2)"
+    ))
+    .bind(id.0)
+    .bind(tenant.0)
+    .fetch_one(&mut **tx)
+    .await?;
     Ok(run)
 }

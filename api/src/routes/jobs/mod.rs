@@ -82,7 +82,7 @@ struct JobPage {
 /// List jobs
 ///
 /// The organization's own and those that all share (crawls of public sources), the newest first. Finished
-/// ones are kept for thirty days. Go on with `next_cursor`.
+/// ones are kept for thirty days. Go on with `next_cursor`: by number, pages reach as far as ten thousand jobs.
 #[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(PageParams, JobFilter),
     responses((status = 200, body = JobPage), WithRole, Invalid))]
 async fn list_jobs(
@@ -90,6 +90,10 @@ async fn list_jobs(
     Listing { page, filter }: Listing<JobFilter>,
 ) -> Result<Json<JobPage>, ApiError> {
     let (filter, cursor) = filter.checked(&actor)?;
+    if page.offset() + page.limit() > jobs::LOOKED_AT {
+        let why = format!("pages reach as far as {} jobs by number: go on with next_cursor", jobs::LOOKED_AT);
+        return Err(invalid("query -> page", why));
+    }
     let mut tx = begin(&actor).await?;
     let slice = jobs::list(&mut tx, &filter, page, cursor).await?;
     let total = match cursor {

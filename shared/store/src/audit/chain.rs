@@ -1,4 +1,5 @@
-//! What makes the trail tamper-evident: a hash for each entry, over the one before, and a signed head.
+//! What makes the trail tamper-evident: a hash for each entry, over the one before, and a signed head; and where its oldest entries were
+//! removed by policy, a signed beginning.
 //!
 //! Pure: entries in, hashes and verdicts out. The key is an Ed25519 pair in a file that only the scheduler reads, so that whoever can write
 //! to the database still cannot vouch for what they wrote.
@@ -91,6 +92,41 @@ impl Head {
     }
 }
 
+/// The oldest entries of a chain, which were removed because they need not be kept.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Removed {
+    pub chain: Uuid,
+    /// The number and the hash of the last of them: what the first one left stands on.
+    pub sequence: i64,
+    pub hash: Vec<u8>,
+    /// All of them were written before this. Microseconds since 1970, as is the next.
+    pub before_micros: i64,
+    /// For how many days entries were to be kept then.
+    pub days: i32,
+    pub cut_at_micros: i64,
+}
+
+impl Removed {
+    fn signed(&self) -> Vec<u8> {
+        let mut message = b"plimsoll audit cut 1\n".to_vec();
+        message.extend(self.chain.as_bytes());
+        for number in [self.sequence, self.before_micros, self.cut_at_micros, i64::from(self.days)] {
+            message.extend(number.to_be_bytes());
+        }
+        message.extend(&self.hash);
+        message
+    }
+}
+
+/// Where a chain begins, and who vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Cut {
+    #[sqlx(flatten)]
+    pub removed: Removed,
+    pub signature: Vec<u8>,
+    pub key_id: Vec<u8>,
+}
+
 /// Signs heads. Debug shows the public half only.
 pub struct SealingKey(Ed25519KeyPair);
 
@@ -178,6 +214,13 @@ impl SealingKey {
             key_id: self.public().id().to_vec(),
         }
     }
+
+    /// The record that `removed` is gone by policy. Only for entries that were followed and found whole.
+    #[must_use]
+    pub fn sign_cut(&self, removed: Removed) -> Cut {
+        let signature = self.0.sign(&removed.signed()).as_ref().to_vec();
+        Cut { removed, signature, key_id: self.public().id().to_vec() }
+    }
 }
 
 impl PublicKey {
@@ -199,7 +242,9 @@ impl PublicKey {
         digest[..8].try_into().expect("a SHA-256 has more than eight bytes")
     }
 
-    fn id_text(&self) -> String {
+    /// [`Self::id`] in hexadecimal digits.
+    #[must_use]
+    pub fn id_text(&self) -> String {
         hex::encode(self.id())
     }
 
@@ -207,7 +252,11 @@ impl PublicKey {
     #[must_use]
     pub fn vouches_for(&self, head: &Head) -> bool {
         let message = Head::signed(head.chain, head.sequence, &head.hash, head.sealed_at_micros);
-        UnparsedPublicKey::new(&ED25519, self.0).verify(&message, &head.signature).is_ok()
+        self.has_signed(&message, &head.signature)
+    }
+
+    fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.0).verify(message, signature).is_ok()
     }
 }
 
@@ -230,6 +279,10 @@ pub enum Flaw {
     OtherKey { trusted: String, found: String },
     #[error("the signature of the head is wrong")]
     BadSignature,
+    #[error(
+        "the entries up to {sequence} are gone, and the record that they were removed by policy is not signed by the key {trusted}"
+    )]
+    ForgedCut { sequence: i64, trusted: String },
     #[error("at entry {sequence} the hash was noted as {noted}, and now it is {found}")]
     OtherThanNoted { sequence: i64, noted: String, found: String },
 }
@@ -249,6 +302,22 @@ impl Check {
         Self { next: 1, hash: BEGINNING, noted }
     }
 
+    /// The chain does not begin at the beginning: `cut` says where, before any entry is looked at.
+    ///
+    /// # Errors
+    /// When the key does not vouch for it.
+    pub fn begin_after(&mut self, cut: &Cut, trusted: &PublicKey) -> Result<(), Flaw> {
+        let sequence = cut.removed.sequence;
+        let hash = <[u8; 32]>::try_from(cut.removed.hash.as_slice()).ok();
+        match hash.filter(|_| trusted.has_signed(&cut.removed.signed(), &cut.signature)) {
+            Some(hash) => {
+                (self.next, self.hash) = (sequence + 1, hash);
+                self.compare_with_noted(sequence)
+            }
+            None => Err(Flaw::ForgedCut { sequence, trusted: trusted.id_text() }),
+        }
+    }
+
     /// The next sealed entry, with its number and the hash that it was sealed with.
     ///
     /// # Errors
@@ -261,16 +330,22 @@ impl Check {
         if found != hash {
             return Err(Flaw::Changed { sequence, id: entry.id });
         }
-        if let Some((_, noted)) = self.noted.filter(|(at, noted)| *at == sequence && *noted != found) {
-            let (noted, found) = (hex::encode(noted), hex::encode(found));
-            return Err(Flaw::OtherThanNoted { sequence, noted, found });
-        }
         self.hash = found;
         self.next += 1;
-        Ok(())
+        self.compare_with_noted(sequence)
     }
 
-    /// The end: how many entries there were.
+    fn compare_with_noted(&self, sequence: i64) -> Result<(), Flaw> {
+        match self.noted {
+            Some((at, noted)) if at == sequence && noted != self.hash => {
+                let (noted, found) = (hex::encode(noted), hex::encode(self.hash));
+                Err(Flaw::OtherThanNoted { sequence, noted, found })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The end: the number of the last entry.
     ///
     /// # Errors
     /// When `head` does not vouch for exactly these.
@@ -336,6 +411,38 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("opened to others");
         let refused = SealingKey::load(&path).expect_err("too open").to_string();
         assert!(refused.contains("mode 644") && refused.contains("chmod 600"), "{refused}");
+    }
+
+    #[test]
+    fn a_chain_begins_where_a_signed_record_says_and_nowhere_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [ours, theirs] =
+            ["a", "b"].map(|name| SealingKey::load_or_create(&folder.path().join(name)).expect("a key"));
+        let (first, second) = (entry("user.create"), entry("user.delete"));
+        let hash = first.hash(&BEGINNING, 1);
+        let next = second.hash(&hash, 2);
+        let removed = Removed {
+            chain: Uuid::nil(),
+            sequence: 1,
+            hash: hash.to_vec(),
+            before_micros: 7,
+            days: 90,
+            cut_at_micros: 9,
+        };
+        let cut = ours.sign_cut(removed.clone());
+        let begin = |cut: &Cut, noted| {
+            let mut check = Check::new(noted);
+            check.begin_after(cut, &ours.public()).map(|()| check)
+        };
+        let mut check = begin(&cut, Some((1, hash))).expect("signed by us");
+        check.entry(2, &next, &second).expect("stands on what is gone");
+        assert_eq!(check.end(Some(&ours.sign(Uuid::nil(), 2, next, 8)), &ours.public()), Ok(2));
+        assert!(matches!(begin(&cut, Some((1, next))), Err(Flaw::OtherThanNoted { sequence: 1, .. })));
+        let longer = Cut { removed: Removed { days: 91, ..removed.clone() }, ..cut.clone() };
+        for forged in [longer, theirs.sign_cut(removed)] {
+            assert!(matches!(begin(&forged, None), Err(Flaw::ForgedCut { sequence: 1, .. })));
+        }
+        assert_eq!(Check::new(None).entry(2, &next, &second), Err(Flaw::Missing(1)), "without a record");
     }
 
     #[test]
