@@ -173,6 +173,11 @@ impl Identity {
         self
     }
 
+    /// As [`Self::with_evidence`].
+    pub fn add_evidence(&mut self, evidence: Evidence) {
+        self.evidence.merge(evidence);
+    }
+
     /// The certificate's common name.
     #[must_use]
     pub fn name(&self) -> String {

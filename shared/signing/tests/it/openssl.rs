@@ -4,12 +4,15 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 pub(crate) struct OpenSsl {
     folder: PathBuf,
+    /// Its register and its serial numbers are files, which one call at a time may write.
+    turn: Mutex<()>,
     _temporary: tempfile::TempDir,
 }
 
@@ -30,7 +33,8 @@ impl OpenSsl {
             return None;
         }
         let temporary = tempfile::tempdir().unwrap();
-        let authority = Self { folder: temporary.path().to_path_buf(), _temporary: temporary };
+        let authority =
+            Self { folder: temporary.path().to_path_buf(), turn: Mutex::new(()), _temporary: temporary };
         fs::write(authority.path("openssl.cnf"), authority.configuration(address)).unwrap();
         for name in ["root", "issuing"] {
             fs::create_dir(authority.path(&format!("{name}.certs"))).unwrap();
@@ -183,7 +187,13 @@ impl OpenSsl {
     }
 
     fn run(&self, arguments: &[&str]) {
-        run_in(&self.folder, arguments);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let output = Command::new("openssl").args(arguments).current_dir(&self.folder).output().unwrap();
+        assert!(
+            output.status.success(),
+            "openssl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -192,8 +202,3 @@ pub(crate) const EC: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 /// ECDSA on P-384.
 pub(crate) const P384: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-384"];
 pub(crate) const RSA: &[&str] = &["rsa:2048"];
-
-fn run_in(folder: &Path, arguments: &[&str]) {
-    let output = Command::new("openssl").args(arguments).current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
