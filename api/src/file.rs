@@ -72,6 +72,11 @@ impl Portion {
 }
 
 impl Asked {
+    /// True when the head alone is wanted: nothing is made for that.
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// The portion of a file of `length` bytes whose entity tag is `tag`. Conditions come before ranges, and a range holds for
     /// GET alone (RFC 9110, sections 13.2.2 and 14.2). Of several ranges none is taken: the whole file is an answer to them too.
     pub(crate) fn portion(&self, tag: &ETag, length: u64) -> Portion {

@@ -21,6 +21,7 @@ mod revalidation;
 mod routes;
 mod server;
 mod state;
+mod waiting;
 mod words;
 
 pub use openapi::openapi;

@@ -5,7 +5,10 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{id::JobId, page};
+use domain::{
+    id::{JobId, ReportId},
+    page,
+};
 use serde::Serialize;
 use store::idempotency::Answer;
 use utoipa::ToSchema;
@@ -129,6 +132,22 @@ pub(crate) struct JobAccepted {
 impl JobAccepted {
     pub(crate) fn new(job: JobId) -> Self {
         Self { job_id: job.0, status: "queued" }
+    }
+}
+
+/// A file that a worker will make.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FileAccepted {
+    #[serde(flatten)]
+    job: JobAccepted,
+    report_id: Uuid,
+    /// Where the file will be.
+    download_url: String,
+}
+
+impl FileAccepted {
+    pub(crate) fn new(job: JobId, report: ReportId, download_url: String) -> Self {
+        Self { job: JobAccepted::new(job), report_id: report.0, download_url }
     }
 }
 

@@ -8,11 +8,12 @@ use std::{
 use axum::{Router, routing::get};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::{
-    document::{Block, Document, Section},
+    document::{Block, Branding, Document, Section},
     id::ReportId,
 };
 use harness::TestApp;
 use serde_json::{Value, json};
+use store::frozen::Frozen;
 use uuid::Uuid;
 
 use crate::{authority::TimestampAuthority, signing::timestamps};
@@ -60,7 +61,7 @@ async fn plant(app: &TestApp) {
 }
 
 /// A black pixel.
-const PIXEL: &str =
+pub(crate) const PIXEL: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==";
 
 /// The programs that `scripts/judges` installs, then those of the system.
@@ -131,6 +132,55 @@ async fn every_option_of_a_request_stands_in_every_format() {
     assert!(text(&app, "asset_inventory", "svg", &json!({})).await.contains("Debian 12"));
 }
 
+/// `count` packages on one host, each with a finding of its own.
+async fn plant_many(app: &TestApp, count: i32) {
+    let tenant = app.tenant().await;
+    for statement in [
+        "insert into assets (tenant_id, id, kind, hostname, os_name, risk_zone)
+         select $1, gen_random_uuid(), 'host', 'busy', 'Debian 12', 'dmz' where $2 > 0",
+        "insert into package_versions (identity, platform, name, version, judged_name, judged_version)
+         select sha256(convert_to('many-' || n || left($1::text, 0), 'UTF8')), 'Debian:12', 'many-' || n, '1.0', 'many-' || n, '1.0'
+           from generate_series(1, $2) n",
+        "insert into findings (tenant_id, id, asset_id, ecosystem, package_name, vulnerability, package_version_id,
+                               installed_version, confidence, vendor_state, severity, composite_score, evidence)
+         select $1, gen_random_uuid(), a.id, p.platform, p.name, 'CVE-2024-' || substr(p.name, 6), p.id, p.version,
+                'confirmed', 'affected', 'low', 3.0, '{}'
+           from assets a cross join package_versions p where a.tenant_id = $1 and p.name like 'many-%' and $2 > 0",
+    ] {
+        sqlx::query(statement).bind(tenant.0).bind(count).execute(app.db.pool()).await.expect("planted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_for_programs_hold_every_row_and_those_for_readers_say_how_many_there_are() {
+    const MANY: usize = 2_500;
+    let app = TestApp::set_up().await;
+    plant_many(&app, 2_500).await;
+    for report_type in ["technical", "executive_summary", "findings"] {
+        let id = make(&app, report_type, "csv", &json!({})).await;
+        let csv = app.get(&format!("/api/reports/{id}/download")).await.expect(200);
+        let rows = String::from_utf8(csv.bytes).expect("UTF-8").matches("CVE-2024-").count();
+        assert_eq!(rows, MANY, "{report_type} as CSV");
+        let path = format!("/api/reports/{id}/download?format=json");
+        let accepted = app.get(&path).await.expect(202);
+        assert!(accepted.header("location").is_some_and(|job| job.starts_with("/api/jobs/")));
+        app.run_jobs().await;
+        let json = app.get(&path).await.expect(200).json();
+        let table = json["primary_table"].clone();
+        let tables = json["sections"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|section| section["blocks"].as_array());
+        let main = tables.flatten().find(|block| block["id"] == table).expect("the main table");
+        assert_eq!(main["rows"].as_array().map(Vec::len), Some(MANY), "{report_type} as JSON");
+        assert_eq!(main["truncated"], Value::Null);
+    }
+    let page = text(&app, "executive_summary", "markdown", &json!({})).await;
+    assert!(page.contains("10 of 2500 rows shown") && page.contains("XLSX and JSON"), "{page}");
+    assert!(page.matches("CVE").count() < 100);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_look_as_their_organization_wants() {
     let app = TestApp::set_up().await;
@@ -188,8 +238,9 @@ async fn a_frozen_document_of_a_hundred_levels_is_read_back() {
     let accepted = app.post("/api/reports/generate", &body).await.expect(202).json();
     let id: Uuid = accepted["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
     let mut tx = app.db.system.begin_as(tenant).await.expect("a transaction");
-    let frozen = store::reports::freeze(&mut tx, ReportId(id), &deep).await.expect("frozen");
-    assert_eq!(frozen.sections, deep.sections);
+    let deep = Frozen { document: deep, branding: Branding::default() };
+    let frozen = store::frozen::freeze(&mut tx, ReportId(id), &deep).await.expect("frozen");
+    assert_eq!(frozen, deep);
     tx.commit().await.expect("committed");
     app.run_jobs().await;
     let made = app.get(&format!("/api/reports/{id}/download")).await.expect(200);

@@ -1,18 +1,15 @@
 //! Fetching files: conditions, ranges, names, and what a browser may do with them.
 
-use ::signing::{
-    Anchors, Statement,
-    keyring::Keyring,
-    pack::{File, seal},
-    verify,
-};
+use ::signing::{Anchors, keyring::Keyring, verify};
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use harness::{Answer, TestApp};
 use http::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use store::blob::BlobStore;
+use store::branding;
+
+use crate::{documents::PIXEL, exports::with_a_worker, signing::verdict};
 
 /// A finished report.
 async fn report(app: &TestApp, report_type: &str, format: &str) -> String {
@@ -159,41 +156,120 @@ async fn a_file_that_is_not_there_is_told_with_its_reason() {
     assert!(said(app.get(&path).await.expect(409).json()).contains("still being made"));
     app.run_jobs().await;
     app.get(&format!("{path}?format=CSV")).await.expect(200);
-    assert!(said(app.get(&format!("{path}?format=PDF")).await.expect(409).json()).contains("made as csv"));
     app.get(&format!("{path}?format=exe")).await.expect(422);
     app.get("/api/reports/not-an-id/download").await.expect(404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pack_is_fetched_like_any_other_file_and_verifies() {
+async fn every_format_of_the_type_is_made_from_what_was_frozen_when_somebody_wants_it() {
     let app = TestApp::set_up().await;
-    let (id, now) = (report(&app, "asset_inventory", "json").await, chrono::Utc::now());
-    let keys = Keyring::new(&app.config.seal.key_dir).current("Acme Corp", now).expect("keys");
-    let files = [File { name: "report.json", media_type: "application/json", bytes: b"{}" }];
-    let statement = Statement { tenant: "Acme Corp".into(), ..Statement::new(id.as_str(), now, now) };
-    let pack = seal(&files, &[], &statement, &keys.pack().expect("a key")).expect("a pack");
-    let stored = BlobStore::new(&app.config.artifact_dir).put("packs", "zip", &pack).await.expect("stored");
-    sqlx::query(
-        "update artifacts set media_type = 'application/zip', file_name = 'pack.zip', byte_count = $1, sha256 = $2, storage_key = $3",
-    )
-    .bind(stored.byte_count)
-    .bind(stored.sha256.as_slice())
-    .bind(stored.key)
-    .execute(app.db.pool())
-    .await
-    .expect("the report's file is a pack now");
-    for path in ["download", "artifact"] {
-        let file = app.get(&format!("/api/reports/{id}/{path}")).await.expect(200);
-        assert_eq!(file.header("content-type"), Some("application/zip"));
-        assert!(
-            file.header("content-disposition")
-                .expect("a name")
-                .starts_with("attachment; filename=\"pack.zip\"")
-        );
-        let anchors = Anchors {
-            seals: Keyring::new(&app.config.seal.key_dir).roots().expect("roots"),
-            timestamps: vec![],
+    let branded = async |statement: &str| {
+        let mut tx = app.db.system.begin_as(app.tenant().await).await.expect("a transaction");
+        let chosen = branding::Branding {
+            confidentiality_statement: Some(statement.into()),
+            ..branding::Branding::default()
         };
-        assert!(verify(&file.bytes, &anchors, now).finding.is_ok());
+        branding::set(&mut tx, &chosen).await.expect("kept");
+        let png = STANDARD.decode(PIXEL).expect("base64");
+        let logo = branding::Picture { png, width: 1, height: 1 };
+        branding::put_asset(&mut tx, branding::AssetType::LogoLight, &logo).await.expect("kept");
+        tx.commit().await.expect("committed");
+    };
+    branded("As it was issued.").await;
+    let id = report(&app, "executive_summary", "json").await;
+    branded("As it is now.").await;
+    let mut tx = app.db.system.begin_as(app.tenant().await).await.expect("a transaction");
+    branding::delete_asset(&mut tx, branding::AssetType::LogoLight).await.expect("taken away");
+    tx.commit().await.expect("committed");
+
+    let path = format!("/api/reports/{id}/download?format=html");
+    assert!(ask(&app, Method::HEAD, &path, &[]).await.expect(202).bytes.is_empty());
+    let page = with_a_worker(&app, &path).await.expect(200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let text = String::from_utf8(page.bytes.clone()).expect("UTF-8");
+    assert!(
+        text.contains("As it was issued.") && text.contains(PIXEL),
+        "the branding is frozen with the report"
+    );
+    assert!(!text.contains("As it is now."));
+    // It is kept: nothing works now.
+    assert_eq!(app.get(&path).await.expect(200).bytes, page.bytes);
+    let own = app.get(&format!("/api/reports/{id}/download")).await.expect(200);
+    assert_eq!(own.header("content-type"), Some("application/json"));
+    let told = app.get(&format!("/api/reports/{id}")).await.expect(200).json();
+    assert_eq!((&told["format"], &told["status"]), (&json!("json"), &json!("completed")));
+    assert_eq!(told["sections"][0]["id"], "overview", "{told}");
+
+    let refused = app.get(&format!("/api/reports/{id}/download?format=svg")).await.expect(422).json();
+    assert!(refused.to_string().contains("pdf, html, docx"), "{refused}");
+    app.send(
+        app.request(Method::DELETE, &format!("/api/reports/{id}")).body(Body::empty()).expect("a request"),
+    )
+    .await
+    .expect(200);
+    let orphans: i64 = sqlx::query_scalar("select count(*) from orphaned_objects")
+        .fetch_one(app.db.pool())
+        .await
+        .expect("counted");
+    assert_eq!(orphans, 2, "all files go with the report");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_format_that_cannot_be_made_says_why() {
+    let app = TestApp::set_up().await;
+    let id = report(&app, "executive_summary", "json").await;
+    // Nobody has broken a document since it was checked, except here.
+    sqlx::query("update reports set document = jsonb_set(document, '{report_type}', '\"poetry\"')")
+        .execute(app.db.pool())
+        .await
+        .expect("broken");
+    let said =
+        with_a_worker(&app, &format!("/api/reports/{id}/download?format=pdf")).await.expect(409).json();
+    assert!(
+        said["detail"].as_str().is_some_and(|why| why.contains("There is no pdf of this report")),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_holds_what_was_asked_for_and_anybody_can_verify_it() {
+    let mut app = TestApp::set_up().await;
+    let request = json!({ "title": "T", "report_type": "asset_inventory", "format": "zip",
+                          "options": { "formats": ["PDF", "csv", "json"], "signed": true } });
+    let accepted = app.post("/api/reports/generate", &request).await.expect(202).json();
+    app.run_jobs().await;
+    let id = accepted["id"].as_str().expect("an id");
+    let pack = app.get(&format!("/api/reports/{id}/download")).await.expect(200);
+    assert_eq!(pack.header("content-type"), Some("application/zip"));
+    assert!(pack.header("content-disposition").expect("a name").contains(".zip\""));
+    let signature =
+        app.get(&format!("/api/reports/{id}")).await.expect(200).json()["artifact"]["signature"].clone();
+    assert_eq!(signature["timestamp_authority"], Value::Null);
+    assert!(signature["signed_by"].as_str().is_some_and(|who| who.contains('@')), "{signature}");
+
+    let anchors =
+        Anchors { seals: Keyring::new(&app.config.seal.key_dir).roots().expect("roots"), timestamps: vec![] };
+    let proof = verify(&pack.bytes, &anchors, chrono::Utc::now()).finding.expect("as it was signed");
+    assert_eq!((proof.files, proof.statement.report_id.as_str()), (Some(3), id));
+    app.sign_in_as(None);
+    assert_eq!(verdict(&app, &pack.bytes).await["valid"], true);
+    let at = pack.bytes.len() / 2;
+    let mut changed = pack.bytes.clone();
+    changed[at] ^= 1;
+    let answer = verdict(&app, &changed).await;
+    assert_eq!((&answer["valid"], &answer["tampered"]), (&json!(false), &json!(true)), "{answer}");
+
+    // Files are stored one after another, and the PDF in it is signed by itself.
+    let begin = pack.bytes.windows(5).position(|window| window == b"%PDF-").expect("a PDF");
+    let manifest = String::from_utf8_lossy(&pack.bytes[..begin]);
+    for name in [".pdf", ".csv", ".json", "\"sha256\"", "\"inputs\""] {
+        assert!(manifest.contains(name), "{name}");
     }
+    let size = manifest
+        .split("\"name\": ")
+        .find(|file| file.contains(".pdf\""))
+        .and_then(|file| file.split("\"size\": ").nth(1)?.split(',').next()?.trim().parse::<usize>().ok())
+        .expect("its size");
+    let pdf = &pack.bytes[begin..begin + size];
+    assert_eq!(verdict(&app, pdf).await["valid"], true);
 }

@@ -170,7 +170,7 @@ async fn what_cannot_be_exported_is_refused() {
 }
 
 /// Answers to `path` while a worker works.
-async fn with_a_worker(app: &TestApp, path: &str) -> Answer {
+pub(crate) async fn with_a_worker(app: &TestApp, path: &str) -> Answer {
     let asked = app.get(path);
     tokio::pin!(asked);
     loop {

@@ -109,3 +109,31 @@ async fn only_administrators_share_and_only_what_is_there_within_the_hours() {
     app.sign_in_as(Some(theirs));
     app.post(&share, &json!({})).await.expect(404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_too_large_for_a_mail_is_sent_as_a_link_that_holds_for_seven_days() {
+    let mut app = TestApp::set_up_with(&[("MAIL_MAX_BYTES", "65536")]).await;
+    let request = json!({ "title": "T", "report_type": "asset_inventory", "format": "pdf",
+                          "recipients": ["board@example.com", "auditor@example.org"] });
+    let accepted = app.post("/api/reports/generate", &request).await.expect(202).json();
+    app.run_jobs().await;
+    let id = accepted["id"].as_str().expect("an id").to_owned();
+    let own = app.get(&format!("/api/reports/{id}/download")).await.expect(200);
+    let mails: Vec<String> = std::fs::read_dir(app.folder.path().join("outbox"))
+        .expect("an outbox")
+        .map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a mail"))
+        // Quoted-printable breaks long lines.
+        .map(|mail| mail.replace("=\r\n", "").replace("=3D", "="))
+        .collect();
+    assert_eq!(mails.len(), 2);
+    let links = app.get(&format!("/api/reports/{id}/shares")).await.expect(200).json();
+    assert_eq!(links["total"], 1, "one link for all: it is revoked for all");
+    assert_eq!(hours(&app, &links["data"][0]).await, 168.0);
+    app.sign_in_as(None);
+    for mail in mails {
+        assert!(!mail.contains("application/pdf") && mail.contains("too large to be attached"), "{mail}");
+        let from = mail.find("/api/reports/shared/").expect("a link");
+        let path = mail[from..].split_whitespace().next().expect("an address");
+        assert_eq!(app.get(path).await.expect(200).bytes, own.bytes);
+    }
+}

@@ -51,7 +51,7 @@ async fn ask(app: &TestApp, content_type: &str, accept: &str, body: Vec<u8>) -> 
     app.send(request.body(Body::from(body)).expect("a request")).await
 }
 
-async fn verdict(app: &TestApp, file: &[u8]) -> Value {
+pub(crate) async fn verdict(app: &TestApp, file: &[u8]) -> Value {
     let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
     ask(app, &content_type, "*/*", form("file", file)).await.expect(200).json()
 }

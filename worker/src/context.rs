@@ -55,10 +55,10 @@ impl Context {
             logos: Client::new(logo::policy(config.webhook_allow_private))?,
             sources: Client::new(sources)?,
             secrets: Keys::load(&config.secrets_key)?,
-            mailer: Arc::new(Mailer::from_settings(MailSettings::from_config(
-                &config.mail,
-                &config.mail_from,
-            )?)?),
+            mailer: Arc::new(Mailer::from_settings(MailSettings {
+                max_message_bytes: config.mail_max_bytes,
+                ..MailSettings::from_config(&config.mail, &config.mail_from)?
+            })?),
             sealer: Sealer::new(&config)?,
             renderer: Renderer::in_this_process(Limits::of(&config)),
             config,

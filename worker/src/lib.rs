@@ -4,6 +4,7 @@
 
 pub mod context;
 pub mod handlers;
+mod issue;
 mod logo;
 pub mod renderer;
 pub mod sealing;

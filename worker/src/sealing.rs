@@ -1,7 +1,10 @@
 //! Sign finished reports: the key from its folder or brought, the time from an authority.
 //!
 //! The signature page is part of what is signed, so what it says has to be settled before there is a signature: a
-//! [`Plan`] is made first, which asks the timestamp authority whether it answers. [`Sealer::seal`] then keeps to it.
+//! [`Plan`] is made first, which asks the timestamp authority whether it answers. [`Sealer::seal`] then keeps to it. Packs
+//! are signed in [`pack`], with a key of their own.
+
+mod pack;
 
 use std::sync::Arc;
 
@@ -29,6 +32,8 @@ use store::{
     SystemDb,
     signing_keys::{self, IssuedFile, Purpose},
 };
+
+use crate::issue::hex;
 
 /// How long the authority may take, and how long its answer may be.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
@@ -114,14 +119,9 @@ impl Sealer {
         let content_sha256 = document.content_sha256();
         let authority = self.ask_whether_it_answers(&content_sha256, now).await?;
         let statement = Statement {
-            report_type: report.report_type.clone(),
-            title: document.cover.title.clone(),
-            tenant: document.cover.organization.clone(),
-            framework: report.framework.clone(),
-            content_sha256: hex(&content_sha256),
-            signed_by,
             timestamped: authority.is_some(),
-            ..Statement::new(report.id.to_string(), document.cover.generated_at, now)
+            signed_at: now,
+            ..statement(report, signed_by, document)
         };
         Ok(Plan { identity, statement, authority, verify_url: self.verify_url.clone() })
     }
@@ -244,6 +244,24 @@ impl Plan {
     }
 }
 
+/// What is said of `report` wherever it is signed, now and without a timestamp.
+pub(crate) fn statement(
+    report: &store::reports::Report,
+    signed_by: String,
+    document: &Document,
+) -> Statement {
+    let now = Utc::now().trunc_subsecs(0);
+    Statement {
+        report_type: report.report_type.clone(),
+        title: document.cover.title.clone(),
+        tenant: document.cover.organization.clone(),
+        framework: report.framework.clone(),
+        content_sha256: hex(&document.content_sha256()),
+        signed_by,
+        ..Statement::new(report.id.to_string(), document.cover.generated_at, now)
+    }
+}
+
 /// The key that the settings name. Reads a file if they name one.
 ///
 /// # Errors
@@ -257,8 +275,4 @@ pub fn brought_identity(brought: &BroughtKey) -> Result<Identity, SignError> {
             pkcs12::read(&file, password.expose_secret())
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

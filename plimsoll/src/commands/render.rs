@@ -14,6 +14,7 @@ use signing::{
     Identity, SignError, Statement,
     authority::Authority,
     keyring::{Generation, Keyring},
+    pack::{File, Input, seal},
     pdf::Seal,
 };
 use worker::sealing::brought_identity;
@@ -41,11 +42,11 @@ pub(super) struct Arguments {
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// Sign the PDF: with the keys of the installation on this machine if it has any, otherwise with keys that are made for
-    /// this file and thrown away.
+    /// this file and thrown away. A pack (--format zip) always is.
     #[arg(long)]
     signed: bool,
     /// Write the certificate there by which the signed file can be verified.
-    #[arg(long, value_name = "FILE", requires = "signed")]
+    #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
     /// Attach the report's JSON and CSV to the PDF.
     #[arg(long)]
@@ -101,10 +102,20 @@ fn render(arguments: &Arguments) -> Result<(), Failure> {
         branding: arguments.branding.as_deref().map(read::<Branding>).transpose()?.unwrap_or_default(),
         attach_data: arguments.attach_data,
     };
-    let rendered = if arguments.signed {
-        signed(document, arguments, &options)?
-    } else {
-        rendering::render(&document, arguments.format, &options).map_err(anyhow::Error::from)?
+    let rendered = match (arguments.format, arguments.signed) {
+        (Format::Zip, _) => packed(&document, arguments, &options)?,
+        (Format::Pdf, true) => {
+            let signing = Signing::begin(&document, arguments)?;
+            signed(document, &signing, &options)?
+        }
+        (_, true) => return Err(anyhow!("only a PDF can be signed: ask for --format pdf").into()),
+        (_, false) if arguments.root.is_some() => {
+            return Err(anyhow!(
+                "without a signature nothing is verified: ask for --signed, or leave --root out"
+            )
+            .into());
+        }
+        (format, false) => rendering::render(&document, format, &options).map_err(anyhow::Error::from)?,
     };
     fs::write(&arguments.output, &rendered.bytes)
         .with_context(|| format!("cannot write {}", arguments.output.display()))?;
@@ -129,78 +140,138 @@ fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
 }
 
 /// Signed without a timestamp: for seeing what a signed report looks like.
-fn signed(mut document: Document, arguments: &Arguments, options: &Options) -> Result<Rendered, Failure> {
-    let format = arguments.format;
-    if format != Format::Pdf {
-        return Err(anyhow!("only a PDF can be signed: ask for --format pdf").into());
-    }
-    let config = installation::settings()?;
-    let now = Utc::now().trunc_subsecs(0);
-    let organization = document.cover.organization.clone();
-    let Key { identity, root, told } = key(&config.seal, &organization, now)?;
-    terminal::remark(format_args!("{told}"));
-    if let Some(path) = &arguments.root {
-        let root =
-            root.context("the key was brought: it is verified by the certificate that came with it")?;
-        fs::write(path, root).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    let verify_url = format!("{}/api/v1/reports/verify", config.public_url());
+fn signed(mut document: Document, signing: &Signing, options: &Options) -> Result<Rendered, Failure> {
+    let Signing { keys, verify_url, now } = signing;
     document.cover.verify_url = Some(verify_url.clone());
-    let content_sha256 = hex::encode(document.content_sha256());
-    let statement = Statement {
-        report_type: document.report_type.clone(),
-        title: document.cover.title.clone(),
-        tenant: organization.clone(),
-        content_sha256: content_sha256.clone(),
-        signed_by: organization.clone(),
-        ..Statement::new(document.cover.document_number.clone(), document.cover.generated_at, now)
-    };
+    let statement = statement(&document, *now);
+    let identity = &keys.seal;
     document.seal = Some(SignaturePage {
-        signer: organization.clone(),
-        organization: Some(organization),
-        signed_at: now,
+        signer: document.cover.organization.clone(),
+        organization: Some(document.cover.organization.clone()),
+        signed_at: *now,
         reason: Some("Shows what a signed report looks like.".to_owned()),
         certificate: Some(format!("{}, SHA-256 {}", identity.name(), hex::encode(identity.fingerprint()))),
         timestamp: Some("None: rendered on the command line.".to_owned()),
-        content_sha256,
-        verify_url,
+        content_sha256: statement.content_sha256.clone(),
+        verify_url: verify_url.clone(),
     });
-    let rendered = rendering::render(&document, format, options).map_err(anyhow::Error::from)?;
-    let sealed = Seal::new(&rendered.bytes, &identity, &statement).and_then(|seal| seal.finish(None));
+    let rendered = rendering::render(&document, Format::Pdf, options).map_err(anyhow::Error::from)?;
+    let sealed = Seal::new(&rendered.bytes, identity, &statement).and_then(|seal| seal.finish(None));
     Ok(Rendered { bytes: sealed.map_err(anyhow::Error::from)?, ..rendered })
 }
 
-/// What a file is signed with.
-struct Key {
-    identity: Identity,
-    /// PEM of the certificate that whoever verifies has to trust. None for a key that was brought, with its certificate.
-    root: Option<String>,
-    /// Which key it is, for people.
+/// Several files of the document with a signed list of them. A PDF in it is signed too if that was asked for.
+fn packed(document: &Document, arguments: &Arguments, options: &Options) -> Result<Rendered, Failure> {
+    let signing = Signing::begin(document, arguments)?;
+    let wishes: ReportOptions = arguments.options.as_deref().map(read).transpose()?.unwrap_or_default();
+    let has_table = document.main_table().is_some();
+    let formats =
+        wishes.packed(&rendering::FORMATS).into_iter().filter(|format| *format != Format::Csv || has_table);
+    let stem = document.report_type.replace('_', "-");
+    let mut files = Vec::new();
+    for format in formats {
+        let rendered = match format {
+            Format::Pdf if arguments.signed => signed(document.clone(), &signing, options)?,
+            format => rendering::render(document, format, options).map_err(anyhow::Error::from)?,
+        };
+        files.push((format!("{stem}.{}", rendered.extension), rendered));
+    }
+    let files: Vec<File<'_>> = files
+        .iter()
+        .map(|(name, file)| File { name, media_type: file.media_type, bytes: &file.bytes })
+        .collect();
+    let inputs = document.inputs.iter().map(|input| Input {
+        name: input.name.clone(),
+        version: input.version.clone(),
+        sha256: input.sha256.clone(),
+    });
+    let statement = statement(document, signing.now);
+    let bytes = signing
+        .keys
+        .generation
+        .pack()
+        .and_then(|identity| seal(&files, &inputs.collect::<Vec<_>>(), &statement, &identity))
+        .map_err(anyhow::Error::from)?;
+    let (media_type, extension) = (Format::Zip.media_type(), Format::Zip.extension());
+    Ok(Rendered { bytes, media_type, extension, page_count: None })
+}
+
+/// What the signature says.
+fn statement(document: &Document, now: DateTime<Utc>) -> Statement {
+    let cover = &document.cover;
+    Statement {
+        report_type: document.report_type.clone(),
+        title: cover.title.clone(),
+        tenant: cover.organization.clone(),
+        content_sha256: hex::encode(document.content_sha256()),
+        signed_by: cover.organization.clone(),
+        ..Statement::new(cover.document_number.clone(), cover.generated_at, now)
+    }
+}
+
+/// What everything that one call writes is signed with.
+struct Signing {
+    keys: Keys,
+    verify_url: String,
+    now: DateTime<Utc>,
+}
+
+impl Signing {
+    /// Chooses the keys, says which, and writes their root where that was asked for.
+    fn begin(document: &Document, arguments: &Arguments) -> Result<Self, Failure> {
+        let config = installation::settings()?;
+        let now = Utc::now().trunc_subsecs(0);
+        let keys = keys(&config.seal, &document.cover.organization, now)?;
+        terminal::remark(format_args!("{}", keys.told));
+        if let Some(path) = &arguments.root {
+            if keys.is_brought && arguments.format == Format::Pdf {
+                let sentence = "the key was brought: it is verified by the certificate that came with it";
+                return Err(anyhow!(sentence).into());
+            }
+            fs::write(path, &keys.generation.authority.root.certificate)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(Self { keys, verify_url: format!("{}/api/v1/reports/verify", config.public_url()), now })
+    }
+}
+
+struct Keys {
+    /// For PDFs.
+    seal: Identity,
+    /// The seal was brought, and is not of the generation.
+    is_brought: bool,
+    /// For packs; its root is what whoever verifies has to trust.
+    generation: Generation,
+    /// Which keys these are, for people.
     told: String,
 }
 
-/// The key of the installation on this machine; without one, a key that nobody keeps.
-fn key(seal: &SealSettings, organization: &str, now: DateTime<Utc>) -> Result<Key, Failure> {
+/// The keys of the installation on this machine; without any, keys that nobody keeps.
+fn keys(settings: &SealSettings, organization: &str, now: DateTime<Utc>) -> Result<Keys, Failure> {
     let unusable = |error: SignError| Failure::new(Exit::Config, error);
-    if let Some(brought) = &seal.brought {
-        let identity = brought_identity(brought).map_err(unusable)?;
-        let told = "signed with the key that the SEAL_ settings name".to_owned();
-        return Ok(Key { identity, root: None, told });
-    }
-    let keyring = Keyring::new(&seal.key_dir);
-    let (keys, told) = if keyring.roots().map_err(unusable)?.is_empty() {
+    let keyring = Keyring::new(&settings.key_dir);
+    let place = settings.key_dir.display();
+    let (generation, told) = if keyring.roots().map_err(unusable)?.is_empty() {
         let authority = Authority::generate(organization, now).map_err(unusable)?;
         let told = format!(
-            "signed with keys made for this file and thrown away, because there are none in {}: it can be verified with --root only",
-            seal.key_dir.display()
+            "signed with keys made for this file and thrown away, because there are none in {place}: it can be verified with --root only"
         );
         (Generation { number: 1, authority }, told)
     } else {
-        let told = format!("signed with the keys in {}", seal.key_dir.display());
-        (keyring.current(organization, now).map_err(unusable)?, told)
+        (keyring.current(organization, now).map_err(unusable)?, format!("signed with the keys in {place}"))
     };
-    let root = Some(keys.authority.root.certificate.clone());
-    Ok(Key { identity: keys.seal(now).map_err(unusable)?, root, told })
+    match &settings.brought {
+        None => {
+            let seal = generation.seal(now).map_err(unusable)?;
+            Ok(Keys { seal, is_brought: false, generation, told })
+        }
+        Some(brought) => {
+            let seal = brought_identity(brought).map_err(unusable)?;
+            let told =
+                "signed with the key that the SEAL_ settings name; a pack with one of its own".to_owned();
+            Ok(Keys { seal, is_brought: true, generation, told })
+        }
+    }
 }
 
 /// The folder that was named, or while watching the one in front of us.

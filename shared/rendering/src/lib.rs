@@ -17,6 +17,7 @@ mod pdf;
 mod prepare;
 pub mod samples;
 mod sanitise;
+mod shorten;
 mod table_csv;
 mod templates;
 mod theme;
@@ -30,8 +31,18 @@ use serde::{Deserialize, Serialize};
 
 pub use image::checked as checked_image;
 
-/// The formats that [`render`] can produce now.
-pub const FORMATS: [Format; 9] = Format::ALL;
+/// The formats that [`render`] makes: all but a pack, which is made of files of these.
+pub const FORMATS: [Format; 9] = [
+    Format::Pdf,
+    Format::Html,
+    Format::Docx,
+    Format::Xlsx,
+    Format::Csv,
+    Format::Json,
+    Format::Markdown,
+    Format::Svg,
+    Format::Png,
+];
 
 /// Settings that change the file but not what it says.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -93,6 +104,8 @@ impl Rendered {
 pub enum RenderError {
     #[error("report type `{report}` has no `{format}` output")]
     UnsupportedFormat { report: String, format: Format },
+    #[error("a pack is made of files and signed: render each of them, and pack those")]
+    Pack,
     #[error(
         "template `{template}`{}: {message}{}",
         line.map(|line| format!(", line {line}")).unwrap_or_default(),
@@ -113,6 +126,11 @@ pub enum RenderError {
     Json(#[from] serde_json::Error),
     #[error("the table cannot be written as CSV")]
     Csv(#[from] csv::Error),
+    #[error(
+        "table `{table}` holds {rows} of {total_rows} rows, and CSV has no place to say so: ask for xlsx or json, which do, or take \
+         the findings from GET /api/export/csv, which has no limit"
+    )]
+    Partial { table: String, rows: usize, total_rows: u64 },
     #[error("the drawing cannot be turned into pixels: {message}")]
     Picture { message: String },
     #[error("the workbook cannot be written")]
@@ -170,10 +188,17 @@ pub fn render_watched(
         Format::Pdf => pdf::render(document, options, &mut watch),
         Format::Csv => table_csv::render(document, options),
         Format::Json => Ok(Rendered::new(format, serde_json::to_vec_pretty(document)?)),
-        Format::Markdown => Ok(Rendered::new(format, markdown::render(document).into_bytes())),
+        Format::Markdown => {
+            let shown = shorten::for_readers(document);
+            Ok(Rendered::new(format, markdown::render(&shown).into_bytes()))
+        }
         Format::Svg | Format::Png => figure::render(document, format, &theme::Palette::of(&options.branding)),
-        Format::Html => Ok(Rendered::new(format, html::render(document, options).into_bytes())),
+        Format::Html => {
+            let shown = shorten::for_readers(document);
+            Ok(Rendered::new(format, html::render(&shown, options).into_bytes()))
+        }
         Format::Xlsx => xlsx::render(document, options),
-        Format::Docx => docx::render(document, options),
+        Format::Zip => Err(RenderError::Pack),
+        Format::Docx => docx::render(&shorten::for_readers(document), options),
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn for_page(document: &Document) -> Document {
     set_option(watermark, line(40, 40));
     omissions.iter_mut().for_each(|omission| set(omission, PROSE));
     key_figures.iter_mut().for_each(set_key_figure);
-    let mut page = Page { rows_left: tables::MAX_ROWS, ids: HashSet::new(), figures: 0 };
+    let mut page = Page { ids: HashSet::new(), figures: 0 };
     for part in [sections, appendices] {
         lift_deep_sections(part, 1);
         part.iter_mut().for_each(|section| page.set_anchor(section));
@@ -90,7 +90,6 @@ pub(crate) fn diagram(diagram: &Diagram) -> Diagram {
 
 /// What is counted over the whole document.
 struct Page {
-    rows_left: usize,
     /// Anchors of all sections so far.
     ids: HashSet<String>,
     figures: usize,
@@ -250,7 +249,7 @@ impl Page {
                 set_image(image);
                 set_option(caption, HEADING);
             }
-            Block::Table(table) => tables::set_table(table, orientation, &mut self.rows_left),
+            Block::Table(table) => tables::set_table(table, orientation),
             Block::Chart(chart) => {
                 figures::set_chart(chart);
                 self.number(&mut chart.id);
@@ -437,28 +436,6 @@ mod tests {
         let mut link = Link { text: String::new(), url: "HTTPS://example.org/a".into() };
         set_link(&mut link, PROSE);
         assert_eq!(link, Link { text: "HTTPS://example.org/a".into(), url: "HTTPS://example.org/a".into() });
-    }
-
-    #[test]
-    fn a_table_beyond_the_limit_says_how_many_rows_there_are_and_where() {
-        let mut document = sample();
-        let table = document.blocks().into_iter().find_map(|block| match block {
-            Block::Table(table) => Some(table.clone()),
-            _ => None,
-        });
-        let mut table = table.unwrap();
-        table.rows = vec![table.rows[0].clone(); tables::MAX_ROWS + 1];
-        table.truncated = None;
-        document.sections[0].blocks = vec![Block::Table(table.clone()), Block::Table(table)];
-        let page = for_page(&document);
-        let [Block::Table(first), Block::Table(second)] = page.sections[0].blocks.as_slice() else {
-            unreachable!()
-        };
-        assert_eq!((first.rows.len(), second.rows.len()), (tables::MAX_ROWS, 0));
-        assert_eq!(
-            second.truncated.as_ref().map(|truncated| truncated.total_rows),
-            Some(tables::MAX_ROWS as u64 + 1)
-        );
     }
 
     #[test]

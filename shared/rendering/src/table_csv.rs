@@ -1,8 +1,10 @@
 //! CSV: the document's main table, one record per row, safe to open in a spreadsheet (RFC 4180, ASVS 1.2.10).
+//!
+//! All rows or none: whoever reads records has no use for a remark among them, and without one a part passes for the whole.
 
 use csv::{QuoteStyle, Terminator, WriterBuilder};
 use domain::{
-    document::{Cell, Document, Format, Link, Status},
+    document::{Cell, Document, Format, Link, Status, Truncated},
     spreadsheet::inert,
 };
 
@@ -13,6 +15,9 @@ pub(crate) fn render(document: &Document, options: &Options) -> Result<Rendered,
         report: document.report_type.clone(),
         format: Format::Csv,
     })?;
+    if let Some(Truncated { total_rows, rest: _ }) = table.truncated {
+        return Err(RenderError::Partial { table: table.id.clone(), rows: table.rows.len(), total_rows });
+    }
     let mut bytes = if options.csv_bom { "\u{feff}".as_bytes().to_vec() } else { Vec::new() };
     let mut writer = WriterBuilder::new()
         .terminator(Terminator::CRLF)

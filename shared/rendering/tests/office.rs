@@ -329,10 +329,11 @@ fn a_document_has_styles_an_outline_and_contents_that_lead_to_its_headings() {
         .collect();
     assert!(entries.len() > 4, "{entries:?}");
     for (anchor, text) in entries {
-        assert_eq!(text.trim_end_matches('–'), headings[&anchor]);
+        assert_eq!(text, headings[&anchor]);
     }
     let instructions: String = named(document.root(), "instrText").filter_map(|node| node.text()).collect();
-    assert!(instructions.contains("TOC \\o") && instructions.contains("PAGEREF _Toc"), "{instructions}");
+    // Pages are not known before a word processor has laid them out.
+    assert!(instructions.contains("TOC \\o") && !instructions.contains("PAGEREF"), "{instructions}");
     assert!(parts["word/settings.xml"].contains("updateFields"));
     for picture in named(document.root(), "docPr") {
         assert!(picture.attribute("descr").is_some_and(|alt| !alt.is_empty()));

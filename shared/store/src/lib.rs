@@ -20,6 +20,7 @@ pub mod error;
 pub mod exports;
 pub mod figures;
 pub mod findings;
+pub mod frozen;
 pub mod idempotency;
 pub mod integrations;
 pub mod inventory;

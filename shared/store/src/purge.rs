@@ -62,6 +62,12 @@ pub const POLICY: &[Rule] = &[
                      where expires_at < now() - interval '30 days' order by expires_at limit 1000)",
     },
     Rule {
+        what: "logos that no report shows any more",
+        days_of: None,
+        statement: "delete from frozen_logos l where not exists (
+                     select from reports r where r.tenant_id = l.tenant_id and r.logo_sha256 = l.sha256)",
+    },
+    Rule {
         what: "scan runs",
         days_of: Some("scan_runs"),
         statement: "delete from scan_runs where id in (select id from scan_runs

@@ -2,16 +2,19 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    document::{Document, Format},
+    document::Format,
     id::{ArtifactId, JobId, ReportId, UserId},
     page::{Direction, Page, PageRequest},
 };
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
-use sqlx::{FromRow, types::Json};
+use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::{blob::Stored, db::TenantTx, error::Result, sql::Conditions};
+use crate::{
+    artifacts::{self, Finished},
+    db::TenantTx,
+    error::Result,
+    sql::Conditions,
+};
 
 /// A report that is being asked for.
 #[derive(Debug, Clone)]
@@ -171,62 +174,6 @@ pub async fn list(
     Ok(Page::new(items, total, page))
 }
 
-/// The document that the report's files are made from, once it was frozen.
-///
-/// # Errors
-/// [`crate::Error::NotFound`] when this tenant has no such report.
-pub async fn document(tx: &mut TenantTx, id: ReportId) -> Result<Option<Document>> {
-    let tenant = tx.tenant();
-    let document: Option<String> =
-        sqlx::query_scalar("select document::text from reports where tenant_id = $1 and id = $2")
-            .bind(tenant.0)
-            .bind(id.0)
-            .fetch_one(&mut **tx)
-            .await?;
-    document.as_deref().map(read_document).transpose()
-}
-
-/// Sections within sections go deeper than a parser allows by default; how deep, [`Document::check`] has said before.
-fn read_document(text: &str) -> Result<Document> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    reader.disable_recursion_limit();
-    let document = Document::deserialize(&mut reader);
-    Ok(document.map_err(|error| sqlx::Error::Decode(error.into()))?)
-}
-
-/// Freezes the document that every file of the report is made from, unless it was frozen before: a second attempt then renders the
-/// same bytes as the first. Returns what is frozen.
-///
-/// # Errors
-/// [`crate::Error::NotFound`] when the report was deleted meanwhile.
-pub async fn freeze(tx: &mut TenantTx, id: ReportId, document: &Document) -> Result<Document> {
-    let tenant = tx.tenant();
-    let text = serde_json::to_vec(document).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let frozen: String = sqlx::query_scalar(
-        "update reports
-            set document = coalesce(document, $3), document_sha256 = coalesce(document_sha256, $4)
-          where tenant_id = $1 and id = $2
-      returning document::text",
-    )
-    .bind(tenant.0)
-    .bind(id.0)
-    .bind(Json(document))
-    .bind(Sha256::digest(&text).as_slice())
-    .fetch_one(&mut **tx)
-    .await?;
-    read_document(&frozen)
-}
-
-/// A finished rendering.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    pub format: Format,
-    pub file_name: String,
-    pub media_type: &'static str,
-    pub page_count: Option<u32>,
-    pub stored: Stored,
-}
-
 /// Records that the report is there.
 ///
 /// # Errors
@@ -246,26 +193,7 @@ pub async fn complete(tx: &mut TenantTx, id: ReportId, finished: &Finished) -> R
     if updated.rows_affected() == 0 {
         return Err(crate::Error::NotFound);
     }
-    let artifact = ArtifactId::new();
-    sqlx::query(
-        "insert into artifacts (tenant_id, id, report_id, format, file_name, media_type, byte_count, sha256, storage_key)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         on conflict (report_id, format) do update
-            set file_name = excluded.file_name, byte_count = excluded.byte_count, sha256 = excluded.sha256,
-                storage_key = excluded.storage_key, created_at = now()",
-    )
-    .bind(tenant.0)
-    .bind(artifact.0)
-    .bind(id.0)
-    .bind(finished.format.as_str())
-    .bind(&finished.file_name)
-    .bind(finished.media_type)
-    .bind(finished.stored.byte_count)
-    .bind(finished.stored.sha256.as_slice())
-    .bind(&finished.stored.key)
-    .execute(&mut **tx)
-    .await?;
-    Ok(artifact)
+    artifacts::record(tx, id, finished).await
 }
 
 /// Records that the report cannot be made, and why.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::id::{ReportId, ShareId, TenantId, UserId};
+use sha2::{Digest, Sha256};
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
@@ -32,6 +33,12 @@ pub struct Target {
     pub report: ReportId,
 }
 
+/// What is kept of a link's secret.
+#[must_use]
+pub fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
 /// Makes a link that holds for `hours`. `token_hash` is the SHA-256 of its secret, which is kept nowhere.
 ///
 /// # Errors
@@ -41,7 +48,7 @@ pub async fn insert(
     report: ReportId,
     token_hash: &[u8; 32],
     hours: i64,
-    by: UserId,
+    by: impl Into<Option<UserId>>,
 ) -> Result<Share> {
     let tenant = tx.tenant();
     let share = sqlx::query_as(
@@ -53,7 +60,7 @@ pub async fn insert(
     .bind(ShareId::new().0)
     .bind(report.0)
     .bind(token_hash.as_slice())
-    .bind(by.0)
+    .bind(by.into().map(|user| user.0))
     .bind(hours)
     .fetch_one(&mut **tx)
     .await?;

@@ -104,32 +104,30 @@ pub async fn record_issued(tx: &mut TenantTx, file: &IssuedFile) -> Result<()> {
 #[derive(FromRow)]
 struct IssuedRow {
     sha256: Vec<u8>,
+    report_id: Uuid,
     signed_by: String,
     signed_at: DateTime<Utc>,
     timestamp_authority: Option<String>,
     certificate_sha256: Vec<u8>,
 }
 
-/// The latest signed file of a report.
+/// What the ledger says of the file with the digest `sha256`, if it was signed.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub async fn issued_for(tx: &mut TenantTx, report: ReportId) -> Result<Option<IssuedFile>> {
+pub async fn issued(tx: &mut TenantTx, sha256: &[u8]) -> Result<Option<IssuedFile>> {
     let tenant = tx.tenant();
     let row: Option<IssuedRow> = sqlx::query_as(
-        "select sha256, signed_by, signed_at, timestamp_authority, certificate_sha256
-           from issued_files
-          where tenant_id = $1 and report_id = $2
-          order by issued_at desc
-          limit 1",
+        "select sha256, report_id, signed_by, signed_at, timestamp_authority, certificate_sha256
+           from issued_files where tenant_id = $1 and sha256 = $2",
     )
     .bind(tenant.0)
-    .bind(report.0)
+    .bind(sha256)
     .fetch_optional(&mut **tx)
     .await?;
     Ok(row.map(|row| IssuedFile {
         sha256: digest(&row.sha256),
-        report,
+        report: ReportId(row.report_id),
         signed_by: row.signed_by,
         signed_at: row.signed_at,
         timestamp_authority: row.timestamp_authority,

@@ -11,6 +11,7 @@ mod finish_batch;
 mod ingest_inventory;
 mod judging;
 mod purge_expired;
+mod render_format;
 mod render_report;
 mod send_mail;
 mod verify_artifacts;

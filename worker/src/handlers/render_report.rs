@@ -1,11 +1,9 @@
-//! Freeze a report's data as a document, render it, store the file, and tell whoever wanted to know.
-
-use std::time::Instant;
+//! Freeze a report's data as a document, make the file that was asked for, and tell whoever wanted to know.
 
 use delivery::webhook::event::{ReportGenerated, report_generated};
 use domain::{
-    document::{Document, Format, Image, ReportOptions},
-    id::{ReportId, UserId},
+    document::{Format, Image, ReportOptions},
+    id::ReportId,
 };
 use queue::{
     Attempt, Done, Handler, JobError, OrDiscard,
@@ -13,17 +11,15 @@ use queue::{
     error::DiscardIfMissing,
     jobs::{DeliverWebhook, RenderReport, SendMail},
 };
-use rendering::{Rendered, Stage};
-use runtime::metrics;
 use serde::Deserialize;
 use serde_json::json;
-use store::{
-    TenantTx,
-    reports::{Finished, Report},
-};
-use tokio::sync::mpsc;
+use store::{TenantTx, frozen::Frozen, reports::Report};
 
-use crate::{context::Context, logo, renderer::RenderFailure, sealing::Plan};
+use crate::{
+    context::Context,
+    issue::{download_url, hex, is_to_be_signed, issue},
+    logo,
+};
 
 impl Handler<Context> for RenderReport {
     async fn run(self, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
@@ -42,66 +38,31 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
     attempt.progress(5, "gathering data").await;
     let mut tx = context.db.begin_as(job.tenant_id).await?;
     let report = store::reports::find(&mut tx, job.report_id).await.discard_if_missing("the report")?;
-    let frozen = store::reports::document(&mut tx, job.report_id).await.discard_if_missing("the report")?;
-    let branding = store::branding::of_tenant(&mut tx).await?;
+    let frozen = store::frozen::find(&mut tx, job.report_id).await.discard_if_missing("the report")?;
     tx.commit().await?;
     let format: Format = report.format.parse().or_discard("the report's format")?;
-    let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
-    let document = match frozen {
-        Some(document) => document,
-        None => freeze(job, context, report.clone(), &options, format).await?,
+    let frozen = match frozen {
+        Some(frozen) => frozen,
+        None => freeze(job, context, &report).await?,
     };
-
-    let (plan, document) = match plan(job, context, &report, format, &document).await? {
-        Some(plan) => {
-            let seal = Some(plan.page());
-            (Some(plan), Document { seal, ..document })
-        }
-        None => (None, document),
-    };
-    attempt.progress(30, "rendering").await;
-    let settings = rendering::Options {
-        csv_bom: options.csv_bom,
-        attach_data: options.attach_data,
-        branding,
-        ..rendering::Options::default()
-    };
-    let mut rendered = render(context, attempt, document, format, settings).await?;
-    let mut issued = None;
-    if let Some(plan) = plan {
-        attempt.progress(80, "signing").await;
-        let (bytes, file) = context.sealer.seal(&context.db, rendered.bytes, plan).await?;
-        rendered.bytes = bytes;
-        issued = Some(file);
-    }
-    attempt.progress(90, "storing").await;
-    let prefix = format!("{}/{}", job.tenant_id, job.report_id);
-    metrics::ARTIFACT_BYTES.add([format.as_str().into()], rendered.bytes.len() as u64);
-    let stored = context.blobs.put(&prefix, rendered.extension, &rendered.bytes).await?;
-    runtime::failpoint!("artifact-stored");
+    let issued = issue(context, attempt, job.tenant_id, &report, frozen, format).await?;
 
     let mut tx = context.db.begin_as(job.tenant_id).await?;
-    let finished = Finished {
-        format,
-        file_name: file_name(&report, rendered.extension),
-        media_type: rendered.media_type,
-        page_count: rendered.page_count,
-        stored,
-    };
-    store::reports::complete(&mut tx, job.report_id, &finished).await.discard_if_missing("the report")?;
-    if let Some(file) = &issued {
-        store::signing_keys::record_issued(&mut tx, file).await?;
+    store::reports::complete(&mut tx, job.report_id, &issued.file).await.discard_if_missing("the report")?;
+    for signed in issued.seal.iter().chain(&issued.inner) {
+        store::signing_keys::record_issued(&mut tx, signed).await?;
     }
     announce(&mut tx, context, &report).await?;
+    let file = &issued.file;
     let result = json!({
         "report_id": job.report_id,
-        "file_name": finished.file_name,
-        "byte_count": finished.stored.byte_count,
-        "sha256": hex(&finished.stored.sha256),
-        "page_count": finished.page_count,
-        "signed_by": issued.as_ref().map(|file| &file.signed_by),
-        "signed_at": issued.as_ref().map(|file| file.signed_at),
-        "timestamp_authority": issued.as_ref().and_then(|file| file.timestamp_authority.as_ref()),
+        "file_name": file.file_name,
+        "byte_count": file.stored.byte_count,
+        "sha256": hex(&file.stored.sha256),
+        "page_count": file.page_count,
+        "signed_by": issued.seal.as_ref().map(|seal| &seal.signed_by),
+        "signed_at": issued.seal.as_ref().map(|seal| seal.signed_at),
+        "timestamp_authority": issued.seal.as_ref().and_then(|seal| seal.timestamp_authority.as_ref()),
         "download_url": download_url(context, job.report_id),
     });
     let done = attempt.complete(&mut tx, result).await?;
@@ -109,24 +70,24 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
     Ok(done)
 }
 
-/// Gathers the data of one moment and writes the document that every file of this report is made from.
-async fn freeze(
-    job: &RenderReport,
-    context: &Context,
-    report: Report,
-    options: &ReportOptions,
-    format: Format,
-) -> Result<Document, JobError> {
+/// Gathers the data of one moment and writes the document that every file of this report is made from, and keeps with it how the
+/// organization's documents look now.
+async fn freeze(job: &RenderReport, context: &Context, report: &Report) -> Result<Frozen, JobError> {
     let report_type = reports::find(&report.report_type)
         .ok_or_else(|| JobError::discard(format!("there is no report type `{}`", report.report_type)))?;
+    let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
     // Before the transaction, which holds a connection.
     let logo = match options.logo_address() {
         Some(address) => Some(logo::fetch(context, address, "Logo".to_owned()).await),
         None => None,
     };
+    let mut tx = context.db.begin_as(job.tenant_id).await?;
+    let branding = store::branding::of_tenant(&mut tx).await?;
+    store::frozen::keep_logo(&mut tx, &branding).await?;
+    tx.commit().await?;
     let mut tx = context.db.begin_frozen_as(job.tenant_id).await?;
-    let mut document = report_type.load(&mut tx, &report).await?;
-    document.apply(options);
+    let mut document = report_type.load(&mut tx, report).await?;
+    document.apply(&options);
     match logo {
         Some(Ok(image)) => {
             document.cover.logo =
@@ -135,77 +96,12 @@ async fn freeze(
         Some(Err(why)) => document.omissions.push(format!("The logo was left out: {why}.")),
         None => {}
     }
-    if is_to_be_signed(&report, format) {
+    if is_to_be_signed(report) {
         document.cover.verify_url = Some(context.sealer.verify_url().to_owned());
     }
-    let frozen = store::reports::freeze(&mut tx, job.report_id, &document).await?;
+    let frozen = store::frozen::freeze(&mut tx, job.report_id, &Frozen { document, branding }).await?;
     tx.commit().await?;
     Ok(frozen)
-}
-
-/// Only a PDF can carry a signature of its own.
-fn is_to_be_signed(report: &Report, format: Format) -> bool {
-    format == Format::Pdf && report.options["signed"] == true
-}
-
-/// What the signature will say, if one was asked for.
-async fn plan(
-    job: &RenderReport,
-    context: &Context,
-    report: &Report,
-    format: Format,
-    document: &Document,
-) -> Result<Option<Plan>, JobError> {
-    if !is_to_be_signed(report, format) {
-        return Ok(None);
-    }
-    let signer = match (report.options["signer"].as_str(), report.requested_by) {
-        (Some(named), _) => named.to_owned(),
-        (None, Some(user)) => {
-            let mut tx = context.db.begin_as(job.tenant_id).await?;
-            match store::users::find(&mut tx, UserId(user)).await {
-                Ok(found) => found.user.email,
-                Err(store::Error::NotFound) => document.cover.organization.clone(),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        (None, None) => document.cover.organization.clone(),
-    };
-    context.sealer.plan(report, signer, document).await.map(Some)
-}
-
-/// Renders in a process of its own.
-async fn render(
-    context: &Context,
-    attempt: &Attempt,
-    document: Document,
-    format: Format,
-    options: rendering::Options,
-) -> Result<Rendered, JobError> {
-    let begun = Instant::now();
-    let (stages, mut reached) = mpsc::unbounded_channel();
-    let tell = async {
-        while let Some(stage) = reached.recv().await {
-            let percent = match stage {
-                Stage::Preparing => 30,
-                Stage::Typesetting => 40,
-                Stage::Writing => 70,
-            };
-            attempt.progress(percent, stage.as_str()).await;
-        }
-    };
-    // A receiver that has gone wants no news.
-    let progress = move |stage| {
-        let _ = stages.send(stage);
-    };
-    let rendering = context.renderer.render(document, format, options, progress);
-    let (rendered, ()) = tokio::join!(rendering, tell);
-    metrics::RENDER_DURATION.observe([format.as_str().into()], begun.elapsed().as_secs_f64());
-    rendered.map_err(|failure| match failure {
-        RenderFailure::Refused(why) => JobError::discard(format!("the report cannot be rendered: {why}")),
-        // Too large for the limits today is too large tomorrow, but a neighbour may have taken what it needed.
-        other => JobError::Retry(other.into()),
-    })
 }
 
 /// Mails and webhook events about a finished report, with the jobs that send them, in the transaction that finishes it.
@@ -241,16 +137,3 @@ async fn announce(tx: &mut TenantTx, context: &Context, report: &Report) -> Resu
 }
 
 const REPORT_GENERATED: &str = "report.generated";
-
-fn download_url(context: &Context, report: ReportId) -> String {
-    format!("{}/api/reports/{report}/download", context.config.public_url())
-}
-
-/// `executive-summary-2026-11-21.pdf`, as seed 002 names its files.
-fn file_name(report: &Report, extension: &str) -> String {
-    format!("{}-{}.{extension}", report.report_type.replace('_', "-"), report.created_at.format("%Y-%m-%d"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

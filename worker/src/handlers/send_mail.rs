@@ -4,15 +4,27 @@ use std::collections::BTreeMap;
 
 use delivery::mail::{
     Attachment, MailError, Mailbox, Outgoing, address,
-    template::{ReportReady, report_ready},
+    template::{FileLink, ReportReady, report_ready},
 };
-use domain::{document::Quantity, id::ReportId};
+use domain::{
+    document::Quantity,
+    id::{ReportId, ShareId, UserId},
+    report::MAIL_LINK_DAYS,
+};
 use queue::{Attempt, Done, Handler, JobError, OrDiscard, error::DiscardIfMissing, jobs::SendMail};
 use runtime::metrics;
 use serde_json::json;
-use store::deliveries::{Mail, Outcome, Outcomes};
+use store::{
+    TenantTx,
+    deliveries::{Mail, Outcome, Outcomes},
+    reports::Report,
+    shares::{self, Share},
+};
 
-use crate::context::Context;
+use crate::{
+    context::Context,
+    issue::{download_url, hex},
+};
 
 impl Handler<Context> for SendMail {
     async fn run(self, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
@@ -33,11 +45,14 @@ impl Handler<Context> for SendMail {
             }
         }
         let mut postponed = None;
+        // A link that nobody got is of no use to anybody who should have it.
+        let mut unread = None;
         if !waiting.is_empty() {
-            let outgoing = compose(&self, context, &mail, waiting).await?;
+            let (outgoing, link) = compose(&self, context, &mail, waiting).await?;
             let sent =
                 context.mailer.send(&outgoing).await.or_discard("no mail can be made of the report")?;
             runtime::failpoint!("mail-sent");
+            unread = link.filter(|_| sent.iter().all(|sent| sent.result.is_err()));
             for sent in sent {
                 let recipient = recorded_as(&mail, &sent.recipient);
                 let class = sent.result.as_ref().map_or_else(MailError::class, |_| "delivered");
@@ -57,6 +72,9 @@ impl Handler<Context> for SendMail {
             }
         }
         let mut tx = context.db.begin_as(self.tenant_id).await?;
+        if let Some((report, share)) = unread {
+            store::shares::revoke(&mut tx, report, share).await?;
+        }
         store::deliveries::record_outcomes(&mut tx, self.mail_id, &outcomes).await?;
         if let Some(error) = postponed {
             // What did go out is remembered, so that nobody gets it twice.
@@ -69,22 +87,35 @@ impl Handler<Context> for SendMail {
     }
 }
 
+/// The mail, and the link in it if its file is too large to be attached.
 async fn compose(
     job: &SendMail,
     context: &Context,
     mail: &Mail,
     to: Vec<Mailbox>,
-) -> Result<Outgoing, JobError> {
+) -> Result<(Outgoing, Option<(ReportId, ShareId)>), JobError> {
     let report_id =
         mail.report_id.map(ReportId).ok_or_else(|| JobError::discard("the report no longer exists"))?;
     let mut tx = context.db.begin_as(job.tenant_id).await?;
+    let report = store::reports::find(&mut tx, report_id).await.discard_if_missing("the report")?;
     let artifact =
         store::reports::artifact(&mut tx, report_id).await.discard_if_missing("the report's file")?;
-    let document = store::reports::document(&mut tx, report_id).await.discard_if_missing("the report")?;
+    let outline = store::frozen::outline(&mut tx, report_id).await.discard_if_missing("the report")?;
+    let outline = outline.ok_or_else(|| JobError::discard("the report has no document"))?;
+    let is_too_large =
+        usize::try_from(artifact.byte_count).is_ok_and(|size| size > context.mailer.most_attached());
+    let link = if is_too_large { Some(share(&mut tx, context, &report).await?) } else { None };
     tx.commit().await?;
-    let document = document.ok_or_else(|| JobError::discard("the report has no document"))?;
-    let bytes = context.blobs.get(&artifact.storage_key, &artifact.sha256).await?;
-    let figures: Vec<(String, String)> = document
+    let attachments = if is_too_large {
+        Vec::new()
+    } else {
+        vec![Attachment {
+            file_name: artifact.file_name.clone(),
+            media_type: artifact.media_type,
+            bytes: context.blobs.get(&artifact.storage_key, &artifact.sha256).await?,
+        }]
+    };
+    let figures: Vec<(String, String)> = outline
         .key_figures
         .iter()
         .map(|figure| {
@@ -95,29 +126,47 @@ async fn compose(
             (figure.label.clone(), value)
         })
         .collect();
+    let names: Vec<String> = attachments.iter().map(|file| file.file_name.clone()).collect();
     let words = report_ready(&ReportReady {
-        title: &document.cover.title,
-        organization: Some(&document.cover.organization),
+        title: &outline.title,
+        organization: Some(&outline.organization),
         period: None,
-        generated_at: document.cover.generated_at,
+        generated_at: outline.generated_at,
         data_as_of: None,
         figures: &figures,
-        attachments: std::slice::from_ref(&artifact.file_name),
-        download_url: Some(&format!("{}/api/reports/{report_id}/download", context.config.public_url())),
+        attachments: &names,
+        download_url: Some(&download_url(context, report_id)),
+        link: link.as_ref().map(|link| FileLink {
+            file_name: &artifact.file_name,
+            url: &link.url,
+            until: link.share.expires_at,
+        }),
     });
-    Ok(Outgoing {
+    let outgoing = Outgoing {
         mail_id: job.mail_id.to_string(),
         to,
         subject: words.subject,
         text: words.text,
         html: Some(words.html),
-        attachments: vec![Attachment {
-            file_name: artifact.file_name,
-            media_type: artifact.media_type,
-            bytes,
-        }],
+        attachments,
         date: mail.created_at,
-    })
+    };
+    Ok((outgoing, link.map(|link| (report_id, ShareId(link.share.id)))))
+}
+
+struct Link {
+    share: Share,
+    url: String,
+}
+
+/// A link to the report's file, like those that people make: listed, counted, and revocable.
+async fn share(tx: &mut TenantTx, context: &Context, report: &Report) -> Result<Link, JobError> {
+    let token = hex(&rand::random::<[u8; 32]>());
+    let by = report.requested_by.map(UserId);
+    let share =
+        shares::insert(tx, ReportId(report.id), &shares::hash(&token), MAIL_LINK_DAYS * 24, by).await?;
+    let url = format!("{}/api/reports/shared/{token}", context.config.public_url());
+    Ok(Link { share, url })
 }
 
 /// The recipient as the mail's row spells it.

@@ -22,17 +22,15 @@ use domain::{
     report::ReportStatus,
 };
 use queue::{enqueue, jobs::RenderReport};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use store::{
     audit::{self, Note},
     exports::{self, Export, Request, What},
     reports as stored,
 };
-use tokio::time::{Instant, sleep};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use self::rows::Layout;
 use super::cves::spelled;
@@ -41,8 +39,9 @@ use crate::{
     extract::{Actor, Path, Query, Range, ReadOnly, word},
     file::{self, Portion, Show},
     openapi::{Invalid, Limited, Missing, SignedIn},
-    reply::{Accepted, JobAccepted},
+    reply::{Accepted, FileAccepted},
     state::AppState,
+    waiting::Patience,
     words::{ExportFormatWord, ExportWord, FindingStatusWord, SeverityWord},
 };
 
@@ -50,9 +49,6 @@ use crate::{
 const REPORT_TYPE: &str = "findings";
 /// So many rows are made into a document while the client waits.
 const SMALL: i64 = 1000;
-/// How long that is, and how often we look.
-const WAIT: Duration = Duration::from_secs(20);
-const LOOK: Duration = Duration::from_millis(100);
 /// How long an export waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -139,26 +135,16 @@ fn export_format(word: &str) -> Result<ExportFormat, ApiError> {
     }
 }
 
-/// An export that a worker will make.
-#[derive(Debug, Serialize, ToSchema)]
-struct ExportAccepted {
-    #[serde(flatten)]
-    job: JobAccepted,
-    report_id: Uuid,
-    /// Where the file will be.
-    download_url: String,
-}
-
 /// Export findings
 ///
 /// CSV and JSON have all of them, however many; a file that breaks off has not come to its end, and says so by how the
-/// connection ends. In CSV no cell is a formula. PDF and HTML have the worst few thousand and are made in the background: a small one
+/// connection ends. In CSV no cell is a formula. PDF and HTML show the worst fifteen thousand and are made in the background: a small one
 /// is answered when it is done, of a large one 202 says in `Location` where to ask.
 #[utoipa::path(get, path = "/api/export/{format}", tag = "findings",
     params(("format" = inline(ExportFormatWord), Path, description = "Of the file."), ExportFilter),
     responses((status = 200, description = "The file.", content(
                   (String = "text/csv"), (Object = "application/json"), (String = "text/html"), (Vec<u8> = "application/pdf"))),
-              (status = 202, body = ExportAccepted,
+              (status = 202, body = FileAccepted,
                headers(("Location" = String, description = "Where to ask about the job."))),
               SignedIn, Missing, Invalid, Limited))]
 async fn export_findings(
@@ -218,7 +204,7 @@ async fn export_findings(
                 return Ok(answer);
             }
             let download_url = format!("{}/api/reports/{report}/download", app.config.public_url());
-            let body = ExportAccepted { job: JobAccepted::new(job.id), report_id: report.0, download_url };
+            let body = FileAccepted::new(job.id, report, download_url);
             Ok(Accepted::Now { job: job.id, body }.into_response())
         }
     }
@@ -230,9 +216,8 @@ async fn answer_in_time(
     actor: &Actor<ReadOnly>,
     id: ReportId,
 ) -> Result<Option<Response>, ApiError> {
-    let deadline = Instant::now() + WAIT;
-    while Instant::now() < deadline {
-        sleep(LOOK).await;
+    let patience = Patience::begin();
+    while patience.lasts().await {
         let mut tx = actor.begin().await?;
         let report = stored::find(&mut tx, id).await?;
         if report.status == ReportStatus::Failed.as_str() {

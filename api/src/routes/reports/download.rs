@@ -3,9 +3,15 @@
 //! `GET /api/reports/{id}/download` for as long as the report is there; seed 003's address for seven days and seed 002's
 //! for thirty-one after the report was finished, as their examples show. What is sent, and how, is [`crate::file`]'s business.
 
+use std::collections::BTreeMap;
+
 use axum::{extract::State, response::Response};
 use chrono::{TimeDelta, Utc};
-use domain::{document::Format, id::ReportId, report::ReportStatus};
+use domain::{
+    document::Format,
+    id::ReportId,
+    report::{BREAKWATER_LINK_DAYS, INFRACAST_LINK_DAYS, ReportStatus},
+};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use store::{
@@ -14,27 +20,27 @@ use store::{
     organizations,
     reports::{self as stored, Artifact, Report},
 };
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams, IntoResponses,
+    openapi::{Content, ContentBuilder, Ref, RefOr, Response as OneResponse, ResponseBuilder},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
+use super::further::{self, Further};
 use crate::{
-    error::{ApiError, ErrorBody},
+    error::ApiError,
     extract::{Actor, Path, Query, ReadOnly},
     file::{self, Asked, Show},
     openapi::{Invalid, Missing, SignedIn},
+    reply::FileAccepted,
     state::AppState,
 };
-
-/// How long the address of seed 003's `download_url` holds, from when the report was finished.
-const INFRACAST_DAYS: i64 = 7;
-/// And that of seed 002's.
-const BREAKWATER_DAYS: i64 = 31;
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Wanted {
-    /// In any case of the letters; that of the report when missing. A report is there in the format it was asked for.
+    /// One of the formats of the report's type, in any case of the letters; the one that it was asked for when missing.
     #[serde(default, deserialize_with = "format")]
     #[param(value_type = Option<String>, example = "PDF")]
     format: Option<Format>,
@@ -67,17 +73,12 @@ impl<'de> Deserialize<'de> for AnyReportId {
 /// Download a report
 ///
 /// The file as it was rendered, proven to be the one that was stored: its SHA-256 is the `ETag`, and stands in `Repr-Digest`.
-/// Parts can be asked for with `Range`.
+/// Parts can be asked for with `Range`. In another format than it was asked for it is made from what was frozen with the
+/// report, and looks as it was issued: a small one is answered when it is done, of a large one 202 says in `Location` where to ask.
 #[utoipa::path(get, path = "/api/reports/{report_id}/download", tag = "reports",
     params(("report_id" = String, Path, description = "The report's id."), Wanted),
-    responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (String = "text/csv"), (Object = "application/json"),
-                  (Vec<u8> = "application/octet-stream"))),
-              (status = 206, description = "A part of the file."),
-              (status = 304, description = "The client has it: `If-None-Match`."),
-              (status = 409, description = "There is no file: the report is being made, it failed, or it is of another format.",
-               body = ErrorBody),
-              (status = 416, description = "No byte of the range exists.", body = ErrorBody),
+    responses(InParts, (status = 202, body = FileAccepted,
+                        headers(("Location" = String, description = "Where to ask about the job."))),
               SignedIn, Missing, Invalid))]
 async fn download_report(
     State(app): State<AppState>,
@@ -94,14 +95,7 @@ async fn download_report(
 /// As the download, but a PDF is shown in the browser. Everything else is saved.
 #[utoipa::path(get, path = "/api/reports/{report_id}/artifact", tag = "reports",
     params(("report_id" = String, Path, description = "The report's id.")),
-    responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (Object = "application/json"),
-                  (Vec<u8> = "application/octet-stream"))),
-              (status = 206, description = "A part of the file."),
-              (status = 304, description = "The client has it: `If-None-Match`."),
-              (status = 409, description = "There is no file: the report is being made, or it failed.", body = ErrorBody),
-              (status = 416, description = "No byte of the range exists.", body = ErrorBody),
-              SignedIn, Missing))]
+    responses(InParts, SignedIn, Missing))]
 async fn view_report(
     State(app): State<AppState>,
     actor: Actor<ReadOnly>,
@@ -116,19 +110,14 @@ async fn view_report(
 /// `report_<id>.pdf`, for thirty-one days after it was finished.
 #[utoipa::path(get, path = "/api/v1/reports/download/{file}", tag = "reports",
     params(("file" = String, Path, description = "The report's id and the ending of the file.")),
-    responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (Object = "application/json"),
-                  (Vec<u8> = "application/octet-stream"))),
-              (status = 409, description = "There is no file yet.", body = ErrorBody),
-              (status = 410, description = "`DOWNLOAD_EXPIRED`", body = ErrorBody),
-              SignedIn, Missing))]
+    responses(InParts, ForAWhile, SignedIn, Missing))]
 async fn download_file(
     State(app): State<AppState>,
     actor: Actor<ReadOnly>,
     Path(id): Path<AnyReportId>,
     asked: Asked,
 ) -> Result<Response, ApiError> {
-    let days = Some(BREAKWATER_DAYS);
+    let days = Some(BREAKWATER_LINK_DAYS);
     fetch(&app, actor, id.0, &asked, Fetch { days, ..Fetch::ATTACHMENT }).await
 }
 
@@ -138,21 +127,14 @@ async fn download_file(
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant_id}/reports/{report_id}/download", tag = "reports",
     params(("tenant_id" = String, Path, description = "The organization's name in addresses, such as `acme-corp`."),
            ("report_id" = String, Path, description = "The report's id.")),
-    responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (Object = "application/json"),
-                  (Vec<u8> = "application/octet-stream"))),
-              (status = 409, description = "There is no file yet.", body = ErrorBody),
-              (status = 410, description = "`DOWNLOAD_EXPIRED`", body = ErrorBody),
-              SignedIn, Missing))]
+    responses(InParts, ForAWhile, SignedIn, Missing))]
 async fn download_tenants_report(
     State(app): State<AppState>,
     actor: Actor<ReadOnly>,
-    Path((tenant, id)): Path<(String, AnyReportId)>,
+    Path(of): Path<(String, AnyReportId)>,
     asked: Asked,
 ) -> Result<Response, ApiError> {
-    expect_own(&actor, &tenant).await?;
-    let days = Some(INFRACAST_DAYS);
-    fetch(&app, actor, id.0, &asked, Fetch { days, ..Fetch::ATTACHMENT }).await
+    of_a_tenant(&app, actor, of, &asked).await
 }
 
 /// Download a document of an organization
@@ -161,27 +143,29 @@ async fn download_tenants_report(
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant_id}/documents/{document_id}/download", tag = "reports",
     params(("tenant_id" = String, Path, description = "The organization's name in addresses, such as `acme-corp`."),
            ("document_id" = String, Path, description = "The document's id.")),
-    responses((status = 200, description = "The file.", content(
-                  (Vec<u8> = "application/pdf"), (Object = "application/json"),
-                  (Vec<u8> = "application/octet-stream"))),
-              (status = 409, description = "There is no file yet.", body = ErrorBody),
-              (status = 410, description = "`DOWNLOAD_EXPIRED`", body = ErrorBody),
-              SignedIn, Missing))]
+    responses(InParts, ForAWhile, SignedIn, Missing))]
 async fn download_tenants_document(
     State(app): State<AppState>,
     actor: Actor<ReadOnly>,
-    Path((tenant, id)): Path<(String, AnyReportId)>,
+    Path(of): Path<(String, AnyReportId)>,
     asked: Asked,
 ) -> Result<Response, ApiError> {
-    expect_own(&actor, &tenant).await?;
-    let days = Some(INFRACAST_DAYS);
-    fetch(&app, actor, id.0, &asked, Fetch { days, ..Fetch::ATTACHMENT }).await
+    of_a_tenant(&app, actor, of, &asked).await
 }
 
 /// The organization in the path must be the caller's own; no other is known to them.
-async fn expect_own(actor: &Actor<ReadOnly>, slug: &str) -> Result<(), ApiError> {
+async fn of_a_tenant(
+    app: &AppState,
+    actor: Actor<ReadOnly>,
+    (slug, id): (String, AnyReportId),
+    asked: &Asked,
+) -> Result<Response, ApiError> {
     let own = organizations::own(&mut actor.begin().await?).await?;
-    if own.slug == slug { Ok(()) } else { Err(ApiError::NotFound) }
+    if own.slug != slug {
+        return Err(ApiError::NotFound);
+    }
+    let days = Some(INFRACAST_LINK_DAYS);
+    fetch(app, actor, id.0, asked, Fetch { days, ..Fetch::ATTACHMENT }).await
 }
 
 /// How a file is fetched.
@@ -211,7 +195,20 @@ async fn fetch(
     {
         return Err(ApiError::Expired);
     }
-    let artifact = file_of(&mut tx, &report, how.format).await?;
+    let artifact = match how.format.filter(|format| format.as_str() != report.format) {
+        None => file_of(&mut tx, &report).await?,
+        Some(format) => {
+            // It may be waited for.
+            tx.commit().await?;
+            match further::file_in(app, &actor, &report, format, asked).await? {
+                Further::File(artifact) => {
+                    tx = actor.begin().await?;
+                    *artifact
+                }
+                Further::Later(answer) => return Ok(answer),
+            }
+        }
+    };
     let portion = file::portion(asked, &artifact);
     if portion.begins() {
         audit::note(&mut tx, Some(actor.tenant), actor.by(), &fetched(&artifact)).await?;
@@ -231,27 +228,60 @@ pub(super) fn fetched(artifact: &Artifact) -> Note<'static> {
     }
 }
 
-/// The file of `report`, or why there is none.
-pub(super) async fn file_of(
-    tx: &mut TenantTx,
-    report: &Report,
-    format: Option<Format>,
-) -> Result<Artifact, ApiError> {
-    if let Some(other) = format.filter(|format| format.as_str() != report.format) {
-        return Err(ApiError::Conflict(format!(
-            "The report was made as {}, not as {other}: leave format out, or ask for a report in {other}",
-            report.format
-        )));
-    }
+/// The file of `report` as it was asked for, or why there is none.
+pub(super) async fn file_of(tx: &mut TenantTx, report: &Report) -> Result<Artifact, ApiError> {
     match stored::artifact(tx, ReportId(report.id)).await {
         Ok(artifact) => Ok(artifact),
-        Err(store::Error::NotFound) if report.status == ReportStatus::Failed.as_str() => {
-            Err(ApiError::Conflict("The report could not be made: its `error` says why".into()))
-        }
-        Err(store::Error::NotFound) => {
-            Err(ApiError::Conflict("The report is still being made: ask again when it is completed".into()))
-        }
+        Err(store::Error::NotFound) => Err(no_file(report)),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Why there is no file of `report`.
+pub(super) fn no_file(report: &Report) -> ApiError {
+    ApiError::Conflict(if report.status == ReportStatus::Failed.as_str() {
+        "The report could not be made: its `error` says why".into()
+    } else {
+        "The report is still being made: ask again when it is completed".into()
+    })
+}
+
+/// What every address of a file may answer.
+struct InParts;
+
+impl IntoResponses for InParts {
+    fn responses() -> BTreeMap<String, RefOr<OneResponse>> {
+        // A schema would describe text: a file is what its media type says (OpenAPI 3.1, section 4.8.14.2).
+        let file = |description: &str| {
+            let of = |response: ResponseBuilder, media_type| response.content(media_type, Content::default());
+            ["application/pdf", "application/json", "text/csv", "application/zip", "application/octet-stream"]
+                .into_iter()
+                .fold(ResponseBuilder::new().description(description), of)
+        };
+        let error = |description: &str| {
+            let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+            ResponseBuilder::new().description(description).content("application/json", body)
+        };
+        let responses = [
+            ("200", file("The file.")),
+            ("206", file("A part of the file.")),
+            ("304", ResponseBuilder::new().description("The client has it: `If-None-Match`.")),
+            ("409", error("There is no file: the report is being made, or it failed.")),
+            ("412", error("It is not the file of `If-Match`.")),
+            ("416", error("No byte of the range exists.")),
+        ];
+        responses.map(|(status, response)| (status.to_owned(), response.build().into())).into()
+    }
+}
+
+/// What an address that holds for some days may answer besides.
+struct ForAWhile;
+
+impl IntoResponses for ForAWhile {
+    fn responses() -> BTreeMap<String, RefOr<OneResponse>> {
+        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+        let gone = ResponseBuilder::new().description("`DOWNLOAD_EXPIRED`").content("application/json", body);
+        BTreeMap::from([("410".to_owned(), gone.build().into())])
     }
 }
 

@@ -1,17 +1,18 @@
-//! Reports: what there is to choose from, asking for one ([`request`]), and fetching it.
+//! Reports: what there is to choose from, asking for one ([`request`]), and fetching it ([`download`]).
 
 mod download;
+mod further;
 mod options;
 mod request;
 mod shares;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use domain::{document::Document, id::ReportId, page};
+use domain::{id::ReportId, page};
 use queue::{enqueue, jobs::RenderReport};
 use reports::ReportType;
 use serde::{Deserialize, Deserializer, Serialize};
-use store::{reports as stored, users::Role};
+use store::{frozen, reports as stored, users::Role};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -246,6 +247,12 @@ struct ReportSection {
     status: Option<String>,
 }
 
+impl From<frozen::Heading> for ReportSection {
+    fn from(section: frozen::Heading) -> Self {
+        Self { id: section.id, heading: section.heading, control_id: None, status: None }
+    }
+}
+
 /// List report types
 #[utoipa::path(get, path = "/api/reports/report-types", tag = "reports", params(PageParams),
     responses((status = 200, body = Page<ReportTypeView>), SignedIn, Invalid))]
@@ -342,7 +349,7 @@ async fn get_report(
     let report = stored::find(&mut tx, id).await?;
     let artifact = match stored::artifact(&mut tx, id).await {
         Ok(artifact) => Some(Artifact {
-            signature: store::signing_keys::issued_for(&mut tx, id).await?.map(Into::into),
+            signature: store::signing_keys::issued(&mut tx, &artifact.sha256).await?.map(Into::into),
             file_name: artifact.file_name,
             media_type: artifact.media_type,
             size_bytes: artifact.byte_count,
@@ -351,24 +358,15 @@ async fn get_report(
         Err(store::Error::NotFound) => None,
         Err(error) => return Err(error.into()),
     };
-    let sections = stored::document(&mut tx, id).await?.map_or_else(Vec::new, sections);
+    let sections = frozen::outline(&mut tx, id).await?.map_or_else(Vec::new, |outline| outline.sections);
+    let sections = sections.into_iter().map(Into::into).collect();
     let report = Report::new(report, &app.config.public_url());
     Ok(Json(ReportDetail { report, artifact, sections }))
 }
 
-fn sections(document: Document) -> Vec<ReportSection> {
-    let part = |section: domain::document::Section| ReportSection {
-        id: section.id,
-        heading: section.heading,
-        control_id: None,
-        status: None,
-    };
-    document.sections.into_iter().map(part).collect()
-}
-
 /// Delete a report
 ///
-/// And its file. A report that is still being made is not made any more.
+/// And its files. A report that is still being made is not made any more.
 #[utoipa::path(delete, path = "/api/reports/{report_id}", tag = "reports",
     params(("report_id" = Uuid, Path, description = "The report's id.")),
     responses((status = 200, body = Deleted), WithRole, Missing))]

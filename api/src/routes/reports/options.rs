@@ -96,6 +96,10 @@ pub(crate) struct ReportOptions {
     /// Begin CSV with a byte order mark, by which Excel knows it for UTF-8.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     csv_bom: bool,
+    /// The files of a ZIP pack, of the type's formats; PDF, XLSX, CSV and JSON when missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 9, example = json!(["pdf", "json"]))]
+    pub(super) formats: Vec<String>,
     /// Order and wording of the sections. Those that are named come first, in this order; at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 100)]
@@ -124,8 +128,8 @@ struct SectionWish {
 }
 
 impl ReportOptions {
-    /// Notes what cannot be done, for a report in `format` where that is known.
-    pub(super) fn check(&self, format: Option<Format>, problems: &mut Problems) {
+    /// Notes what cannot be done, for a report in `format` where that is known, of a type that `offers` these.
+    pub(super) fn check(&self, format: Option<Format>, offers: &[Format], problems: &mut Problems) {
         for (name, value, longest) in [
             ("title", &self.title, LONGEST_TITLE),
             ("company_name", &self.company_name, LONGEST_NAME),
@@ -153,15 +157,17 @@ impl ReportOptions {
         if let Some(logo) = &self.organization_logo {
             check_logo(logo, problems);
         }
+        let packed = self.check_formats(format, offers, problems);
         for (name, wanted, only, purpose) in [
             ("signed", self.signed, Format::Pdf, "carry a signature"),
             ("attach_data", self.attach_data, Format::Pdf, "carry attachments"),
             ("csv_bom", self.csv_bom, Format::Csv, "begin with a byte order mark"),
         ] {
-            let fits = !wanted || format.is_none_or(|format| format == only);
+            let holds = |format| format == only || format == Format::Zip && packed.contains(&only);
+            let fits = !wanted || format.is_none_or(holds);
             problems.require(fits, &format!("options -> {name}"), || {
                 let format = format.map_or("it", Format::as_str);
-                format!("`{format}` cannot {purpose}: ask for {only}, or leave {name} out")
+                format!("`{format}` cannot {purpose}: ask for {only} or a pack of it, or leave {name} out")
             });
         }
         if let Some(signer) = &self.signer {
@@ -176,6 +182,39 @@ impl ReportOptions {
             });
         }
         self.check_sections(problems);
+    }
+
+    /// The files of a pack, as far as they are known.
+    fn check_formats(
+        &self,
+        format: Option<Format>,
+        offers: &[Format],
+        problems: &mut Problems,
+    ) -> Vec<Format> {
+        let one = |(index, word): (usize, &String)| {
+            let known = word.parse().ok().filter(|format| *format != Format::Zip && offers.contains(format));
+            problems.require(known.is_some(), &format!("options -> formats -> {index}"), || {
+                let offered = offers.iter().filter(|format| **format != Format::Zip);
+                let words: Vec<_> = offered.map(|format| format.as_str()).collect();
+                format!(
+                    "`{}` is no file of this report: name some of {}",
+                    super::request::shown(word),
+                    words.join(", ")
+                )
+            });
+            known
+        };
+        let named: Vec<Format> =
+            self.formats.iter().take(Format::ALL.len()).enumerate().filter_map(one).collect();
+        let is_distinct = named.iter().enumerate().all(|(index, format)| !named[..index].contains(format));
+        problems.require(is_distinct && self.formats.len() < Format::ALL.len(), "options -> formats", || {
+            "names a format twice: a pack holds one file of each".into()
+        });
+        let is_pack = format.is_none_or(|format| format == Format::Zip);
+        problems.require(self.formats.is_empty() || is_pack, "options -> formats", || {
+            "only a pack has several: ask for zip, or leave formats out".into()
+        });
+        if named.is_empty() { Format::PACKED.to_vec() } else { named }
     }
 
     fn check_sections(&self, problems: &mut Problems) {

@@ -25,7 +25,8 @@ pub(super) struct GenerateReport {
     pub(super) title: String,
     /// An `id` of `GET /api/reports/report-types`.
     report_type: String,
-    /// One of the type's formats; `pdf` when missing. `excel` and `md` are understood.
+    /// One of the type's formats; `pdf` when missing. `excel`, `md` and `pack` are understood. A `zip` holds several files of the
+    /// report with a list of them, signed so that anybody can verify it.
     format: Option<String>,
     /// A compliance framework. None is available yet, so this is refused.
     framework: Option<String>,
@@ -45,6 +46,10 @@ impl GenerateReport {
     /// What is kept with the report: what stands on its cover, and who gets it.
     pub(super) fn kept_options(&self) -> anyhow::Result<Value> {
         let mut options = serde_json::to_value(&self.options)?;
+        if !self.options.formats.is_empty() {
+            let formats = self.options.formats.iter().filter_map(|word| word.parse::<Format>().ok());
+            options["formats"] = json!(formats.collect::<Vec<_>>());
+        }
         if !self.recipients.is_empty() {
             options["recipients"] = json!(self.recipients);
         }
@@ -92,7 +97,7 @@ pub(super) fn check(request: &GenerateReport) -> Result<(&'static ReportType, Fo
         let formats: Vec<_> = formats.iter().map(|format| format.as_str()).collect();
         format!("`{}` is not a format of this report: ask for one of {}", shown(asked), formats.join(", "))
     });
-    request.options.check(format, &mut problems);
+    request.options.check(format, formats, &mut problems);
     problems.finish()?;
     report_type.zip(format).ok_or(ApiError::NotFound)
 }
@@ -179,11 +184,34 @@ mod tests {
             "severity_filter -> 1: `awful` is not a severity: use critical, high, medium, low, none, unknown",
             "organization_logo: `file:///etc/passwd` is neither an http or https address nor a data URL: give \
              `https://…` or `data:image/png;base64,…`",
-            "signed: `csv` cannot carry a signature: ask for pdf, or leave signed out",
-            "attach_data: `csv` cannot carry attachments: ask for pdf, or leave attach_data out",
+            "signed: `csv` cannot carry a signature: ask for pdf or a pack of it, or leave signed out",
+            "attach_data: `csv` cannot carry attachments: ask for pdf or a pack of it, or leave attach_data out",
             "sections -> 0 -> id: names no section: GET /api/reports/{report_id} lists those of an earlier report",
         ];
         assert_eq!(told, expected.map(|problem| format!("body -> options -> {problem}")));
+    }
+
+    #[test]
+    fn a_pack_holds_one_file_of_each_format_that_the_type_has() {
+        let with = |format: &str, formats: serde_json::Value| {
+            json!({"title": "Q1", "report_type": "technical", "format": format,
+                   "options": {"formats": formats, "signed": true}})
+        };
+        let request: GenerateReport =
+            serde_json::from_value(with("pack", json!(["PDF", "md"]))).expect("the right shape");
+        assert_eq!(check(&request).expect("valid").1, Format::Zip);
+        assert_eq!(request.kept_options().expect("an object")["formats"], json!(["pdf", "markdown"]));
+        for (format, formats, told) in [
+            ("zip", json!(["svg", "pdf"]), "formats -> 0: `svg` is no file of this report"),
+            ("zip", json!(["zip", "pdf"]), "formats -> 0: `zip` is no file of this report"),
+            ("zip", json!(["pdf", "PDF"]), "formats: names a format twice"),
+            ("pdf", json!(["pdf"]), "formats: only a pack has several"),
+            ("zip", json!(["csv"]), "signed: `zip` cannot carry a signature"),
+        ] {
+            let said = refused(with(format, formats));
+            assert_eq!(said.len(), 1, "{said:?}");
+            assert!(said[0].starts_with(&format!("body -> options -> {told}")), "{said:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,6 @@ use chrono::{DateTime, Utc};
 use domain::id::{ReportId, ShareId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use store::{
     audit::{self, By, Note},
     reports as stored, shares,
@@ -128,9 +127,9 @@ async fn share_report(
 
     let mut tx = actor.begin().await?;
     let report = stored::find(&mut tx, id).await?;
-    file_of(&mut tx, &report, None).await?;
+    file_of(&mut tx, &report).await?;
     let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-    let share = shares::insert(&mut tx, id, &hash(&token), hours, actor.id()).await?;
+    let share = shares::insert(&mut tx, id, &shares::hash(&token), hours, actor.id()).await?;
     tx.commit().await?;
     let url = format!("{}{SHARED}{token}", app.config.public_url());
     Ok(Json(NewLink { id: share.id, url, expires_at: share.expires_at }))
@@ -199,7 +198,7 @@ async fn open_share(
     Path(token): Path<String>,
     asked: Asked,
 ) -> Result<Response, ApiError> {
-    let target = shares::target(app.db.shared(), &hash(&token)).await?;
+    let target = shares::target(app.db.shared(), &shares::hash(&token)).await?;
     let mut tx = app.db.begin(target.tenant).await?;
     let artifact = stored::artifact(&mut tx, target.report).await?;
     let portion = file::portion(&asked, &artifact);
@@ -216,10 +215,6 @@ async fn open_share(
     }
     tx.commit().await?;
     file::send(&app, &artifact, portion, Show::Shared).await
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token).into()
 }
 
 pub(super) fn router() -> OpenApiRouter<AppState> {

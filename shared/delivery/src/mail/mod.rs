@@ -80,6 +80,12 @@ impl Mailer {
         Ok(Self { settings })
     }
 
+    /// As [`MailSettings::most_attached`].
+    #[must_use]
+    pub fn most_attached(&self) -> usize {
+        self.settings.most_attached()
+    }
+
     /// Send one mail, and say for each recipient what came of it. Try again with those alone whose error
     /// [is transient](MailError::is_transient).
     ///

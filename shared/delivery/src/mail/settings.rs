@@ -24,6 +24,14 @@ impl MailSettings {
     /// What most servers accept.
     pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 25 * 1024 * 1024;
 
+    /// The most bytes that attachments may have together: Base64 in lines of 76 makes 137 of 100 (RFC 2045, section 6.8), and the
+    /// words need room too.
+    #[must_use]
+    pub fn most_attached(&self) -> usize {
+        const WORDS: usize = 32 << 10;
+        self.max_message_bytes.saturating_sub(WORDS) / 137 * 100
+    }
+
     /// Settings with the default size limit.
     #[must_use]
     pub fn new(transport: Transport, from: Mailbox) -> Self {

@@ -29,6 +29,16 @@ pub struct ReportReady<'a> {
     pub attachments: &'a [String],
     /// Where the report can be fetched. Anything but `https:` and `http:` is left out.
     pub download_url: Option<&'a str>,
+    /// Instead of an attachment that would be too large.
+    pub link: Option<FileLink<'a>>,
+}
+
+/// A link that opens a file without an account, for a while.
+#[derive(Debug, Clone, Copy)]
+pub struct FileLink<'a> {
+    pub file_name: &'a str,
+    pub url: &'a str,
+    pub until: DateTime<Utc>,
 }
 
 /// The words of a mail.
@@ -55,6 +65,11 @@ pub fn report_ready(report: &ReportReady<'_>) -> Words {
             .collect(),
         attachments: report.attachments.iter().map(|name| one_line(name)).collect(),
         download_url: report.download_url.map(one_line).filter(|url| is_web_address(url)),
+        link: report.link.filter(|link| is_web_address(link.url)).map(|link| Link {
+            file_name: one_line(link.file_name),
+            url: one_line(link.url),
+            until: link.until.to_rfc3339_opts(SecondsFormat::Secs, true),
+        }),
     };
     let subject = match &data.organization {
         Some(organization) if !organization.is_empty() => format!("{}: {organization}", data.title),
@@ -73,6 +88,14 @@ struct ReportReadyData {
     figures: Vec<Figure>,
     attachments: Vec<String>,
     download_url: Option<String>,
+    link: Option<Link>,
+}
+
+#[derive(Serialize)]
+struct Link {
+    file_name: String,
+    url: String,
+    until: String,
 }
 
 #[derive(Serialize)]
@@ -129,7 +152,26 @@ mod tests {
             figures,
             attachments,
             download_url: Some("https://reports.example.org/r/1"),
+            link: None,
         }
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_comes_as_a_link_that_says_how_long_it_holds() {
+        let link = FileLink {
+            file_name: "summary.pdf",
+            url: "https://reports.example.org/shared/abc",
+            until: "2024-02-08T09:00:00Z".parse().unwrap(),
+        };
+        let words = report_ready(&ReportReady { link: Some(link), ..report(&[], &[]) });
+        let expected = "summary.pdf is too large to be attached. Until 2024-02-08T09:00:00Z whoever\n\
+            has this link can fetch it without an account:\n\
+            \x20 https://reports.example.org/shared/abc\n";
+        assert!(words.text.contains(expected), "{}", words.text);
+        assert!(words.html.contains("shared&#x2f;abc"), "{}", words.html);
+        let hostile = FileLink { url: "javascript:alert(1)", ..link };
+        let words = report_ready(&ReportReady { link: Some(hostile), ..report(&[], &[]) });
+        assert!(!words.text.contains("too large") && !words.html.contains("javascript"));
     }
 
     #[test]

@@ -18,10 +18,12 @@ pub enum Format {
     /// The document's main diagram or chart alone ([`Document::main_figure`](super::Document::main_figure)).
     Svg,
     Png,
+    /// Several of the others in one file, with a signed list of what is in it.
+    Zip,
 }
 
 impl Format {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Pdf,
         Self::Html,
         Self::Docx,
@@ -31,7 +33,10 @@ impl Format {
         Self::Markdown,
         Self::Svg,
         Self::Png,
+        Self::Zip,
     ];
+    /// What a pack holds unless something else is asked for: one to read, one to calculate with, two for programs.
+    pub const PACKED: [Self; 4] = [Self::Pdf, Self::Xlsx, Self::Csv, Self::Json];
 
     /// The word used in APIs and in the database.
     #[must_use]
@@ -46,6 +51,7 @@ impl Format {
             Self::Markdown => "markdown",
             Self::Svg => "svg",
             Self::Png => "png",
+            Self::Zip => "zip",
         }
     }
 
@@ -62,6 +68,7 @@ impl Format {
             Self::Markdown => "text/markdown; charset=utf-8",
             Self::Svg => "image/svg+xml",
             Self::Png => "image/png",
+            Self::Zip => "application/zip",
         }
     }
 
@@ -83,18 +90,19 @@ impl fmt::Display for Format {
 
 /// A word that is not a format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("format `{0}` is not one of pdf, html, docx, xlsx, csv, json, markdown, svg, png")]
+#[error("format `{0}` is not one of pdf, html, docx, xlsx, csv, json, markdown, svg, png, zip")]
 pub struct UnknownFormat(pub String);
 
 impl FromStr for Format {
     type Err = UnknownFormat;
 
-    /// Case-insensitive; `excel` and `md` are understood.
+    /// Case-insensitive; `excel`, `md` and `pack` are understood.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let word = text.trim().to_ascii_lowercase();
         let word = match word.as_str() {
             "excel" => "xlsx",
             "md" => "markdown",
+            "pack" => "zip",
             other => other,
         };
         Self::ALL
@@ -121,7 +129,7 @@ mod tests {
         assert_eq!("md".parse(), Ok(Format::Markdown));
         assert_eq!(
             "word".parse::<Format>().unwrap_err().to_string(),
-            "format `word` is not one of pdf, html, docx, xlsx, csv, json, markdown, svg, png"
+            "format `word` is not one of pdf, html, docx, xlsx, csv, json, markdown, svg, png, zip"
         );
     }
 }

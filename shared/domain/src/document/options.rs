@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Block, Cell, Chart, Document, Image, Inline, Plot, Section, Table};
+use super::{Block, Cell, Chart, Document, Format, Image, Inline, Plot, Section, Table};
 use crate::Severity;
 
 /// The options that every report type understands, as seed 003 names them. Others are left to the type.
@@ -32,11 +32,20 @@ pub struct ReportOptions {
     pub attach_data: bool,
     /// Begin CSV with a byte order mark.
     pub csv_bom: bool,
+    /// What a pack holds. Empty: [`Format::PACKED`].
+    pub formats: Vec<Format>,
     /// Order and wording of the sections, where a tenant wants them otherwise.
     pub sections: Vec<SectionWish>,
 }
 
 impl ReportOptions {
+    /// The files of a pack, of those that the type `offers`.
+    #[must_use]
+    pub fn packed(&self, offers: &[Format]) -> Vec<Format> {
+        let wanted = if self.formats.is_empty() { &Format::PACKED[..] } else { &self.formats };
+        wanted.iter().copied().filter(|format| *format != Format::Zip && offers.contains(format)).collect()
+    }
+
     /// Where the logo is to be fetched, unless it came with the request.
     #[must_use]
     pub fn logo_address(&self) -> Option<&str> {

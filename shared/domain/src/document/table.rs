@@ -24,6 +24,10 @@ pub struct Table {
     /// The sheet of a workbook that this table is. Without it a workbook names one after the caption or the id.
     #[serde(default)]
     pub sheet: Option<Sheet>,
+    /// So many rows are enough for whoever reads: formats for reading show no more of them and say where the rest is. Formats for
+    /// programs hold all. Without it a page takes as many as it can.
+    #[serde(default)]
+    pub shown_rows: Option<u32>,
     /// Set when rows were left out of the document itself.
     #[serde(default)]
     pub truncated: Option<Truncated>,
@@ -32,7 +36,16 @@ pub struct Table {
 impl Table {
     /// A table without caption whose rows are all there.
     pub fn new(id: impl Into<String>, columns: Vec<Column>, rows: Vec<Vec<Cell>>) -> Self {
-        Self { id: id.into(), caption: None, columns, rows, key_columns: 0, sheet: None, truncated: None }
+        Self {
+            id: id.into(),
+            caption: None,
+            columns,
+            rows,
+            key_columns: 0,
+            sheet: None,
+            shown_rows: None,
+            truncated: None,
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), DocumentError> {

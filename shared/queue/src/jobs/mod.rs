@@ -9,6 +9,7 @@ mod deliver_webhook;
 mod finish_batch;
 mod ingest_inventory;
 mod purge_expired;
+mod render_format;
 mod render_report;
 mod send_mail;
 mod verify_artifacts;
@@ -19,6 +20,7 @@ pub use deliver_webhook::DeliverWebhook;
 pub use finish_batch::FinishBatch;
 pub use ingest_inventory::IngestInventory;
 pub use purge_expired::PurgeExpired;
+pub use render_format::RenderFormat;
 pub use render_report::RenderReport;
 pub use send_mail::SendMail;
 pub use verify_artifacts::VerifyArtifacts;
@@ -100,7 +102,10 @@ macro_rules! catalogue {
     };
 }
 
-catalogue! { CrawlSource, IngestInventory, Correlate, RenderReport, SendMail, DeliverWebhook, FinishBatch, PurgeExpired, VerifyArtifacts }
+catalogue! {
+    CrawlSource, IngestInventory, Correlate, RenderReport, RenderFormat, SendMail, DeliverWebhook, FinishBatch,
+    PurgeExpired, VerifyArtifacts,
+}
 
 fn read<J: Job>(payload: &Value, written_by: i32) -> Result<J, NamedError> {
     decode(payload.clone(), written_by)

@@ -77,7 +77,9 @@ impl Body {
         ]);
     }
 
-    /// The contents as a field that the word processor fills anew, with the headings there are now.
+    /// The contents as a field that the word processor fills anew, with the headings there are now as links. On which pages they
+    /// will stand is for the word processor to find out: Word does when it opens the file, LibreOffice when it is told to,
+    /// and shows whatever stands here until then. No number is better than a wrong one.
     fn contents(&mut self, document: &Document) {
         let wanted = document.presentation.table_of_contents.unwrap_or(document.sections.len() > 3);
         let entries: Vec<(usize, usize, String)> = self
@@ -99,8 +101,6 @@ impl Body {
                     let name = bookmark(index);
                     body.raw(&format!("<w:hyperlink w:anchor=\"{name}\" w:history=\"1\">"));
                     body.run(&heading, PLAIN);
-                    body.raw("<w:r><w:tab/></w:r>");
-                    body.field(&format!(" PAGEREF {name} \\h "), |body| body.run("–", PLAIN));
                     body.raw("</w:hyperlink>");
                     if place == last {
                         body.field_ends();

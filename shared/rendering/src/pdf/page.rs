@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use domain::document::{Block, Branding, Cui, Document, Format, Image, ImageFormat, Marking, Section};
+use domain::document::{Block, Branding, Cui, Document, Format, Image, ImageFormat, Marking, Section, Table};
 use serde::Serialize;
 use typst::{foundations::Bytes, syntax::FileId};
 
 use crate::{
     Options, RenderError, appendix_heading, figure, image, prepare,
     sanitise::{Place, printable},
-    templates,
+    shorten, templates,
     theme::Palette,
 };
 
@@ -62,7 +62,7 @@ struct Attachment {
 
 /// Everything that the compilation of `document` can read besides the templates.
 pub(super) fn files(document: &Document, options: &Options) -> Result<HashMap<FileId, Bytes>, RenderError> {
-    let mut page = prepare::for_page(document);
+    let mut page = prepare::for_page(&shorten::for_readers(document));
     let logo = page.cover.logo.take();
     let logo = logo.as_ref().or(options.branding.logo.as_ref()).and_then(image::usable);
     let mut pictures = Vec::new();
@@ -77,7 +77,8 @@ pub(super) fn files(document: &Document, options: &Options) -> Result<HashMap<Fi
             ("report.json", Format::Json, "The report as data, in the published schema"),
             ("report.csv", Format::Csv, "The report's main table"),
         ] {
-            if format == Format::Csv && document.main_table().is_none() {
+            let is_whole = |table: &Table| table.truncated.is_none();
+            if format == Format::Csv && !document.main_table().is_some_and(is_whole) {
                 continue;
             }
             files.insert(

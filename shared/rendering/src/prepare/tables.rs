@@ -4,25 +4,13 @@ use domain::document::{Block, Cell, Column, ColumnKind, Orientation, Sheet, Stat
 
 use super::{HEADING, PHRASE, Place, SHORT, line, set, set_fact, set_link, set_option};
 
-/// Typst needs about 1 ms and 0.15 MB for a row; beyond this the table belongs into a spreadsheet.
-pub(super) const MAX_ROWS: usize = 15_000;
-const REST: &str = "The complete table is in the CSV and JSON files of this report.";
-
-pub(super) fn set_table(table: &mut Table, orientation: Orientation, rows_left: &mut usize) {
-    let Table { id: _, caption, columns, rows, key_columns: _, sheet, truncated } = table;
+pub(super) fn set_table(table: &mut Table, orientation: Orientation) {
+    let Table { id: _, caption, columns, rows, key_columns: _, sheet, shown_rows: _, truncated } = table;
     set_option(caption, HEADING);
     if let Some(Sheet { name, preamble }) = sheet {
         set(name, PHRASE);
         preamble.iter_mut().for_each(|fact| set_fact(fact, SHORT));
     }
-    if rows.len() > *rows_left {
-        *truncated = Some(Truncated {
-            total_rows: truncated.as_ref().map_or(rows.len() as u64, |truncated| truncated.total_rows),
-            rest: REST.to_owned(),
-        });
-        rows.truncate(*rows_left);
-    }
-    *rows_left -= rows.len();
     if let Some(Truncated { total_rows: _, rest }) = truncated {
         set(rest, PHRASE);
     }
@@ -105,6 +93,7 @@ pub(super) fn split_wide(block: Block, orientation: Orientation) -> Vec<Block> {
                 .collect(),
             key_columns: table.key_columns,
             sheet: table.sheet.clone().filter(|_| index == 0),
+            shown_rows: table.shown_rows,
             truncated: table.truncated.clone().filter(|_| index + 1 == parts),
             id: table.id.clone(),
         })

@@ -150,15 +150,19 @@ pub(super) fn write(
 ) -> Result<(), XlsxError> {
     let columns = &part.table.columns[..part.table.columns.len().min(MAX_COLUMNS)];
     let wrapped = part.rows.len() <= super::STREAMED_ROWS;
-    let widths: Vec<f64> = columns.iter().map(width).collect();
+    let mut widths: Vec<f64> = columns.iter().map(width).collect();
+    // Labels above the table stand in its first column, each beside its value.
+    let labels = part.table.sheet.iter().flat_map(|sheet| &sheet.preamble);
+    let longest = labels.map(|fact| fact.label.chars().count() + 2).max().unwrap_or(0).min(30);
+    widths[0] = widths[0].max(f64::from(u8::try_from(longest).unwrap_or(30)));
     let pages = (widths.iter().sum::<f64>() / PAGE_WIDTH).ceil().clamp(1.0, 50.0);
     // Between 1 and 50.
     sheet.set_print_fit_to_pages(pages as u16, 0);
     if pages > 1.0 && part.table.key_columns > 0 {
         sheet.set_repeat_columns(0, part.table.key_columns - 1)?;
     }
-    for (place, column) in (0..).zip(columns) {
-        sheet.set_column_width(place, width(column))?;
+    for ((place, column), width) in (0..).zip(columns).zip(&widths) {
+        sheet.set_column_width(place, *width)?;
         sheet.set_column_format(place, &styles.column(column.kind, wrapped))?;
     }
     let header = preamble(sheet, part, styles)?;
@@ -176,6 +180,9 @@ pub(super) fn write(
         .set_style(TableStyle::Light1)
         .set_columns(&table_columns);
     sheet.add_table(header, 0, last, last_column, &table)?;
+    // The arrow of the filter takes room beside the title.
+    let title_lines = titles.iter().zip(&widths).map(|(title, width)| lines(title, (width - ARROW).max(1.0)));
+    sheet.set_row_height(header, height(title_lines.max().unwrap_or(1)))?;
     let frozen = if header < MAX_FROZEN { header + 1 } else { 0 };
     sheet.set_freeze_panes(frozen, part.table.key_columns.min(last_column))?;
     sheet.set_repeat_rows(header, header)?;
@@ -223,8 +230,8 @@ pub(super) fn write(
 fn preamble(sheet: &mut Worksheet, part: &Part<'_>, styles: &Styles) -> Result<u32, XlsxError> {
     let mut row = 0;
     for fact in part.table.sheet.iter().flat_map(|sheet| &sheet.preamble) {
-        sheet.write_string_with_format(row, 0, cell_text(&fact.label), &styles.label)?;
-        sheet.write_string_with_format(row, 1, cell_text(&plain(&fact.value)), &styles.text_as_typed)?;
+        sheet.write_string_with_format(row, 0, cell_text(&fact.label), &styles.label_in_line)?;
+        sheet.write_string_with_format(row, 1, cell_text(&plain(&fact.value)), &styles.value_in_line)?;
         row += 1;
     }
     if let Some(remark) = part.remark() {
@@ -255,6 +262,9 @@ pub(super) fn height(lines: usize) -> f64 {
     f64::from(u16::try_from(lines.max(1)).unwrap_or(27).min(27)) * 15.0
 }
 
+/// Characters that the arrow of a filter takes beside a title.
+const ARROW: f64 = 4.0;
+
 /// Characters across, which is how Excel measures columns.
 fn width(column: &Column) -> f64 {
     let usual = match column.kind {
@@ -267,8 +277,7 @@ fn width(column: &Column) -> f64 {
         ColumnKind::Identifier => 24,
     };
     let longest_word = column.title.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
-    // The arrow of the filter stands beside the title.
-    let wanted = usize::from(column.width.unwrap_or(usual)).max(longest_word.min(30) + 4);
+    let wanted = usize::from(column.width.unwrap_or(usual)).max(longest_word.min(30) + ARROW as usize);
     f64::from(u16::try_from(wanted.clamp(8, 70)).unwrap_or(70))
 }
 

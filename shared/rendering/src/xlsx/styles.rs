@@ -14,6 +14,9 @@ pub(super) struct Styles {
     /// Titles of columns.
     pub(super) header: Format,
     pub(super) label: Format,
+    /// Above a table, where rows are one line high and the cells to the right are empty.
+    pub(super) label_in_line: Format,
+    pub(super) value_in_line: Format,
     pub(super) muted: Format,
     pub(super) text: Format,
     pub(super) text_as_typed: Format,
@@ -46,6 +49,8 @@ impl Styles {
                 .set_border_bottom(FormatBorder::Thin),
             header,
             label: top().set_bold().set_text_wrap(),
+            label_in_line: top().set_bold(),
+            value_in_line: top().set_align(FormatAlign::Left).set_quote_prefix(),
             muted: Format::new().set_italic().set_font_color(colour(theme::MUTED)),
             text_as_typed: text.clone().set_quote_prefix(),
             text,
@@ -61,12 +66,14 @@ impl Styles {
     pub(super) fn column(&self, kind: ColumnKind, wrapped: bool) -> Format {
         let top = Format::new().set_align(FormatAlign::Top);
         let top = if wrapped { top.set_text_wrap() } else { top };
+        // Away from the text of the next column.
+        let number = || top.clone().set_align(FormatAlign::Right).set_indent(1);
         match kind {
             ColumnKind::Text => top,
             ColumnKind::Severity | ColumnKind::Status => top,
-            ColumnKind::Number { decimals: 0 } => top.set_num_format("#,##0"),
+            ColumnKind::Number { decimals: 0 } => number().set_num_format("#,##0"),
             ColumnKind::Number { decimals } => {
-                top.set_num_format(format!("#,##0.{}", "0".repeat(usize::from(decimals.min(9)))))
+                number().set_num_format(format!("#,##0.{}", "0".repeat(usize::from(decimals.min(9)))))
             }
             ColumnKind::Date => top.set_num_format(DATE).set_align(FormatAlign::Left),
             ColumnKind::Link => link(self.secondary),

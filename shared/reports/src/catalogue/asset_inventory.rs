@@ -10,7 +10,7 @@ use store::{Result, TenantTx, reports::Report};
 
 use super::executive_summary::section;
 use crate::{
-    ReportType,
+    MOST_ROWS, ReportType,
     posture::{self, Posture},
 };
 
@@ -31,12 +31,11 @@ pub(super) const REPORT: ReportType = ReportType {
         Format::Markdown,
         Format::Svg,
         Format::Png,
+        Format::Zip,
     ],
     load: |tx, report| Box::pin(load(tx, report)),
 };
 
-/// Rows in the document; beyond it the document says where the rest is.
-const MOST_ROWS: i64 = 5000;
 /// Silence after which an asset counts as stale, as seed 000 has it.
 const STALE_AFTER: Duration = Duration::hours(24);
 
@@ -119,7 +118,7 @@ async fn assets(tx: &mut TenantTx) -> Result<Vec<AssetLine>> {
           order by lower(a.hostname), a.id limit $2",
     )
     .bind(tenant.0)
-    .bind(MOST_ROWS)
+    .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX))
     .fetch_all(&mut **tx)
     .await?;
     Ok(assets)

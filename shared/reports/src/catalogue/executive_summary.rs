@@ -1,8 +1,9 @@
 //! Executive summary: where we stand, what to mend first, and how sure we are. For people who decide.
 
-use domain::document::{Block, Document, Format, Section};
+use domain::document::{Block, Document, Section};
 use store::{Result, TenantTx, reports::Report};
 
+use super::DOCUMENT;
 use crate::{
     ReportType,
     posture::{self, Posture},
@@ -15,25 +16,18 @@ pub(super) const REPORT: ReportType = ReportType {
     name: "Executive summary",
     description: "Open findings by severity, what to mend first, the most exposed assets, and how old the data is.",
     category: "executive",
-    formats: &[
-        Format::Pdf,
-        Format::Html,
-        Format::Docx,
-        Format::Xlsx,
-        Format::Csv,
-        Format::Json,
-        Format::Markdown,
-    ],
+    formats: DOCUMENT,
     load: |tx, report| Box::pin(load(tx, report)),
 };
 
-const TOP: usize = 10;
+/// Rows that a reader is shown; files for programs hold all.
+const TOP: u32 = 10;
 
 async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
-    let posture = Posture::load(tx, 50).await?;
+    let posture = Posture::load(tx, 0).await?;
     let mut overview = vec![Block::text(summary(&posture)), posture.severity_chart()];
     overview.extend(posture.package_chart());
-    let mut assets = vec![posture.asset_table(TOP)];
+    let mut assets = vec![posture.asset_table(Some(TOP))];
     if posture::asked_for_diagram(report) == Some(true) {
         assets.extend(posture.architecture_diagram());
     }

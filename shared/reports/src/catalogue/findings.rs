@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use domain::{
     Severity,
     document::{
-        Block, Cell, Chart, Column, ColumnKind, Document, Fact, Format, KeyFigure, KeyValues, Number,
-        Orientation, Plot, Quantity, Section, SeverityCount, Status, Table, Tone, Truncated,
+        Block, Cell, Chart, Column, ColumnKind, Document, Fact, KeyFigure, KeyValues, Number, Orientation,
+        Plot, Quantity, Section, SeverityCount, Status, Table, Tone, Truncated,
     },
 };
 use serde::Deserialize;
@@ -15,9 +15,9 @@ use store::{
     reports::Report,
 };
 
-use super::executive_summary::section;
+use super::{DOCUMENT, executive_summary::section};
 use crate::{
-    ReportType,
+    MOST_ROWS, ReportType,
     posture::{one_decimal, severity_of, words},
 };
 
@@ -28,21 +28,9 @@ pub(super) const REPORT: ReportType = ReportType {
     name: "Findings",
     description: "The findings that a filter lets through, or the vulnerabilities or assets behind them, the worst first.",
     category: "security",
-    formats: &[
-        Format::Pdf,
-        Format::Html,
-        Format::Docx,
-        Format::Xlsx,
-        Format::Csv,
-        Format::Json,
-        Format::Markdown,
-    ],
+    formats: DOCUMENT,
     load: |tx, report| Box::pin(load(tx, report)),
 };
-
-/// Rows of the table; beyond it the document says where the rest is. A page takes more time and memory than a line of anything else.
-const MOST_ROWS_ON_PAGES: i64 = 5_000;
-const MOST_ROWS: i64 = 20_000;
 
 async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
     let request = match &report.options["export"] {
@@ -56,10 +44,10 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
             .fetch_one(&mut **tx)
             .await?;
     let by_severity = exports::count_by_severity(tx, &request).await?;
-    let most = if report.format == Format::Pdf.as_str() { MOST_ROWS_ON_PAGES } else { MOST_ROWS };
-    let rows = exports::first_rows(tx, &request, most + 1).await?;
-    let is_cut = i64::try_from(rows.len()).is_ok_and(|rows| rows > most);
-    let cells = rows.iter().take(usize::try_from(most).unwrap_or(usize::MAX)).map(|row| {
+    let one_more = i64::try_from(MOST_ROWS + 1).unwrap_or(i64::MAX);
+    let rows = exports::first_rows(tx, &request, one_more).await?;
+    let is_cut = rows.len() > MOST_ROWS;
+    let cells = rows.iter().take(MOST_ROWS).map(|row| {
         let columns = request.what.columns().iter().zip(row.values());
         let told = columns.filter(|(column, _)| !column.title.is_empty());
         told.map(|(column, value)| value.map(|value| cell(column.kind, value))).collect::<Result<Vec<_>>>()

@@ -5,7 +5,21 @@ mod executive_summary;
 mod findings;
 mod technical;
 
+use domain::document::Format;
+
 use crate::ReportType;
+
+/// What a report that is read can be: all but its main figure alone.
+const DOCUMENT: &[Format] = &[
+    Format::Pdf,
+    Format::Html,
+    Format::Docx,
+    Format::Xlsx,
+    Format::Csv,
+    Format::Json,
+    Format::Markdown,
+    Format::Zip,
+];
 
 /// Every report type that this build can make.
 #[must_use]

@@ -1,9 +1,9 @@
 //! Technical report: every open finding with what proves it and what mends it. For people who do the work.
 
-use domain::document::{Block, Document, Format, Orientation, Section};
+use domain::document::{Block, Document, Orientation, Section};
 use store::{Result, TenantTx, reports::Report};
 
-use super::executive_summary::section;
+use super::{DOCUMENT, executive_summary::section};
 use crate::{
     ReportType,
     posture::{self, Posture},
@@ -16,15 +16,7 @@ pub(super) const REPORT: ReportType = ReportType {
     name: "Technical report",
     description: "Every open finding with its evidence, fixed version and affected assets.",
     category: "security",
-    formats: &[
-        Format::Pdf,
-        Format::Html,
-        Format::Docx,
-        Format::Xlsx,
-        Format::Csv,
-        Format::Json,
-        Format::Markdown,
-    ],
+    formats: DOCUMENT,
     load: |tx, report| Box::pin(load(tx, report)),
 };
 
@@ -32,7 +24,7 @@ pub(super) const REPORT: ReportType = ReportType {
 const CARDS: usize = 25;
 
 async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
-    let posture = Posture::load(tx, 500).await?;
+    let posture = Posture::load(tx, CARDS).await?;
     let mut overview = vec![posture.severity_chart()];
     overview.extend(posture.package_chart());
     if posture::asked_for_diagram(report) == Some(true) {
@@ -54,7 +46,7 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
             section("overview", "Overview", overview),
             section("details", "The most serious findings", details),
             wide("findings", "All open findings", vec![posture.findings_table()]),
-            wide("assets", "Assets", vec![posture.asset_table(usize::MAX)]),
+            wide("assets", "Assets", vec![posture.asset_table(None)]),
             section("method", "Method and data", vec![posture.method(), posture.freshness()]),
         ],
         primary_table: Some("findings".into()),

@@ -137,6 +137,7 @@ mod tests {
             problems: vec![],
             assets,
             findings: vec![],
+            packages: vec![],
             feeds: vec![],
         };
         let mut assets = vec![asset("dmz", "Debian 12", 0); 3];

@@ -64,7 +64,7 @@ fn card(problem: &Problem) -> FindingCard {
             .map(|name| AffectedAsset { name: name.clone(), detail: None })
             .collect(),
         affected_total: problem.asset_count.unsigned_abs(),
-        evidence: evidence_lines(&problem.evidence),
+        evidence: problem.evidence.as_ref().map(evidence_lines).unwrap_or_default(),
         remediation,
         references: problem.url.iter().map(|url| Link { text: url.clone(), url: url.clone() }).collect(),
     }

@@ -91,30 +91,20 @@ impl Posture {
 
     /// The packages behind most findings.
     pub(crate) fn package_chart(&self) -> Option<Block> {
-        let mut packages: std::collections::BTreeMap<&str, (u64, Severity)> =
-            std::collections::BTreeMap::new();
-        for finding in &self.findings {
-            let severity = severity_of(&finding.severity);
-            let entry = packages.entry(&finding.package_name).or_insert((0, severity));
-            entry.0 += 1;
-            entry.1 = entry.1.min(severity);
-        }
-        let mut packages: Vec<_> = packages.into_iter().collect();
-        packages.sort_by(|left, right| right.1.0.cmp(&left.1.0).then(left.0.cmp(right.0)));
-        packages.truncate(8);
-        let first = packages.first()?;
+        let first = self.packages.first()?;
         Some(Block::Chart(Chart {
             id: String::new(),
             title: "Packages with the most findings".into(),
-            alt: format!("{} leads with {} open findings.", first.0, first.1.0),
+            alt: format!("{} leads with {} open findings.", first.name, first.findings),
             unit: "findings".into(),
             plot: Plot::Bars {
-                bars: packages
+                bars: self
+                    .packages
                     .iter()
-                    .map(|(name, (count, severity))| Bar {
-                        label: (*name).to_owned(),
-                        value: Number::from(*count),
-                        severity: Some(*severity),
+                    .map(|package| Bar {
+                        label: package.name.clone(),
+                        value: Number::from(package.findings),
+                        severity: package.severities.iter().map(|word| severity_of(word)).min(),
                     })
                     .collect(),
             },

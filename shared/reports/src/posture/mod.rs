@@ -12,12 +12,12 @@ use domain::{Severity, source::FeedKind};
 use sqlx::FromRow;
 use store::{Result, TenantTx};
 
+use crate::MOST_ROWS;
+
 pub(crate) use architecture::asked_for_diagram;
 
 /// Data older than this is said to be old.
 const CURRENT: Duration = Duration::days(7);
-/// Rows of a table in a document; beyond it the document says where the rest is.
-const MOST_ROWS: usize = 2000;
 
 /// A vulnerability with everything of this tenant that it touches.
 #[derive(Debug, Clone, FromRow)]
@@ -38,9 +38,18 @@ pub(crate) struct Problem {
     pub(crate) assets: Vec<String>,
     pub(crate) asset_count: i64,
     pub(crate) first_seen_at: DateTime<Utc>,
+    /// These three of those that are described at length only.
     pub(crate) description: Option<String>,
     pub(crate) url: Option<String>,
-    pub(crate) evidence: serde_json::Value,
+    pub(crate) evidence: Option<serde_json::Value>,
+}
+
+/// A package with its open findings.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct PackageLine {
+    pub(crate) name: String,
+    pub(crate) findings: i64,
+    pub(crate) severities: Vec<String>,
 }
 
 /// One asset with its count of open findings.
@@ -102,6 +111,8 @@ pub(crate) struct Posture {
     pub(crate) problems: Vec<Problem>,
     pub(crate) assets: Vec<AssetLine>,
     pub(crate) findings: Vec<FindingLine>,
+    /// Those with the most findings.
+    pub(crate) packages: Vec<PackageLine>,
     pub(crate) feeds: Vec<FeedLine>,
 }
 
@@ -109,6 +120,8 @@ pub(crate) struct Posture {
 #[derive(Debug, Clone, Copy, Default, FromRow)]
 pub(crate) struct Totals {
     pub(crate) open: i64,
+    /// Vulnerabilities, counted once for each package that has them.
+    pub(crate) problems: i64,
     pub(crate) vulnerabilities: i64,
     pub(crate) affected_assets: i64,
     pub(crate) kev: i64,
@@ -119,8 +132,8 @@ pub(crate) struct Totals {
 }
 
 impl Posture {
-    /// Reads everything in a handful of statements. `most_problems` bounds the list of vulnerabilities.
-    pub(crate) async fn load(tx: &mut TenantTx, most_problems: i64) -> Result<Self> {
+    /// Reads everything in a handful of statements. So many of the worst vulnerabilities come with all that is told of them.
+    pub(crate) async fn load(tx: &mut TenantTx, at_length: usize) -> Result<Self> {
         let tenant = tx.tenant();
         let (organization, at): (String, DateTime<Utc>) = sqlx::query_as(
             "select coalesce(b.company_name, t.display_name), now()
@@ -131,7 +144,8 @@ impl Posture {
         .fetch_one(&mut **tx)
         .await?;
         let totals = sqlx::query_as(
-            "select count(*) as open, count(distinct vulnerability) as vulnerabilities,
+            "select count(*) as open, count(distinct (vulnerability, package_name)) as problems,
+                    count(distinct vulnerability) as vulnerabilities,
                     count(distinct asset_id) as affected_assets,
                     count(distinct vulnerability) filter (where is_kev) as kev,
                     count(*) filter (where fixed_version is not null) as fixable,
@@ -157,11 +171,12 @@ impl Posture {
             })
             .filter(|(severity, count)| *count > 0 || *severity < Severity::None)
             .collect();
-        let problems = problems(tx, most_problems).await?;
+        let problems = problems(tx, at_length).await?;
         let assets = assets(tx).await?;
         let findings = findings(tx).await?;
+        let packages = packages(tx).await?;
         let feeds = feeds(tx).await?;
-        Ok(Self { organization, at, by_severity, totals, problems, assets, findings, feeds })
+        Ok(Self { organization, at, by_severity, totals, problems, assets, findings, packages, feeds })
     }
 
     /// The state of the KEV catalogue that findings were marked with.
@@ -175,7 +190,7 @@ impl Posture {
     }
 }
 
-async fn problems(tx: &mut TenantTx, most: i64) -> Result<Vec<Problem>> {
+async fn problems(tx: &mut TenantTx, at_length: usize) -> Result<Vec<Problem>> {
     let tenant = tx.tenant();
     let problems = sqlx::query_as(
         "with worst as (
@@ -185,7 +200,9 @@ async fn problems(tx: &mut TenantTx, most: i64) -> Result<Vec<Problem>> {
                     array_remove(array_agg(distinct f.fixed_version), null) as fixed,
                     (array_agg(a.hostname order by f.composite_score desc, a.hostname))[1:12] as assets,
                     count(*) as asset_count, min(f.first_seen_at) as first_seen_at,
-                    (array_agg(f.id order by f.composite_score desc, f.id))[1] as finding_id
+                    (array_agg(f.id order by f.composite_score desc, f.id))[1] as finding_id,
+                    row_number() over (order by bool_or(f.is_kev) desc, max(f.composite_score) desc, f.vulnerability,
+                                                f.package_name) <= $3 as at_length
                from findings f join assets a on a.tenant_id = f.tenant_id and a.id = f.asset_id
               where f.tenant_id = $1 and f.status <> 'resolved'
               group by f.vulnerability, f.package_name
@@ -195,8 +212,9 @@ async fn problems(tx: &mut TenantTx, most: i64) -> Result<Vec<Problem>> {
          select w.vulnerability, w.package_name, f.severity, w.composite_score, w.cvss_score,
                 coalesce(c.cvss_v4_vector, c.cvss_v31_vector, v.cvss_vector) as cvss_vector, w.epss_score, w.is_kev,
                 k.due_date as kev_due_date, f.vendor_state, f.confidence, w.installed, w.fixed, w.assets, w.asset_count,
-                w.first_seen_at, coalesce(c.description, v.summary, v.title, k.description) as description, v.url,
-                f.evidence
+                w.first_seen_at,
+                case when w.at_length then coalesce(c.description, v.summary, v.title, k.description) end as description,
+                case when w.at_length then v.url end as url, case when w.at_length then f.evidence end as evidence
            from worst w
            join findings f on f.tenant_id = $1 and f.id = w.finding_id
            left join cves c on c.cve_id = w.vulnerability
@@ -205,7 +223,8 @@ async fn problems(tx: &mut TenantTx, most: i64) -> Result<Vec<Problem>> {
           order by w.is_kev desc, w.composite_score desc, w.vulnerability, w.package_name",
     )
     .bind(tenant.0)
-    .bind(most)
+    .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX))
+    .bind(i64::try_from(at_length).unwrap_or(i64::MAX))
     .fetch_all(&mut **tx)
     .await?;
     Ok(problems)
@@ -257,6 +276,19 @@ async fn findings(tx: &mut TenantTx) -> Result<Vec<FindingLine>> {
     .fetch_all(&mut **tx)
     .await?;
     Ok(findings)
+}
+
+async fn packages(tx: &mut TenantTx) -> Result<Vec<PackageLine>> {
+    let tenant = tx.tenant();
+    let packages = sqlx::query_as(
+        "select package_name as name, count(*) as findings, array_agg(distinct severity) as severities
+           from findings where tenant_id = $1 and status <> 'resolved'
+          group by package_name order by count(*) desc, package_name limit 8",
+    )
+    .bind(tenant.0)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(packages)
 }
 
 async fn feeds(tx: &mut TenantTx) -> Result<Vec<FeedLine>> {

@@ -2,15 +2,17 @@
 
 use domain::document::{Block, Cell, Column, ColumnKind, Status, Table, Tone, Truncated};
 
-use super::{MOST_ROWS, Posture, Problem, one_decimal, severity_of, words};
+use super::{Posture, Problem, one_decimal, severity_of, words};
+
+/// Said where even the document had to stop ([`crate::MOST_ROWS`]).
+const REST: &str = "GET /api/export/csv holds all findings, however many.";
 
 impl Posture {
-    /// What to mend first: one row a vulnerability and package, worst first.
-    pub(crate) fn problem_table(&self, id: &str, most: usize) -> Block {
-        let shown = &self.problems[..self.problems.len().min(most)];
+    /// What to mend first: one row a vulnerability and package, worst first. Readers are shown the first of them.
+    pub(crate) fn problem_table(&self, id: &str, shown: u32) -> Block {
         let note = |problem: &Problem| note_cell(problem.is_kev, &problem.vendor_state, &problem.confidence);
         // A column of dashes only takes room from the versions.
-        let noteworthy = shown.iter().any(|problem| note(problem) != Cell::Empty);
+        let noteworthy = self.problems.iter().any(|problem| note(problem) != Cell::Empty);
         let mut columns = vec![
             Column::new("Vulnerability", ColumnKind::Identifier).width(17),
             Column::new("Severity", ColumnKind::Severity).width(9),
@@ -23,7 +25,8 @@ impl Posture {
         if noteworthy {
             columns.push(Column::new("Note", ColumnKind::Status).width(14));
         }
-        let rows = shown
+        let rows: Vec<_> = self
+            .problems
             .iter()
             .map(|problem| {
                 let mut row = vec![
@@ -41,13 +44,11 @@ impl Posture {
                 row
             })
             .collect();
-        let total = self.totals.vulnerabilities.unsigned_abs();
+        let all = self.totals.problems.unsigned_abs();
         Block::Table(Table {
             key_columns: 1,
-            truncated: (self.problems.len() > most).then(|| Truncated {
-                total_rows: total.max(self.problems.len() as u64),
-                rest: "The technical report and its CSV hold all of them.".into(),
-            }),
+            shown_rows: Some(shown),
+            truncated: (all > rows.len() as u64).then(|| Truncated { total_rows: all, rest: REST.into() }),
             ..Table::new(id, columns, rows)
         })
     }
@@ -73,7 +74,6 @@ impl Posture {
         let rows: Vec<_> = self
             .findings
             .iter()
-            .take(MOST_ROWS)
             .map(|finding| {
                 vec![
                     Cell::identifier(&finding.hostname),
@@ -94,16 +94,13 @@ impl Posture {
         let open = self.totals.open.unsigned_abs();
         Block::Table(Table {
             key_columns: 1,
-            truncated: (open > rows.len() as u64).then(|| Truncated {
-                total_rows: open,
-                rest: "The list of vulnerability matches in the API holds all of them.".into(),
-            }),
+            truncated: (open > rows.len() as u64).then(|| Truncated { total_rows: open, rest: REST.into() }),
             ..Table::new("findings", columns, rows)
         })
     }
 
-    /// Assets, the worst first.
-    pub(crate) fn asset_table(&self, most: usize) -> Block {
+    /// Assets, the worst first. Readers are shown so many of them; without a number all.
+    pub(crate) fn asset_table(&self, shown: Option<u32>) -> Block {
         let number = |title: &str| Column::new(title, ColumnKind::Number { decimals: 0 }).width(8);
         let columns = vec![
             Column::new("Asset", ColumnKind::Identifier).width(18),
@@ -122,7 +119,6 @@ impl Posture {
         let rows = self
             .assets
             .iter()
-            .take(most)
             .map(|asset| {
                 vec![
                     Cell::identifier(&asset.hostname),
@@ -142,14 +138,7 @@ impl Posture {
                 ]
             })
             .collect();
-        Block::Table(Table {
-            key_columns: 1,
-            truncated: (self.assets.len() > most).then(|| Truncated {
-                total_rows: self.assets.len() as u64,
-                rest: "The technical report holds all of them.".into(),
-            }),
-            ..Table::new("assets", columns, rows)
-        })
+        Block::Table(Table { key_columns: 1, shown_rows: shown, ..Table::new("assets", columns, rows) })
     }
 }
 

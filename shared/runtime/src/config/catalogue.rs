@@ -301,6 +301,11 @@ pub const SETTINGS: &[Setting] = &[
     secret("SMTP_PASSWORD", "Password at the mail server."),
     setting("MAIL_FROM", "Plimsoll <plimsoll@localhost>", "Sender of all mails."),
     setting(
+        "MAIL_MAX_BYTES",
+        "26214400",
+        "Longest mail that the mail server takes; a report that makes it longer is sent as a link that holds for seven days.",
+    ),
+    setting(
         "MAIL_OUTBOX_DIR",
         "",
         "Folder for .eml files when there is no mail server; PLIMSOLL_HOME/outbox otherwise.",

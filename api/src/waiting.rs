@@ -1,0 +1,27 @@
+//! Waiting for a worker while a client can be expected to wait: `while patience.lasts().await { look }`.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// How long that is, and how often we look.
+const LONGEST: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What is left of it.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    until: Instant,
+}
+
+impl Patience {
+    pub(crate) fn begin() -> Self {
+        Self { until: Instant::now() + LONGEST }
+    }
+
+    /// True after a while, when it is time to look again. False when there is none left.
+    pub(crate) async fn lasts(&self) -> bool {
+        sleep(LOOK).await;
+        Instant::now() < self.until
+    }
+}

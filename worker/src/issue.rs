@@ -1,0 +1,201 @@
+//! One file of a report: the frozen document rendered, signed where that was asked for, packed, stored.
+//!
+//! What the report is made of is settled before ([`Frozen`]), what is told of the file comes after: both are up to the handlers.
+//! Every file of a report comes from here, the one that was asked for and those that somebody wants later. Start at [`issue`].
+
+use std::time::Instant;
+
+use domain::{
+    document::{Document, Format, ReportOptions},
+    id::{ReportId, TenantId, UserId},
+};
+use queue::{Attempt, JobError, OrDiscard};
+use rendering::{Rendered, Stage};
+use runtime::metrics;
+use serde::Deserialize;
+use store::{artifacts::Finished, frozen::Frozen, reports::Report, signing_keys::IssuedFile};
+use tokio::sync::mpsc;
+
+use crate::{
+    context::Context,
+    renderer::RenderFailure,
+    sealing::{Plan, statement},
+};
+
+/// A stored file, and what the ledger of signed files has to say of it.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    pub(crate) file: Finished,
+    /// The signature of the file itself, if it has one.
+    pub(crate) seal: Option<IssuedFile>,
+    /// Signed files within it.
+    pub(crate) inner: Vec<IssuedFile>,
+}
+
+/// Makes the file of `report` in `format` and stores it. Nobody is told of it yet.
+pub(crate) async fn issue(
+    context: &Context,
+    attempt: &Attempt,
+    tenant: TenantId,
+    report: &Report,
+    frozen: Frozen,
+    format: Format,
+) -> Result<Issued, JobError> {
+    let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
+    let press = Press { context, attempt, tenant, report, frozen, options };
+    let (bytes, page_count, seal, inner) = match format {
+        Format::Zip => {
+            let (bytes, seal, inner) = press.pack().await?;
+            (bytes, None, Some(seal), inner)
+        }
+        one => {
+            let (rendered, seal) = press.file(one).await?;
+            (rendered.bytes, rendered.page_count, seal, Vec::new())
+        }
+    };
+    attempt.progress(90, "storing").await;
+    let prefix = format!("{tenant}/{}", report.id);
+    metrics::ARTIFACT_BYTES.add([format.as_str().into()], bytes.len() as u64);
+    let stored = context.blobs.put(&prefix, format.extension(), &bytes).await?;
+    runtime::failpoint!("artifact-stored");
+    let file = Finished {
+        format,
+        file_name: file_name(report, format),
+        media_type: format.media_type(),
+        page_count,
+        stored,
+    };
+    Ok(Issued { file, seal, inner })
+}
+
+/// A PDF can carry a signature of its own.
+pub(crate) fn is_to_be_signed(report: &Report) -> bool {
+    report.options["signed"] == true
+}
+
+/// What the files of one report are made with.
+struct Press<'a> {
+    context: &'a Context,
+    attempt: &'a Attempt,
+    tenant: TenantId,
+    report: &'a Report,
+    frozen: Frozen,
+    options: ReportOptions,
+}
+
+impl Press<'_> {
+    /// One file, and its signature if it carries one.
+    async fn file(&self, format: Format) -> Result<(Rendered, Option<IssuedFile>), JobError> {
+        let mut document = self.frozen.document.clone();
+        let plan = if format == Format::Pdf && is_to_be_signed(self.report) {
+            let signer = self.signer().await?;
+            let plan = self.context.sealer.plan(self.report, signer, &document).await?;
+            document.seal = Some(plan.page());
+            Some(plan)
+        } else {
+            // Nothing but a signed file can be verified. In JSON the address is among what the report's hash is made of.
+            if format != Format::Json {
+                document.cover.verify_url = None;
+            }
+            None
+        };
+        let rendered = self.render(document, format).await?;
+        match plan {
+            Some(plan) => self.seal(rendered, plan).await,
+            None => Ok((rendered, None)),
+        }
+    }
+
+    async fn seal(&self, rendered: Rendered, plan: Plan) -> Result<(Rendered, Option<IssuedFile>), JobError> {
+        self.attempt.progress(80, "signing").await;
+        let (bytes, seal) = self.context.sealer.seal(&self.context.db, rendered.bytes, plan).await?;
+        Ok((Rendered { bytes, ..rendered }, Some(seal)))
+    }
+
+    /// Several files in one, with a signed list of them.
+    async fn pack(&self) -> Result<(Vec<u8>, IssuedFile, Vec<IssuedFile>), JobError> {
+        let offered = reports::find(&self.report.report_type).map_or(&[][..], |report| report.formats);
+        let formats = self.options.packed(offered);
+        let (mut files, mut inner) = (Vec::new(), Vec::new());
+        for format in formats {
+            let (rendered, seal) = self.file(format).await?;
+            files.push((file_name(self.report, format), rendered));
+            inner.extend(seal);
+        }
+        self.attempt.progress(80, "signing").await;
+        let document = &self.frozen.document;
+        let statement = statement(self.report, self.signer().await?, document);
+        let (bytes, seal) =
+            self.context.sealer.pack(&self.context.db, statement, files, &document.inputs).await?;
+        Ok((bytes, seal, inner))
+    }
+
+    /// In whose name: whoever was named, or asked for the report, or else the organization.
+    async fn signer(&self) -> Result<String, JobError> {
+        let organization = || self.frozen.document.cover.organization.clone();
+        match (self.report.options["signer"].as_str(), self.report.requested_by) {
+            (Some(named), _) => Ok(named.to_owned()),
+            (None, Some(user)) => {
+                let mut tx = self.context.db.begin_as(self.tenant).await?;
+                match store::users::find(&mut tx, UserId(user)).await {
+                    Ok(found) => Ok(found.user.email),
+                    Err(store::Error::NotFound) => Ok(organization()),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            (None, None) => Ok(organization()),
+        }
+    }
+
+    /// Renders in a process of its own.
+    async fn render(&self, document: Document, format: Format) -> Result<Rendered, JobError> {
+        self.attempt.progress(30, "rendering").await;
+        let settings = rendering::Options {
+            csv_bom: self.options.csv_bom,
+            attach_data: self.options.attach_data,
+            branding: self.frozen.branding.clone(),
+            ..rendering::Options::default()
+        };
+        let begun = Instant::now();
+        let (stages, mut reached) = mpsc::unbounded_channel();
+        let tell = async {
+            while let Some(stage) = reached.recv().await {
+                let percent = match stage {
+                    Stage::Preparing => 30,
+                    Stage::Typesetting => 40,
+                    Stage::Writing => 70,
+                };
+                self.attempt.progress(percent, stage.as_str()).await;
+            }
+        };
+        // A receiver that has gone wants no news.
+        let progress = move |stage| {
+            let _ = stages.send(stage);
+        };
+        let rendering = self.context.renderer.render(document, format, settings, progress);
+        let (rendered, ()) = tokio::join!(rendering, tell);
+        metrics::RENDER_DURATION.observe([format.as_str().into()], begun.elapsed().as_secs_f64());
+        rendered.map_err(|failure| match failure {
+            RenderFailure::Refused(why) => {
+                JobError::discard(format!("the report cannot be rendered as {format}: {why}"))
+            }
+            // Too large for the limits today is too large tomorrow, but a neighbour may have taken what it needed.
+            other => JobError::Retry(other.into()),
+        })
+    }
+}
+
+/// Where a file of `report` is fetched.
+pub(crate) fn download_url(context: &Context, report: ReportId) -> String {
+    format!("{}/api/reports/{report}/download", context.config.public_url())
+}
+
+/// `executive-summary-2026-11-21.pdf`, as seed 002 names its files.
+fn file_name(report: &Report, format: Format) -> String {
+    let name = report.report_type.replace('_', "-");
+    format!("{name}-{}.{}", report.created_at.format("%Y-%m-%d"), format.extension())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
