@@ -1,10 +1,11 @@
 //! Sign finished reports: the key from its folder or brought, the time from an authority.
 //!
 //! The signature page is part of what is signed, so what it says has to be settled before there is a signature: a
-//! [`Plan`] is made first, which asks the timestamp authority whether it answers. [`Sealer::seal`] then keeps to it. Packs
-//! are signed in [`pack`], with a key of their own.
+//! [`Plan`] is made first, which asks the timestamp authority whether it answers, and the issuers of certificates whether
+//! they were revoked ([`revocation`]). [`Sealer::seal`] then keeps to it. Packs are signed in [`pack`], with a key of their own.
 
 mod pack;
+mod revocation;
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use domain::{
 };
 use queue::{JobError, OrDiscard};
 use runtime::{
-    config::{BroughtKey, Config, SealSettings, TimestampAuthority},
+    config::{BroughtKey, Config, SealSettings, TimestampAuthority, TokenPlace},
     egress::{Client, HeaderValue, Policy, Request, header},
 };
 use secrecy::ExposeSecret;
@@ -26,12 +27,15 @@ use signing::{
     pdf::Seal,
     pkcs12,
     timestamp::{QUERY_TYPE, Query, Token},
+    token::{Place, TokenKey},
     verify,
 };
 use store::{
     SystemDb,
     signing_keys::{self, IssuedFile, Purpose},
 };
+
+use self::revocation::{Found, Revocations};
 
 use crate::issue::hex;
 
@@ -49,6 +53,7 @@ pub struct Sealer {
     /// Trusted for timestamps.
     timestamp_roots: Arc<Vec<Vec<u8>>>,
     client: Client,
+    revocations: Revocations,
     verify_url: String,
 }
 
@@ -59,6 +64,8 @@ pub(crate) struct Plan {
     statement: Statement,
     /// Name of the authority that has answered.
     authority: Option<String>,
+    /// What is known of the signing certificate, as the end of what the page says of it.
+    standing: &'static str,
     verify_url: String,
 }
 
@@ -87,9 +94,19 @@ impl Sealer {
             settings,
             timestamp_roots: Arc::new(timestamp_roots),
             client: Client::new(policy)?,
+            revocations: Revocations::new()?,
             verify_url: format!("{}/api/v1/reports/verify", config.public_url()),
         };
-        sealer.brought().context("the key of the SEAL_ settings cannot be used")?;
+        match sealer.brought() {
+            // It may be put in later; until then jobs wait.
+            Err(error @ SignError::Token(_)) => {
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::new(error)),
+                    "no report can be signed yet"
+                );
+            }
+            brought => drop(brought.context("the key of the SEAL_ settings cannot be used")?),
+        }
         Ok(sealer)
     }
 
@@ -116,14 +133,26 @@ impl Sealer {
         // A PDF's dates have seconds.
         let now = Utc::now().trunc_subsecs(0);
         let identity = self.identity(now).await?;
+        let found = self.revocations.look_up(identity.chain(), identity.roots(), now).await;
+        let found = found.map_err(|revoked| {
+            JobError::discard(format!(
+                "the report is not signed: {revoked}; get another certificate and name it in SEAL_CERTIFICATE or SEAL_PKCS12"
+            ))
+        })?;
+        let standing = standing(&found);
+        let mut identity = identity.with_evidence(found.evidence);
         let content_sha256 = document.content_sha256();
         let authority = self.ask_whether_it_answers(&content_sha256, now).await?;
+        let authority = authority.map(|(name, found)| {
+            identity.add_evidence(found.evidence);
+            name
+        });
         let statement = Statement {
             timestamped: authority.is_some(),
             signed_at: now,
             ..statement(report, signed_by, document)
         };
-        Ok(Plan { identity, statement, authority, verify_url: self.verify_url.clone() })
+        Ok(Plan { identity, statement, authority, standing, verify_url: self.verify_url.clone() })
     }
 
     async fn identity(&self, now: DateTime<Utc>) -> Result<Identity, JobError> {
@@ -136,16 +165,23 @@ impl Sealer {
         identity.await?.map_err(|error: SignError| JobError::Retry(error.into()))
     }
 
-    /// The name of the timestamp authority, if there is one within reach.
+    /// The name of the timestamp authority, if there is one within reach, and what is known of its certificates.
     async fn ask_whether_it_answers(
         &self,
         content: &[u8],
         now: DateTime<Utc>,
-    ) -> Result<Option<String>, JobError> {
+    ) -> Result<Option<(String, Found)>, JobError> {
         let Some(authority) = &self.settings.timestamps else { return Ok(None) };
-        let asked = async { self.ask(authority, Query::new(content)?, now).await };
+        let asked = async {
+            let token = self.ask(authority, Query::new(content)?, now).await?;
+            let found = self.revocations.look_up(&token.certificates, &self.timestamp_roots, now).await?;
+            Ok::<_, anyhow::Error>((token.stamp.authority, found))
+        };
         match asked.await {
-            Ok(token) => Ok(Some(token.stamp.authority)),
+            Ok((name, found)) => {
+                standing(&found);
+                Ok(Some((name, found)))
+            }
             Err(error) if authority.required => {
                 Err(error.context("no timestamp, and TSA_REQUIRED asks for one").into())
             }
@@ -187,7 +223,11 @@ impl Sealer {
         let own = identity.chain()[0].clone();
         let said = statement.clone();
         let seal = tokio::task::spawn_blocking(move || Seal::new(&pdf, &identity, &statement)).await?;
-        let seal = seal.or_discard("the PDF cannot be signed")?;
+        let seal = match seal {
+            // It was there when the plan was made, and will be again.
+            Err(error @ SignError::Token(_)) => return Err(JobError::Retry(error.into())),
+            seal => seal.or_discard("the PDF cannot be signed")?,
+        };
         let token = match &self.settings.timestamps {
             Some(authority) if said.timestamped => {
                 Some(self.ask(authority, seal.timestamp_query()?, Utc::now()).await?)
@@ -232,7 +272,12 @@ impl Plan {
             organization: Some(self.statement.tenant.clone()),
             signed_at: self.statement.signed_at,
             reason: Some("Seals the report as it was issued: any change to the file afterwards shows.".into()),
-            certificate: Some(format!("{}, SHA-256 {}", self.identity.name(), hex(&self.identity.fingerprint()))),
+            certificate: Some(format!(
+                "{}, SHA-256 {}{}",
+                self.identity.name(),
+                hex(&self.identity.fingerprint()),
+                self.standing
+            )),
             timestamp: Some(match &self.authority {
                 Some(authority) => format!("The time of the signature is attested by {authority} (RFC 3161)."),
                 None => "None: no timestamp authority was reached, and the time is that of the server that signed."
@@ -242,6 +287,22 @@ impl Plan {
             verify_url: self.verify_url.clone(),
         }
     }
+}
+
+/// What was found out about certificates, in words for people; what was not goes to the log too. Empty where none names a
+/// place to ask.
+fn standing(found: &Found) -> &'static str {
+    if !found.asked {
+        return "";
+    }
+    if found.missing.is_empty() {
+        return ". That it was not revoked when this was signed is shown in this file.";
+    }
+    tracing::warn!(
+        missing = found.missing.join("; "),
+        "whether certificates were revoked is not known: the report is not signed for the long term (PAdES B-T, not B-LT)"
+    );
+    ". Whether it was revoked could not be found out when this was signed."
 }
 
 /// What is said of `report` wherever it is signed, now and without a timestamp.
@@ -274,5 +335,24 @@ pub fn brought_identity(brought: &BroughtKey) -> Result<Identity, SignError> {
                 std::fs::read(path).map_err(|source| SignError::Folder { path: path.clone(), source })?;
             pkcs12::read(&file, password.expose_secret())
         }
+        BroughtKey::Token { module, place, key, pin, certificates } => {
+            let place = match place {
+                TokenPlace::Label(label) => Place::Label(label.clone()),
+                TokenPlace::Slot(number) => Place::Slot(*number),
+            };
+            let (module, label) = (module.clone(), key.clone());
+            Identity::in_token(TokenKey { module, place, label, pin: pin.clone() }, certificates)
+        }
+    }
+}
+
+/// The certificate of that key, DER. A token is not asked for it.
+///
+/// # Errors
+/// As [`brought_identity`].
+pub fn brought_certificate(brought: &BroughtKey) -> Result<Vec<u8>, SignError> {
+    match brought {
+        BroughtKey::Token { certificates, .. } => Ok(Anchors::read_pem(certificates)?.remove(0)),
+        other => Ok(brought_identity(other)?.chain()[0].clone()),
     }
 }

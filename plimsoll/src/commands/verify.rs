@@ -10,7 +10,7 @@ use runtime::config::SealSettings;
 use serde_json::json;
 use signing::verify::{LARGEST, Level, Verdict, verify};
 use signing::{Anchors, keyring::Keyring};
-use worker::sealing::brought_identity;
+use worker::sealing::brought_certificate;
 
 use crate::exit::{Exit, Failure};
 use crate::installation;
@@ -86,10 +86,7 @@ pub(super) fn installation_anchors(seal: &SealSettings) -> Result<Anchors, Failu
     let unusable = |error: signing::SignError| Failure::new(Exit::Config, error);
     let brought = match &seal.brought {
         // The certificate itself, and none above it: those have issued others.
-        Some(brought) => {
-            let identity = brought_identity(brought).map_err(unusable)?;
-            identity.chain().first().cloned().into_iter().collect()
-        }
+        Some(brought) => vec![brought_certificate(brought).map_err(unusable)?],
         None => Vec::new(),
     };
     let made = Keyring::new(&seal.key_dir).roots().map_err(unusable)?;

@@ -21,7 +21,7 @@ pub use bucket::BucketSettings;
 pub use catalogue::{SETTINGS, Setting};
 pub use identity::{GroupRoles, Ldap, Lifetimes, Network, Oidc, Quotas};
 pub use origin::Origin;
-pub use seal::{BroughtKey, SealSettings, TimestampAuthority};
+pub use seal::{BroughtKey, SealSettings, TimestampAuthority, TokenPlace};
 pub use secrets::SecretsKey;
 
 use reader::Reader;

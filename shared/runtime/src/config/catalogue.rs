@@ -235,6 +235,15 @@ pub const SETTINGS: &[Setting] = &[
     ),
     secret("SEAL_PKCS12_PASSWORD", "Its password."),
     setting(
+        "SEAL_TOKEN_MODULE",
+        "",
+        "Path of the PKCS#11 library of a token (smart card, HSM) whose key signs PDFs instead; SEAL_CERTIFICATE says whose it is.",
+    ),
+    setting("SEAL_TOKEN", "", "Label of the token."),
+    setting("SEAL_TOKEN_SLOT", "", "Number of the token's slot, in place of its label."),
+    setting("SEAL_TOKEN_KEY", "", "Label of the private key in the token: ECDSA on P-256 or P-384, or RSA."),
+    secret("SEAL_TOKEN_PIN", "PIN that opens the token; best given as SEAL_TOKEN_PIN_FILE. A wrong one is tried once."),
+    setting(
         "TSA_URL",
         "",
         "Timestamp authority (RFC 3161) for signed reports; without it they carry this server's time alone.",
