@@ -44,6 +44,7 @@ mod s3;
 mod schedules;
 mod schedules_api;
 mod secrets;
+mod secrets_command;
 mod settings;
 mod settings_api;
 mod shares;
