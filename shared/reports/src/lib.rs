@@ -16,7 +16,7 @@ use store::{Result, TenantTx, reports::Report};
 pub use catalogue::{catalogue, find};
 
 /// Rows of one table in a document: every file of a report is made of it, so that those for programs have as many. A hundred
-/// thousand take some 50 MB as JSON, in the database and on the way to the renderer; what goes beyond is an export's business
+/// thousand take some 36 MB as JSON and half a gigabyte while that is read; what goes beyond is an export's business
 /// (`store::exports`), which reads and writes row by row. A document that had to stop here says so.
 pub(crate) const MOST_ROWS: usize = 100_000;
 
