@@ -239,7 +239,7 @@ async fn a_frozen_document_of_a_hundred_levels_is_read_back() {
     let id: Uuid = accepted["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
     let mut tx = app.db.system.begin_as(tenant).await.expect("a transaction");
     let deep = Frozen { document: deep, branding: Branding::default() };
-    let frozen = store::frozen::freeze(&mut tx, ReportId(id), &deep).await.expect("frozen");
+    let frozen = store::frozen::freeze(&mut tx, ReportId(id), deep.clone()).await.expect("frozen");
     assert_eq!(frozen, deep);
     tx.commit().await.expect("committed");
     app.run_jobs().await;

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use domain::{
-    document::{Document, Format, ReportOptions},
+    document::{Branding, Document, Format, ReportOptions},
     id::{ReportId, TenantId, UserId},
 };
 use queue::{Attempt, JobError, OrDiscard};
@@ -42,14 +42,15 @@ pub(crate) async fn issue(
     format: Format,
 ) -> Result<Issued, JobError> {
     let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
-    let press = Press { context, attempt, tenant, report, frozen, options };
+    let Frozen { document, branding } = frozen;
+    let press = Press { context, attempt, tenant, report, branding, options };
     let (bytes, page_count, seal, inner) = match format {
         Format::Zip => {
-            let (bytes, seal, inner) = press.pack().await?;
+            let (bytes, seal, inner) = press.pack(&document).await?;
             (bytes, None, Some(seal), inner)
         }
         one => {
-            let (rendered, seal) = press.file(one).await?;
+            let (rendered, seal) = press.file(document, one).await?;
             (rendered.bytes, rendered.page_count, seal, Vec::new())
         }
     };
@@ -79,16 +80,19 @@ struct Press<'a> {
     attempt: &'a Attempt,
     tenant: TenantId,
     report: &'a Report,
-    frozen: Frozen,
+    branding: Branding,
     options: ReportOptions,
 }
 
 impl Press<'_> {
     /// One file, and its signature if it carries one.
-    async fn file(&self, format: Format) -> Result<(Rendered, Option<IssuedFile>), JobError> {
-        let mut document = self.frozen.document.clone();
+    async fn file(
+        &self,
+        mut document: Document,
+        format: Format,
+    ) -> Result<(Rendered, Option<IssuedFile>), JobError> {
         let plan = if format == Format::Pdf && is_to_be_signed(self.report) {
-            let signer = self.signer().await?;
+            let signer = self.signer(&document).await?;
             let plan = self.context.sealer.plan(self.report, signer, &document).await?;
             document.seal = Some(plan.page());
             Some(plan)
@@ -113,26 +117,25 @@ impl Press<'_> {
     }
 
     /// Several files in one, with a signed list of them.
-    async fn pack(&self) -> Result<(Vec<u8>, IssuedFile, Vec<IssuedFile>), JobError> {
+    async fn pack(&self, document: &Document) -> Result<(Vec<u8>, IssuedFile, Vec<IssuedFile>), JobError> {
         let offered = reports::find(&self.report.report_type).map_or(&[][..], |report| report.formats);
         let formats = self.options.packed(offered);
         let (mut files, mut inner) = (Vec::new(), Vec::new());
         for format in formats {
-            let (rendered, seal) = self.file(format).await?;
+            let (rendered, seal) = self.file(document.clone(), format).await?;
             files.push((file_name(self.report, format), rendered));
             inner.extend(seal);
         }
         self.attempt.progress(80, "signing").await;
-        let document = &self.frozen.document;
-        let statement = statement(self.report, self.signer().await?, document);
+        let statement = statement(self.report, self.signer(document).await?, document);
         let (bytes, seal) =
             self.context.sealer.pack(&self.context.db, statement, files, &document.inputs).await?;
         Ok((bytes, seal, inner))
     }
 
     /// In whose name: whoever was named, or asked for the report, or else the organization.
-    async fn signer(&self) -> Result<String, JobError> {
-        let organization = || self.frozen.document.cover.organization.clone();
+    async fn signer(&self, document: &Document) -> Result<String, JobError> {
+        let organization = || document.cover.organization.clone();
         match (self.report.options["signer"].as_str(), self.report.requested_by) {
             (Some(named), _) => Ok(named.to_owned()),
             (None, Some(user)) => {
@@ -153,7 +156,7 @@ impl Press<'_> {
         let settings = rendering::Options {
             csv_bom: self.options.csv_bom,
             attach_data: self.options.attach_data,
-            branding: self.frozen.branding.clone(),
+            branding: self.branding.clone(),
             ..rendering::Options::default()
         };
         let begun = Instant::now();

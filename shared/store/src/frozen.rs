@@ -162,10 +162,10 @@ pub async fn keep_logo(tx: &mut TenantTx, branding: &Branding) -> Result<()> {
 ///
 /// # Errors
 /// [`crate::Error::NotFound`] when the report was deleted meanwhile, [`crate::Error::Conflict`] when the logo is not kept.
-pub async fn freeze(tx: &mut TenantTx, id: ReportId, frozen: &Frozen) -> Result<Frozen> {
+pub async fn freeze(tx: &mut TenantTx, id: ReportId, frozen: Frozen) -> Result<Frozen> {
     let tenant = tx.tenant();
     let Frozen { document, branding } = frozen;
-    let text = serde_json::to_vec(document).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let text = serde_json::to_vec(&document).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let logo = branding.logo.as_ref();
     let kept = Kept {
         branding: Branding { logo: None, ..branding.clone() },
@@ -178,12 +178,14 @@ pub async fn freeze(tx: &mut TenantTx, id: ReportId, frozen: &Frozen) -> Result<
     )
     .bind(tenant.0)
     .bind(id.0)
-    .bind(Json(document))
+    .bind(Json(&document))
     .bind(Sha256::digest(&text).as_slice())
     .bind(Json(kept))
     .bind(logo.map(|logo| Sha256::digest(&logo.data).to_vec()))
-    .bind(Json(Outline::of(document)))
+    .bind(Json(Outline::of(&document)))
     .execute(&mut **tx)
     .await?;
+    // It may be large, and is there once more in a moment.
+    drop((document, text));
     find(tx, id).await?.ok_or(crate::Error::NotFound)
 }

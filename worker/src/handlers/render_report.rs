@@ -99,7 +99,7 @@ async fn freeze(job: &RenderReport, context: &Context, report: &Report) -> Resul
     if is_to_be_signed(report) {
         document.cover.verify_url = Some(context.sealer.verify_url().to_owned());
     }
-    let frozen = store::frozen::freeze(&mut tx, job.report_id, &Frozen { document, branding }).await?;
+    let frozen = store::frozen::freeze(&mut tx, job.report_id, Frozen { document, branding }).await?;
     tx.commit().await?;
     Ok(frozen)
 }
