@@ -14,6 +14,29 @@ use serde_json::{Value, json};
 
 use crate::work::dispatch;
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_fails_with_its_job_and_is_made_after_all_when_that_is_retried() {
+    let app = TestApp::set_up().await;
+    let request = json!({ "title": "Late", "report_type": "asset_inventory", "format": "json" });
+    let accepted = app.post("/api/reports/generate", &request).await.expect(202).json();
+    let [report, job] = ["id", "job_id"].map(|field| accepted[field].as_str().expect("an id").to_owned());
+    let status = async || {
+        let shown = app.get(&format!("/api/reports/{report}")).await.expect(200).json();
+        let listed = app.get("/api/reports?sort=status&status=failed").await.expect(200).json();
+        (
+            shown["status"].as_str().expect("a word").to_owned(),
+            shown["error"].clone(),
+            listed["total"].clone(),
+        )
+    };
+    app.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await.expect(200);
+    assert_eq!(status().await, ("failed".into(), json!("its job was cancelled"), json!(1)));
+    app.post(&format!("/api/jobs/{job}/retry"), &json!({})).await.expect(200);
+    assert_eq!(status().await, ("generating".into(), Value::Null, json!(0)));
+    app.run_jobs().await;
+    assert_eq!(status().await, ("completed".into(), Value::Null, json!(0)));
+}
+
 /// A job of `tenant` in `state`, as if it had come there.
 async fn job(app: &TestApp, tenant: Option<TenantId>, kind: &str, state: &str) -> JobId {
     let job = JobId::new();

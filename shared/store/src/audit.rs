@@ -139,21 +139,14 @@ macro_rules! columns {
     };
 }
 
-macro_rules! own {
-    () => {
-        concat!("(select ", columns!(), " from audit_entries where chain = app_tenant()) as entry")
-    };
-}
-
-/// With the installation's chain, which is read from its own stretch of the index.
-macro_rules! both {
+/// The tenant's chain and the installation's, each from a stretch of its own: see [`Part::each`].
+macro_rules! chains {
     () => {
         concat!(
-            "(select ",
+            "(values (app_tenant()), ('00000000-0000-0000-0000-000000000000'::uuid)) as whose (chain)
+              cross join lateral (select ",
             columns!(),
-            " from audit_entries where chain = app_tenant() union all select ",
-            columns!(),
-            " from audit_entries where chain = '00000000-0000-0000-0000-000000000000') as entry"
+            " from audit_entries"
         )
     };
 }
@@ -165,21 +158,26 @@ macro_rules! both {
 pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Result<Page<Entry>> {
     const NEWEST: Order =
         Order { key: ("at", "timestamptz"), tie: ("id", "uuid"), direction: Direction::Descending };
-    let (select, table) = if filter.with_installation {
-        (concat!("select ", columns!(), " as created_at from ", both!()), both!())
+    let (select, table, each) = if filter.with_installation {
+        let select = concat!("select ", columns!(), " as created_at from ", chains!());
+        (select, chains!(), "audit_entries.chain = whose.chain")
     } else {
-        (concat!("select ", columns!(), " as created_at from ", own!()), own!())
+        let select =
+            concat!("select ", columns!(), " as created_at from (select ", columns!(), " from audit_entries");
+        (select, concat!("(select ", columns!(), " from audit_entries"), "chain = app_tenant()")
     };
     let narrow = |_: &TenantTx, select: String| wanted(select, filter);
-    let parts = Part::whole(select, table, NEWEST);
+    let parts = [Part { select, table, only: None, each: Some(each), order: NEWEST }];
     let items: Vec<Entry> = paging::rows(tx, &format!("audit {filter:?}"), &parts, page, narrow).await?;
     let everything = Filter { with_installation: filter.with_installation, ..Filter::default() };
     let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
         None if *filter == everything => total(tx, filter.with_installation).await?,
         None => {
-            let mut count = wanted(format!("select count(*) from {table}"), filter).query;
-            count.build_query_scalar().fetch_one(&mut **tx).await?
+            let mut count = wanted("select count(*) from audit_entries", filter);
+            let chains = count.also().push("(chain = app_tenant() or (chain = ").push_bind(INSTALLATION);
+            chains.push(" and ").push_bind(filter.with_installation).push("))");
+            count.query.build_query_scalar().fetch_one(&mut **tx).await?
         }
     };
     Ok(Page::new(items, total, page))

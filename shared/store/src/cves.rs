@@ -113,12 +113,13 @@ impl Sort {
         let part = |key, absent| Part::absent_last(select, table, order(key), absent);
         let by_epss = |key| {
             let known = Order { key: (key, "real"), tie: ("e.cve_id", "text"), direction };
-            let known = Part { select: RATED, table: RATED_TABLES, only: None, order: known };
+            let known = Part { select: RATED, table: RATED_TABLES, only: None, each: None, order: known };
             if filter.epss != (None, None) {
                 return vec![known];
             }
             let only = Some("e.cve_id is null".to_owned());
-            vec![known, Part { select: SELECT, table: TABLES, only, order: order(("c.cve_id", "text")) }]
+            let order = order(("c.cve_id", "text"));
+            vec![known, Part { select: SELECT, table: TABLES, only, each: None, order }]
         };
         match self {
             Self::CveId => Part::whole(select, table, order(("c.cve_id", "text"))),

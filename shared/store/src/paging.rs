@@ -120,13 +120,16 @@ pub(crate) struct Part {
     pub(crate) table: &'static str,
     /// What makes a row one of this part; `None`: every row is.
     pub(crate) only: Option<String>,
+    /// Where rows are in several stretches of the index, one for each of those whose they are: what makes a row one of a stretch. `select`
+    /// and `table` then end within `cross join lateral (select … from …`, so that each stretch is entered by itself.
+    pub(crate) each: Option<&'static str>,
     pub(crate) order: Order,
 }
 
 impl Part {
     /// A list whose rows all have something to be ordered by.
     pub(crate) fn whole(select: &'static str, table: &'static str, order: Order) -> Vec<Self> {
-        vec![Self { select, table, only: None, order }]
+        vec![Self { select, table, only: None, each: None, order }]
     }
 
     /// A list of which some rows have nothing to be ordered by, and come last either way: the key of these is `absent`, which is less than
@@ -144,29 +147,35 @@ impl Part {
                 // Their keys are one and the same, so that the rest of the index is in the order of what tells them apart.
                 let by_tie = Order { key: order.tie, ..order };
                 vec![
-                    Self { select, table, only: only(">"), order },
-                    Self { select, table, only: only("="), order: by_tie },
+                    Self { select, table, only: only(">"), each: None, order },
+                    Self { select, table, only: only("="), each: None, order: by_tie },
                 ]
             }
         }
     }
 
-    /// `select` of rows of this part that come after `mark`.
+    /// `select` of rows of this part that come after `mark`, the first `reach` of which may be asked for.
     fn after(
         &self,
         mark: Option<&Mark>,
+        reach: i64,
         select: String,
         tx: &TenantTx,
         narrowed: &impl Fn(&TenantTx, String) -> Conditions,
     ) -> QueryBuilder<Postgres> {
         let mut conditions = narrowed(tx, select);
-        if let Some(only) = &self.only {
-            conditions.also().push(only);
+        for condition in self.only.as_deref().into_iter().chain(self.each) {
+            conditions.also().push(condition);
         }
         if let Some(mark) = mark {
             self.order.push_after(&mut conditions, mark);
         }
-        conditions.query
+        let mut query = conditions.query;
+        if self.each.is_some() {
+            self.order.push(&mut query);
+            query.push(" limit ").push_bind(reach).push(") as stretch");
+        }
+        query
     }
 }
 
@@ -196,7 +205,8 @@ where
         }
         let (at, mark) =
             if passed > NEAR { walk(tx, list, part, passed, &narrowed).await? } else { (0, None) };
-        let mut query = part.after(mark.as_ref(), part.select.to_owned(), tx, &narrowed);
+        let reach = passed - at + missing;
+        let mut query = part.after(mark.as_ref(), reach, part.select.to_owned(), tx, &narrowed);
         part.order.push(&mut query);
         query.push(" limit ").push_bind(missing).push(" offset ").push_bind(passed - at);
         let found: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
@@ -210,7 +220,7 @@ where
             passed = 0;
         } else {
             let select = format!("select count(*) from {}", part.table);
-            let mut count = part.after(mark.as_ref(), select, tx, &narrowed);
+            let mut count = part.after(mark.as_ref(), reach, select, tx, &narrowed);
             let behind: i64 = count.build_query_scalar().fetch_one(&mut **tx).await?;
             remember(list, BTreeMap::new(), Some(at + behind));
             passed -= at + behind;
@@ -240,7 +250,7 @@ async fn walk(
          select {key} as key, {tie} as tie from {}",
         part.table
     );
-    let mut keys = part.after(mark.as_ref(), keys, tx, narrowed);
+    let mut keys = part.after(mark.as_ref(), wanted - from, keys, tx, narrowed);
     part.order.push(&mut keys);
     keys.push(" limit ").push_bind(wanted - from);
     keys.push(") as walked) as numbered where n % ").push_bind(APART).push(" = 0");

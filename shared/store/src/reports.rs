@@ -13,6 +13,7 @@ use crate::{
     artifacts::{self, Finished},
     db::TenantTx,
     error::Result,
+    paging::{self, Order, Part},
     sql::Conditions,
 };
 
@@ -30,7 +31,7 @@ pub struct NewReport {
     pub requested_by: Option<UserId>,
 }
 
-/// A report as it stands. `status` is the job's end where that came without a verdict on the report: a report whose job died has failed.
+/// A report as it stands. One whose job died without a verdict on it has failed: a trigger sees to that.
 #[derive(Debug, Clone, FromRow)]
 pub struct Report {
     pub id: Uuid,
@@ -64,7 +65,7 @@ pub struct Artifact {
 }
 
 /// Which reports are wanted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub framework: Option<String>,
     pub status: Option<String>,
@@ -81,26 +82,22 @@ pub enum Sort {
 }
 
 impl Sort {
-    fn column(self) -> &'static str {
-        match self {
-            Self::CreatedAt => "created_at",
-            Self::ReportType => "report_type",
-            Self::Status => "status",
-            Self::Title => "title",
-        }
+    fn order(self, direction: Direction) -> Order {
+        let key = match self {
+            Self::CreatedAt => ("created_at", "timestamptz"),
+            Self::ReportType => ("report_type", "text"),
+            Self::Status => ("status", "text"),
+            Self::Title => ("title", "text"),
+        };
+        Order { key, tie: ("id", "uuid"), direction }
     }
 }
 
-macro_rules! visible_reports {
+macro_rules! select {
     () => {
-        "select * from (
-             select r.tenant_id, r.id, r.title, r.report_type, r.framework, r.format, r.options,
-                    case when r.status = 'generating' and j.state in ('dead', 'cancelled')
-                         then 'failed' else r.status end as status,
-                    r.job_id, r.requested_by, coalesce(r.error, j.last_error) as error, r.page_count,
-                    r.document_sha256, r.created_at, r.completed_at
-               from reports r left join jobs j on j.id = r.job_id
-         ) as report"
+        "select id, title, report_type, framework, format, options, status, job_id, requested_by, error, page_count,
+                document_sha256, created_at, completed_at
+           from reports"
     };
 }
 
@@ -134,7 +131,7 @@ pub async fn insert(tx: &mut TenantTx, new: &NewReport) -> Result<()> {
 /// [`crate::Error::NotFound`] when this tenant has none of that id.
 pub async fn find(tx: &mut TenantTx, id: ReportId) -> Result<Report> {
     let tenant = tx.tenant();
-    let report = sqlx::query_as(concat!(visible_reports!(), " where tenant_id = $1 and id = $2"))
+    let report = sqlx::query_as(concat!(select!(), " where tenant_id = $1 and id = $2"))
         .bind(tenant.0)
         .bind(id.0)
         .fetch_one(&mut **tx)
@@ -152,26 +149,33 @@ pub async fn list(
     sort: (Sort, Direction),
     page: PageRequest,
 ) -> Result<Page<Report>> {
-    let tenant = tx.tenant();
-    let narrowed = |select: &'static str| {
-        let mut conditions = Conditions::after(select);
-        conditions.also().push("tenant_id = ").push_bind(tenant.0);
-        if let Some(framework) = filter.framework.clone() {
-            conditions.also().push("framework = ").push_bind(framework);
+    let narrow = |tx: &TenantTx, select: String| narrowed(tx, select, filter);
+    let parts = Part::whole(select!(), "reports", sort.0.order(sort.1));
+    let items: Vec<Report> = paging::rows(tx, &format!("reports {filter:?}"), &parts, page, narrow).await?;
+    let total = match paging::total_of_last_page(page, items.len()) {
+        Some(total) => total,
+        None if *filter == Filter::default() => paging::count(tx, "reports").await?,
+        None => {
+            let mut count = narrowed(tx, "select count(*) from reports", filter).query;
+            count.build_query_scalar().fetch_one(&mut **tx).await?
         }
-        if let Some(status) = filter.status.clone() {
-            conditions.also().push("status = ").push_bind(status.to_lowercase());
-        }
-        if let Some(report_type) = filter.report_type.clone() {
-            conditions.also().push("report_type = ").push_bind(report_type);
-        }
-        conditions
     };
-    let mut rows = narrowed(visible_reports!()).page(sort.0.column(), sort.1, "id", page);
-    let items = rows.build_query_as().fetch_all(&mut **tx).await?;
-    let mut count = narrowed(concat!("select count(*) from (", visible_reports!(), ") as counted"));
-    let total: i64 = count.query.build_query_scalar().fetch_one(&mut **tx).await?;
     Ok(Page::new(items, total, page))
+}
+
+fn narrowed(tx: &TenantTx, select: impl Into<String>, filter: &Filter) -> Conditions {
+    let mut conditions = Conditions::after(select);
+    conditions.also().push("tenant_id = ").push_bind(tx.tenant().0);
+    if let Some(framework) = filter.framework.clone() {
+        conditions.also().push("framework = ").push_bind(framework);
+    }
+    if let Some(status) = &filter.status {
+        conditions.also().push("status = ").push_bind(status.to_lowercase());
+    }
+    if let Some(report_type) = filter.report_type.clone() {
+        conditions.also().push("report_type = ").push_bind(report_type);
+    }
+    conditions
 }
 
 /// Records that the report is there.

@@ -258,15 +258,14 @@ macro_rules! columns {
     };
 }
 
-/// The tenant's runs and the crawls that all tenants share, each from an index of its own.
+/// The tenant's runs and the crawls that all tenants share, each from a stretch of their own: see [`Part::each`].
 macro_rules! visible {
     () => {
         concat!(
-            "(select ",
+            "(values (app_tenant()), ('00000000-0000-0000-0000-000000000000'::uuid)) as whose (owner)
+              cross join lateral (select ",
             columns!(),
-            " from scan_runs where owner = app_tenant() union all select ",
-            columns!(),
-            " from scan_runs where owner = '00000000-0000-0000-0000-000000000000') as run"
+            " from scan_runs"
         )
     };
 }
@@ -287,13 +286,18 @@ pub async fn list(
 ) -> Result<Page<ScanRun>> {
     let narrow = |_: &TenantTx, select: String| wanted(select, filter);
     let list = format!("runs {filter:?}");
-    let items: Vec<ScanRun> = paging::rows(tx, &list, &sort.parts(direction), page, narrow).await?;
+    let mut parts = sort.parts(direction);
+    for part in &mut parts {
+        part.each = Some("scan_runs.owner = whose.owner");
+    }
+    let items: Vec<ScanRun> = paging::rows(tx, &list, &parts, page, narrow).await?;
     let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
         None if *filter == Filter::default() => paging::count(tx, "scan_runs").await?,
         None => {
-            let mut count = wanted(concat!("select count(*) from ", visible!()), filter).query;
-            count.build_query_scalar().fetch_one(&mut **tx).await?
+            let mut count = wanted("select count(*) from scan_runs", filter);
+            count.also().push("owner in (app_tenant(), '00000000-0000-0000-0000-000000000000')");
+            count.query.build_query_scalar().fetch_one(&mut **tx).await?
         }
     };
     Ok(Page::new(items, total, page))
