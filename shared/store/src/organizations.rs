@@ -81,6 +81,16 @@ pub async fn list_all(pool: &PgPool, page: PageRequest) -> Result<Page<Organizat
     Ok(Page::new(rows.into_iter().map(|row| row.organization).collect(), total, page))
 }
 
+/// The organization that is called `slug` in addresses. Only for administrators of the installation.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when there is none.
+pub async fn id_of(pool: &PgPool, slug: &str) -> Result<TenantId> {
+    let id: Option<Uuid> =
+        sqlx::query_scalar("select instance_organization($1)").bind(slug).fetch_one(pool).await?;
+    id.map(TenantId).ok_or(crate::Error::NotFound)
+}
+
 /// A new organization and its first administrator.
 #[derive(Debug, Clone)]
 pub struct NewOrganization<'a> {
