@@ -1,5 +1,13 @@
 //! Signed reports, from asking for one to somebody without an account who wants to know whether it is genuine.
 
+#[expect(dead_code, reason = "more is asked of it elsewhere")]
+#[path = "../../shared/signing/tests/it/openssl.rs"]
+mod openssl;
+mod revocation;
+#[path = "../../shared/signing/tests/it/softhsm.rs"]
+mod softhsm;
+mod tokens;
+
 use ::signing::{
     Anchors, Statement,
     keyring::{Keyring, Renew},
