@@ -39,7 +39,7 @@ const UPLOAD: Duration = Duration::from_secs(120);
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"valid": true, "signed_by": "compliance@acme.com", "signed_at": "2024-03-16T10:00:45Z",
     "tenant": "Acme Corp", "framework": "soc2", "generated_at": "2024-03-16T10:00:00Z", "tampered": false,
-    "reason": "The file is as it was signed; the time is attested by Example TSA."}))]
+    "reason": "The file is as it was signed; the time is attested by Example TSA (PAdES B-T)."}))]
 struct Verification {
     /// The signature is good, its certificate is trusted, and these are the bytes that were issued.
     valid: bool,
