@@ -109,3 +109,26 @@ fn renewed_keys_are_listed_and_old_files_stay_good() {
     let output = plimsoll(home.path(), &["verify", file.to_str().expect("utf-8")]);
     assert_eq!(output.status.code(), Some(0), "{}", results(&output));
 }
+
+#[test]
+fn a_sample_is_packed_and_a_stranger_can_verify_it_and_the_pdf_in_it() {
+    let (home, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let place = |name: &str| elsewhere.path().join(name).display().to_string();
+    let (file, root, wishes) = (place("pack.zip"), place("root.pem"), place("wishes.json"));
+    fs::write(&wishes, r#"{"formats": ["pdf", "csv"]}"#).expect("written");
+    let render = ["render", "asset_inventory", "--sample", "-f", "zip", "--signed", "--root", &root];
+    let rendered = plimsoll(home.path(), &[&render[..], &["--options", &wishes, "-o", &file]].concat());
+    assert_eq!(rendered.status.code(), Some(0), "{}", errors(&rendered));
+    assert!(errors(&rendered).contains("thrown away"), "{}", errors(&rendered));
+    let verified = plimsoll(elsewhere.path(), &["verify", &file, "--root", &root]);
+    let said = results(&verified);
+    assert!(said.starts_with("VALID") && said.contains("All 2 files"), "{said}{}", errors(&verified));
+    // Files are stored as they are, the PDF last.
+    let pack = fs::read(&file).expect("the pack");
+    let from = pack.windows(5).position(|window| window == b"%PDF-").expect("a PDF");
+    let end = pack.windows(5).rposition(|window| window == b"%%EOF").expect("its end") + 5;
+    let end = end + usize::from(pack.get(end) == Some(&b'\n'));
+    fs::write(place("inner.pdf"), &pack[from..end]).expect("written");
+    let inner = plimsoll(elsewhere.path(), &["verify", &place("inner.pdf"), "--root", &root]);
+    assert_eq!(inner.status.code(), Some(0), "{}{}", results(&inner), errors(&inner));
+}
