@@ -322,6 +322,26 @@ async fn a_beginning_that_somebody_has_changed_is_neither_signed_nor_removed() {
     assert!(matches!(trail.outcome(&[]).await, Err(Flaw::Changed { sequence: 2, .. })));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_removes_what_is_older_than_the_days_that_were_chosen() {
+    let mut trail = aged_trail().await;
+    let chosen = "update retention set overrides = overrides || '{\"audit_log\": 100}'";
+    trail.owner.execute(chosen).await.expect("chosen");
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = trail._folder.path().join("audit.key");
+    let settings = [
+        ("REDIS_URL", harness::services().await.redis_url.as_str()),
+        ("QUEUE_PREFIX", "t_audit_days"),
+        ("AUDIT_KEY_FILE", key.to_str().expect("UTF-8")),
+    ];
+    let _scheduler = harness::Program::start(PROGRAM, "scheduler", &trail.db, folder.path(), &settings);
+    let cut: i64 = harness::eventually("a cut", SOON, || async {
+        sqlx::query_scalar("select sequence from audit_cuts").fetch_optional(trail.db.pool()).await.ok()?
+    })
+    .await;
+    assert_eq!(cut, 2);
+}
+
 #[tokio::test]
 async fn two_keys_that_seal_one_trail_are_noticed() {
     let trail = Trail::new().await;

@@ -136,6 +136,14 @@ async fn days_out_of_range_and_tables_that_are_none_are_refused() {
     is_told(&answer, " -> retention_days", "0 days: it must be between 1 and 3650");
     is_told(&answer, " -> overrides -> alerts", "4000 days");
     is_told(&answer, " -> overrides -> users", "take one of alerts, dead_jobs");
+    let answer = app.patch("/api/config/retention", &json!({ "overrides": { "audit_log": 89 } })).await;
+    is_told(
+        &answer.expect(422).json(),
+        " -> overrides -> audit_log",
+        "89 days: it must be between 90 and 3650",
+    );
+    let chosen = app.patch("/api/config/retention", &json!({ "overrides": { "audit_log": 730 } })).await;
+    assert_eq!(chosen.expect(200).json()["overrides"]["audit_log"], 730);
     let answer = app.patch("/api/config/retention", &json!({})).await.expect(422).json();
     is_told(&answer, "", "nothing to change");
 }
