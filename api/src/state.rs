@@ -9,7 +9,7 @@ use anyhow::Context;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use runtime::{config::Config, secrets::Keys};
 use secrecy::{ExposeSecret, SecretString};
-use store::{AppDb, blob::BlobStore};
+use store::{AppDb, blob::BlobStore, session_lookup::SessionLookup};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +58,7 @@ pub struct Shared {
     pub(crate) limits: Counter,
     pub(crate) guesses: Guesses,
     pub(crate) maintenance: Maintenance,
+    pub(crate) sessions: SessionLookup,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) verifications: Arc<Semaphore>,
     pub(crate) exports: Arc<Semaphore>,
@@ -85,6 +86,7 @@ impl AppState {
             limits: Counter::new(counted_in.clone()),
             guesses: Guesses::new(counted_in),
             maintenance: Maintenance::default(),
+            sessions: SessionLookup::default(),
             redis,
             artifacts: BlobStore::of(&config).context("the artifact store cannot be used")?,
             access_tokens: AccessTokens::new(config.lifetimes, secrets.clone()),

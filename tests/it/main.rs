@@ -36,6 +36,7 @@ mod operations;
 mod paging;
 mod probes;
 mod programs;
+mod queue_bell;
 mod queue_carriers;
 mod queue_delivery;
 mod queue_dispatch;

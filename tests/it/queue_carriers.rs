@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// Keeps what it is given until somebody takes it.
 #[derive(Clone, Default)]
-struct Carrier {
+pub(crate) struct Carrier {
     epoch: Arc<Mutex<Option<String>>>,
     given: Arc<Mutex<Vec<JobRef>>>,
     /// So many pushes are refused first.
@@ -34,7 +34,7 @@ struct Carrier {
 }
 
 impl Carrier {
-    fn take(&self) -> Vec<JobRef> {
+    pub(crate) fn take(&self) -> Vec<JobRef> {
         std::mem::take(&mut self.given.lock().expect("nobody panicked"))
     }
 
@@ -72,10 +72,10 @@ impl Carry for Carrier {
 }
 
 /// A relay over `carrier`, until the value is dropped; and a worker on paper, or there would be nobody to send anything to.
-async fn relay(db: &TestDb, carrier: &Carrier, patience: Duration) -> AbortOnDropHandle<()> {
+pub(crate) async fn relay(db: &TestDb, carrier: &Carrier, patience: Duration) -> AbortOnDropHandle<()> {
     sqlx::query(
         "insert into workers (name, host, version, queues, slots, queue_slots, heartbeat_at)
-         values ('paper', 'a', '1', '{maintenance}', 4, '{4}', now() + interval '1 hour')",
+         values ('paper', 'a', '1', '{maintenance}', 4, '{4}', now() + interval '1 hour') on conflict do nothing",
     )
     .execute(db.pool())
     .await

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use domain::id::{ApiKeyId, SessionId, TenantId, UserId};
 use store::{
     api_keys::{self, Kind, ShownKey},
+    session_lookup::SessionKey,
     sessions,
     users::User,
 };
@@ -100,7 +101,8 @@ async fn in_session(
     user: UserId,
     expires_at: DateTime<Utc>,
 ) -> Result<Caller, ApiError> {
-    let user = sessions::user(app.db.shared(), tenant, session, user).await?.ok_or(SESSION_OVER)?;
+    let key = SessionKey { tenant, session, user };
+    let user = app.sessions.user(app.db.shared(), key).await?.ok_or(SESSION_OVER)?;
     if !user.is_active {
         return Err(NOT_ACTIVE);
     }

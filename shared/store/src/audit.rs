@@ -43,20 +43,16 @@ pub struct By {
 }
 
 impl By {
-    /// The statement after which what a transaction changes is this one's doing. It goes to the server with the beginning of the
-    /// transaction, where no values can be bound: what is text is written in hexadecimal digits.
-    pub(crate) fn statement(&self) -> String {
-        let text = |text: &str| format!("convert_from('\\x{}', 'UTF8')", hex::encode(text));
-        format!(
-            "select set_config('app.actor_id', {}, true), set_config('app.actor', {}, true),
-                    set_config('app.instance_admin', {}, true), set_config('app.request_id', {}, true),
-                    set_config('app.address', {}, true)",
-            text(&self.actor_id.map(|id| id.to_string()).unwrap_or_default()),
-            text(&self.actor),
-            text(if self.is_instance_admin { "yes" } else { "" }),
-            text(self.request_id.as_deref().unwrap_or_default()),
-            text(self.address.as_deref().unwrap_or_default()),
-        )
+    /// What a transaction is told at its beginning, so that what it changes is this one's doing: `app.actor_id`, `app.actor`,
+    /// `app.instance_admin`, `app.request_id` and `app.address`.
+    pub(crate) fn settings(&self) -> [String; 5] {
+        [
+            self.actor_id.map(|id| id.to_string()).unwrap_or_default(),
+            self.actor.clone(),
+            if self.is_instance_admin { "yes" } else { "" }.to_owned(),
+            self.request_id.clone().unwrap_or_default(),
+            self.address.clone().unwrap_or_default(),
+        ]
     }
 }
 

@@ -28,6 +28,11 @@ use crate::{
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A connection that nobody has used for this long is asked whether it is still there before it is given out.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// What a transaction is told at its beginning ([`By::settings`]), prepared once for each connection: it takes longer to plan than to do.
+const ACT: &str = "plimsoll_act";
+const PREPARE: &str = "prepare plimsoll_act (text, text, text, text, text, text) as
+    select set_config('app.tenant_id', $1, true), set_config('app.actor_id', $2, true), set_config('app.actor', $3, true),
+           set_config('app.instance_admin', $4, true), set_config('app.request_id', $5, true), set_config('app.address', $6, true)";
 /// How often the metrics are told of a pool.
 const SHOW_EVERY: Duration = Duration::from_secs(5);
 
@@ -60,7 +65,7 @@ impl AppDb {
     /// # Errors
     /// [`Error::Unavailable`] when no connection can be had.
     pub async fn begin(&self, tenant: TenantId) -> Result<TenantTx> {
-        begin(&self.0, tenant, "").await
+        begin(&self.0, tenant, "begin", &By::default()).await
     }
 
     /// As [`Self::begin`], and what it changes is `by`'s doing in the audit trail.
@@ -68,7 +73,7 @@ impl AppDb {
     /// # Errors
     /// [`Error::Unavailable`] when no connection can be had.
     pub async fn begin_by(&self, tenant: TenantId, by: &By) -> Result<TenantTx> {
-        begin(&self.0, tenant, &by.statement()).await
+        begin(&self.0, tenant, "begin", by).await
     }
 
     /// The pool itself, for what belongs to no tenant: shared knowledge, sign-in functions, health.
@@ -116,8 +121,13 @@ impl SystemDb {
     /// # Errors
     /// [`Error::Unavailable`] when no connection can be had.
     pub async fn begin_frozen_as(&self, tenant: TenantId) -> Result<TenantTx> {
-        begin(&self.0, tenant, "set transaction isolation level repeatable read; set local role plimsoll_app")
-            .await
+        begin(
+            &self.0,
+            tenant,
+            "begin isolation level repeatable read; set local role plimsoll_app",
+            &By::default(),
+        )
+        .await
     }
 
     /// Begins a transaction that is held to `tenant` as strictly as a request's is.
@@ -125,7 +135,7 @@ impl SystemDb {
     /// # Errors
     /// [`Error::Unavailable`] when no connection can be had.
     pub async fn begin_as(&self, tenant: TenantId) -> Result<TenantTx> {
-        begin(&self.0, tenant, "set local role plimsoll_app").await
+        begin(&self.0, tenant, "begin; set local role plimsoll_app", &By::default()).await
     }
 }
 
@@ -179,11 +189,20 @@ impl DerefMut for TenantTx {
     }
 }
 
-/// Begins a transaction that does `first` and acts for `tenant`: one question to the server, since every request asks it.
-async fn begin(pool: &PgPool, tenant: TenantId, first: &str) -> Result<TenantTx> {
-    // A UUID cannot end the text that it stands in.
-    let statements = format!("begin; {first}; select set_config('app.tenant_id', '{}', true)", tenant.0);
+/// Begins a transaction, with `statements`, that acts for `tenant` and is `by`'s doing: one question to the server, since every request asks it.
+async fn begin(pool: &PgPool, tenant: TenantId, statements: &str, by: &By) -> Result<TenantTx> {
+    let values = by.settings().map(|value| literal(&value)).join(", ");
+    let statements = format!("{statements}; execute {ACT}('{}', {values})", tenant.0);
     Ok(TenantTx { transaction: pool.begin_with(AssertSqlSafe(statements)).await?, tenant })
+}
+
+/// `value` where none can be bound. What could end the text that it stands in is written in hexadecimal digits.
+fn literal(value: &str) -> String {
+    let is_plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:_".contains(&byte));
+    match is_plain {
+        true => format!("'{value}'"),
+        false => format!("convert_from('\\x{}', 'UTF8')", hex::encode(value)),
+    }
 }
 
 pub(crate) async fn act_for(connection: &mut PgConnection, tenant: TenantId) -> Result<()> {
@@ -220,6 +239,7 @@ fn pool(url: &SecretString, role: &'static str, max_connections: u32) -> Result<
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 connection.execute(set_role).await?;
+                connection.execute(PREPARE).await?;
                 Ok(())
             })
         })
@@ -261,4 +281,16 @@ pub async fn act_as_system(connection: &mut PgConnection) -> Result<()> {
 /// When the database cannot be reached.
 pub async fn connect_once(url: &SecretString) -> Result<PgConnection> {
     Ok(PgConnection::connect(url.expose_secret()).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_ends_the_text_that_it_stands_in() {
+        assert_eq!(literal("2001:db8::1"), "'2001:db8::1'");
+        assert_eq!(literal("o'brien"), "convert_from('\\x6f27627269656e', 'UTF8')");
+        assert_eq!(literal("\\"), "convert_from('\\x5c', 'UTF8')");
+    }
 }

@@ -36,6 +36,7 @@ pub mod scan_runs;
 pub mod schedules;
 pub mod scoring;
 pub mod secrets;
+pub mod session_lookup;
 pub mod sessions;
 pub mod shares;
 pub mod signing_keys;

@@ -1,6 +1,6 @@
 //! Sign-ins and what keeps them alive: refresh tokens, each good for one use, and the console's cookie.
 //!
-//! A session is what an access token names. Ending it makes its access tokens, its refresh tokens and its cookie
+//! Whose session it is that a request names is asked in [`crate::session_lookup`]. A session is what an access token names. Ending it makes its access tokens, its refresh tokens and its cookie
 //! worthless with the next request, on every node. Secrets are known here by their SHA-256 only.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use domain::id::{SessionId, TenantId, UserId};
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use crate::{db::TenantTx, error::Result, users::User};
+use crate::{db::TenantTx, error::Result};
 
 /// Begins a session of `user`, over after `lifetime` whatever happens, and notes that the person signed in.
 ///
@@ -30,22 +30,6 @@ pub async fn begin(tx: &mut TenantTx, user: UserId, lifetime: Duration) -> Resul
     .execute(&mut **tx)
     .await?;
     Ok(id)
-}
-
-/// Whose session this is, if it goes on; active or not.
-///
-/// # Errors
-/// When the database cannot be reached.
-pub async fn user(pool: &PgPool, tenant: TenantId, session: SessionId, user: UserId) -> Result<Option<User>> {
-    let user = sqlx::query_as(
-        "select id, username, email, role, is_instance_admin, is_active from auth_session($1, $2, $3)",
-    )
-    .bind(tenant.0)
-    .bind(session.0)
-    .bind(user.0)
-    .fetch_optional(pool)
-    .await?;
-    Ok(user)
 }
 
 /// Ends a session. Ending it again changes nothing.
