@@ -64,7 +64,7 @@ pub(crate) async fn source(
     due_in_seconds: Option<f64>,
 ) -> Result<Uuid> {
     let id = Uuid::now_v7();
-    let mut tx = system.db.pool().begin().await?;
+    let mut tx = store::db::begin_transaction(system.db.pool(), "begin").await?;
     sqlx::query(
         "insert into sources (id, slug, name, category, feed, url, crawl_interval_minutes, enabled)
          values ($1, $2, $2, 'exploit', 'cisa-kev', $3, 60, $4)",

@@ -86,3 +86,31 @@ async fn the_apis_login_cannot_become_anything_more() {
     let mut connection = store::db::connect_once(&db.api_url).await.expect("it may connect");
     assert!(store::db::excessive_rights(&mut connection).await.expect("asked").is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_transaction_whose_beginning_was_given_up_is_kept() {
+    let db = TestDb::new().await;
+    for tick in 0..400_u64 {
+        let system = db.system.clone();
+        let begins = tokio::spawn(async move { system.begin().await.map(drop) });
+        // A little later each time, so that it is given up in another place.
+        let at = std::time::Instant::now() + std::time::Duration::from_micros(tick % 100 * 5);
+        while std::time::Instant::now() < at {
+            tokio::task::yield_now().await;
+        }
+        begins.abort();
+        let _given_up = begins.await;
+        sqlx::query(
+            "insert into jobs (id, kind, queue, payload, max_attempts, timeout_seconds)
+             values ($1, 'marker', 'delivery', '{}', 1, 1)",
+        )
+        .bind(uuid::Uuid::now_v7())
+        .execute(db.pool())
+        .await
+        .expect("a row");
+    }
+    let mut other = sqlx::ConnectOptions::connect(&*db.pool().connect_options()).await.expect("a connection");
+    sqlx::query("set role plimsoll_system").execute(&mut other).await.expect("its role");
+    let kept: i64 = sqlx::query_scalar("select count(*) from jobs").fetch_one(&mut other).await.expect("counted");
+    assert_eq!(kept, 400, "none was written into a transaction that nobody ended");
+}

@@ -8,6 +8,7 @@ use store::{
     TenantTx,
     audit::{self, By, Note},
     auth::{self, Account, ExternalIdentity, OidcSignIn},
+    db::begin_transaction,
     sessions,
     users::AuthProvider,
 };
@@ -166,7 +167,7 @@ pub(crate) async fn note_failure(app: &AppState, by: &By, username: &str) -> Res
         detail: json!({ "username": account.as_ref().map(|account| &account.username) }),
     };
     let tenant = account.map(|account| TenantId(account.tenant_id));
-    let mut connection = app.db.shared().begin().await.map_err(store::Error::from)?;
+    let mut connection = begin_transaction(app.db.shared(), "begin").await.map_err(store::Error::from)?;
     let by = By { actor: "anonymous".into(), ..by.clone() };
     audit::note(&mut connection, tenant, &by, &note).await?;
     Ok(connection.commit().await.map_err(store::Error::from)?)

@@ -11,6 +11,7 @@ use std::{
 
 use runtime::metrics;
 use sqlx::{Connection, PgConnection, PgPool};
+use store::db::begin_transaction;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -212,7 +213,7 @@ impl<T: Carry> Relay<T> {
     /// Redis that lost its data (flushed, restored, failed over to an empty one) no longer has our epoch: everything
     /// dispatched is then due again, at once instead of when its lease runs out.
     async fn mark_epoch(&self, pool: &PgPool) -> Result<(), RelayError> {
-        let mut transaction = pool.begin().await?;
+        let mut transaction = begin_transaction(pool, "begin").await?;
         if !dispatch::try_lock(&mut transaction, "epoch").await?
             || self.transport.look().await?.epoch.is_some()
         {

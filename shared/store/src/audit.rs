@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::chain::{BEGINNING, Check, Cut, Flaw, Head, PublicKey, Sealable, SealingKey};
 pub use self::cut::{Cutting, cut};
 use crate::{
-    db::TenantTx,
+    db::{TenantTx, begin_transaction},
     error::Result,
     paging::{self, Order, Part},
     sql::Conditions,
@@ -247,7 +247,7 @@ pub async fn seal(pool: &PgPool, key: &SealingKey) -> Result<u64> {
 }
 
 async fn seal_batch(pool: &PgPool, key: &SealingKey, chain: Uuid) -> Result<u64> {
-    let mut tx = pool.begin().await?;
+    let mut tx = begin_transaction(pool, "begin").await?;
     if !take_chain(&mut tx, chain).await? {
         return Ok(0);
     }

@@ -15,6 +15,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{
+    db::begin_transaction,
     error::Result,
     secrets,
     users::{AuthProvider, Role},
@@ -259,7 +260,7 @@ pub async fn add_signing_key(
     secret: &SecretString,
     age: Duration,
 ) -> Result<()> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin_transaction(pool, "begin").await?;
     sqlx::query("select pg_advisory_xact_lock($1)").bind(SIGNING_KEY_LOCK).execute(&mut *transaction).await?;
     let sealed = secrets::seal(&mut transaction, keys, &signing_key_place(&id.to_string()), secret).await?;
     sqlx::query(

@@ -113,7 +113,7 @@ impl SystemDb {
     /// # Errors
     /// [`Error::Unavailable`] when no connection can be had.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
-        Ok(self.0.begin().await?)
+        Ok(begin_transaction(&self.0, "begin").await?)
     }
 
     /// As [`Self::begin_as`], and every statement sees the database as it was at the first: for reading many things that must fit together.
@@ -193,7 +193,25 @@ impl DerefMut for TenantTx {
 async fn begin(pool: &PgPool, tenant: TenantId, statements: &str, by: &By) -> Result<TenantTx> {
     let values = by.settings().map(|value| literal(&value)).join(", ");
     let statements = format!("{statements}; execute {ACT}('{}', {values})", tenant.0);
-    Ok(TenantTx { transaction: pool.begin_with(AssertSqlSafe(statements)).await?, tenant })
+    Ok(TenantTx { transaction: begin_transaction(pool, statements).await?, tenant })
+}
+
+/// Begins a transaction with `statements`, which are ours to the letter.
+///
+/// It is done to its end, also for a caller that is given up meanwhile (a client that hung up, a job that was cancelled): sqlx 0.9 puts a
+/// connection whose BEGIN was not waited for back into the pool, within a transaction that nobody ends, and what the next one wrote would be
+/// undone with it.
+///
+/// # Errors
+/// When no connection can be had, or the server refuses.
+pub async fn begin_transaction(
+    pool: &PgPool,
+    statements: impl Into<String>,
+) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let (pool, statements) = (pool.clone(), statements.into());
+    #[expect(clippy::disallowed_methods, reason = "nobody gives this task up")]
+    let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statements)).await });
+    begun.await.map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
 /// `value` where none can be bound. What could end the text that it stands in is written in hexadecimal digits.

@@ -11,7 +11,7 @@ use super::{
     chain::{Check, Cut, Flaw, Removed, SealingKey},
     note, take_chain,
 };
-use crate::error::Result;
+use crate::{db::begin_transaction, error::Result};
 
 /// How many entries are removed in one transaction.
 const BATCH: i64 = 10_000;
@@ -63,7 +63,7 @@ async fn cut_batch(
     chain: Uuid,
     days: i32,
 ) -> Result<std::result::Result<u64, Flaw>> {
-    let mut tx = pool.begin().await?;
+    let mut tx = begin_transaction(pool, "begin").await?;
     if !take_chain(&mut tx, chain).await? {
         return Ok(Ok(0));
     }
