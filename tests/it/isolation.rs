@@ -111,6 +111,7 @@ async fn what_follows_a_transaction_whose_beginning_was_given_up_is_kept() {
     }
     let mut other = sqlx::ConnectOptions::connect(&*db.pool().connect_options()).await.expect("a connection");
     sqlx::query("set role plimsoll_system").execute(&mut other).await.expect("its role");
-    let kept: i64 = sqlx::query_scalar("select count(*) from jobs").fetch_one(&mut other).await.expect("counted");
+    let kept: i64 =
+        sqlx::query_scalar("select count(*) from jobs").fetch_one(&mut other).await.expect("counted");
     assert_eq!(kept, 400, "none was written into a transaction that nobody ended");
 }

@@ -242,7 +242,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("SEAL_TOKEN", "", "Label of the token."),
     setting("SEAL_TOKEN_SLOT", "", "Number of the token's slot, in place of its label."),
     setting("SEAL_TOKEN_KEY", "", "Label of the private key in the token: ECDSA on P-256 or P-384, or RSA."),
-    secret("SEAL_TOKEN_PIN", "PIN that opens the token; best given as SEAL_TOKEN_PIN_FILE. A wrong one is tried once."),
+    secret(
+        "SEAL_TOKEN_PIN",
+        "PIN that opens the token; best given as SEAL_TOKEN_PIN_FILE. A wrong one is tried once.",
+    ),
     setting(
         "TSA_URL",
         "",
