@@ -25,7 +25,7 @@ pub(super) struct Folder {
     pub(super) sockets: PathBuf,
     /// Whom the servers run as, when not as ourselves.
     pub(super) account: Option<Account>,
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 impl Folder {
@@ -63,7 +63,7 @@ impl Folder {
         }
         make_private(&home.join("log"), None)?;
         let sockets = choose_sockets(&home, account.as_ref())?;
-        Ok(Self { home, sockets, account, _lock: Some(lock) })
+        Ok(Self { home, sockets, account, _lock: Some(Lock(lock)) })
     }
 
     pub(super) fn postgres_data(&self) -> PathBuf {
@@ -125,6 +125,19 @@ fn make_home(wanted: &Path) -> Result<PathBuf, Error> {
         return Err(Error::NotOurs { home, owner, me });
     }
     Ok(home)
+}
+
+/// A lock that is held.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough while a process that another thread is just starting has it too, until its exec.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the lock of the data folder is given back when this process ends");
+        }
+    }
 }
 
 fn open_lock(home: &Path) -> Result<File, Error> {
