@@ -17,7 +17,7 @@ async fn wrong_json_is_refused_with_the_field_and_the_rule() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_that_cannot_be_made_is_refused_with_what_can_be() {
     let app = TestApp::set_up().await;
-    for (field, value) in [("report_type", "full_assessment"), ("format", "zip"), ("format", "exe")] {
+    for (field, value) in [("report_type", "full_assessment"), ("format", "tar"), ("format", "exe")] {
         let mut request = json!({ "title": "T", "report_type": "executive_summary", "format": "pdf" });
         request[field] = json!(value);
         let answer = app.post("/api/reports/generate", &request).await.expect(422).json();
