@@ -236,7 +236,8 @@ pub(crate) fn matching(tenant: TenantId, select: impl Into<String>, filter: &Fil
         conditions.also().push("f.severity = ").push_bind(severity.as_str());
     }
     if let Some(kev) = filter.kev {
-        conditions.also().push("f.is_kev = ").push_bind(kev);
+        // As a word, not as a value: the planner must see which index has them.
+        conditions.also().push(if kev { "f.is_kev" } else { "not f.is_kev" });
     }
     if let Some(has_exploit) = filter.has_exploit {
         conditions.also().push("f.has_exploit = ").push_bind(has_exploit);
