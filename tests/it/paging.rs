@@ -140,6 +140,59 @@ async fn totals_are_exact_whatever_adds_changes_and_removes_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn alerts_and_the_assets_that_a_cve_concerns_are_paged_and_counted_alike() {
+    let app = estate().await;
+    let tenant = app.tenant().await;
+    for statement in [
+        "insert into alerts (tenant_id, id, alert_type, severity, title, message, subject, created_at, acknowledged_at)
+         select $1, gen_random_uuid(), 'custom', (array['high', 'low'])[1 + n % 2], 'alert', '', 'subject-' || n,
+                now() - (n / 10) * interval '1 minute', case when n % 5 > 0 then now() end
+           from generate_series(1, 1600) n",
+        // One CVE of every asset, in two packages of different scores each, some of which are resolved.
+        "update findings set vulnerability = 'CVE-2024-1', composite_score = (hashtext(id::text) & 7),
+                status = case when asset_id < '80000000-0000-0000-0000-000000000000' then 'resolved' else 'in_review' end,
+                resolved_at = case when asset_id < '80000000-0000-0000-0000-000000000000' then now() end
+          where tenant_id = $1 and package_name in ('pkg-1', 'pkg-2')",
+        "insert into sources (id, slug, name, category, feed, url, crawl_interval_minutes)
+         select $1, 'planted', 'Planted', 'cve', 'nvd', 'http://127.0.0.1:1', 60",
+        "insert into cves (cve_id, source_id, content_hash)
+         select 'CVE-2024-1', id, '\\x00' from sources where $1 is not null limit 1",
+    ] {
+        sqlx::query(statement).bind(tenant.0).execute(app.db.pool()).await.expect("planted");
+    }
+    let newest = "from alerts where true order by created_at desc, id desc";
+    let worst = "from (select asset_id as id, max(composite_score) as score from findings
+                        where vulnerability = 'CVE-2024-1' and status <> 'resolved' group by 1) a order by score desc, id";
+    let cases = [
+        ("/api/alerts?", newest.to_owned()),
+        ("/api/alerts?acknowledged=false&", newest.replace("true", "acknowledged_at is null")),
+        (
+            "/api/alerts?acknowledged=true&severity=low&",
+            newest.replace("true", "acknowledged_at is not null and severity = 'low'"),
+        ),
+        ("/api/cves/CVE-2024-1/affected-assets?", worst.to_owned()),
+    ];
+    for (list, from) in cases {
+        let statement = format!("select id::text {from}");
+        let all: Vec<String> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(app.db.pool()).await.expect("read");
+        assert!(all.len() > 5, "{list}: only {} rows", all.len());
+        let size = all.len() / 12 + 1;
+        for number in (1..=all.len() / size + 2).rev() {
+            let page = app.get(&format!("{list}page_size={size}&page={number}")).await.expect(200).json();
+            let ids: Vec<&str> =
+                page["data"].as_array().expect("rows").iter().filter_map(|row| row["id"].as_str()).collect();
+            let wanted: Vec<&String> = all.iter().skip((number - 1) * size).take(size).collect();
+            assert_eq!(ids, wanted, "{list}, page {number}");
+            assert_eq!(page["total"], all.len(), "{list}, page {number}");
+        }
+    }
+    let one = app.get("/api/cves/CVE-2024-1/affected-assets?page_size=1").await.expect(200).json();
+    assert_eq!(one["data"][0]["packages"], serde_json::json!(["pkg-1", "pkg-2"]));
+    assert_eq!(one["data"][0]["statuses"], serde_json::json!(["in_review"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn counts_are_folded_and_stay_few() {
     let app = estate().await;
     let tenant = app.tenant().await;

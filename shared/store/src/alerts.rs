@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::{Error, Result},
-    paging,
+    paging::{self, Order, Part},
     sql::Conditions,
 };
 
@@ -107,39 +107,46 @@ macro_rules! select {
 }
 
 /// Which alerts are wanted.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Filter {
     pub acknowledged: Option<bool>,
     pub severity: Option<Severity>,
 }
+
+const NEWEST_FIRST: Order =
+    Order { key: ("created_at", "timestamptz"), tie: ("id", "uuid"), direction: Direction::Descending };
 
 /// A page of alerts, the newest first.
 ///
 /// # Errors
 /// When the database cannot be reached.
 pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Result<Page<Alert>> {
-    let tenant = tx.tenant();
-    let wanted = |select: &'static str| {
-        let mut conditions = Conditions::after(select);
-        conditions.also().push("tenant_id = ").push_bind(tenant.0);
-        if let Some(acknowledged) = filter.acknowledged {
-            conditions.also().push("(acknowledged_at is not null) = ").push_bind(acknowledged);
-        }
-        if let Some(severity) = filter.severity {
-            conditions.also().push("severity = ").push_bind(severity.as_str());
-        }
-        conditions
-    };
-    let items: Vec<Alert> = wanted(select!())
-        .page("created_at", Direction::Descending, "id desc", page)
-        .build_query_as()
-        .fetch_all(&mut **tx)
-        .await?;
+    let parts = Part::whole(select!(), "alerts", NEWEST_FIRST);
+    let narrow = |tx: &TenantTx, select: String| narrowed(tx, select, filter);
+    let items: Vec<Alert> = paging::rows(tx, &format!("alerts {filter:?}"), &parts, page, narrow).await?;
     let total = match paging::total_of_last_page(page, items.len()) {
         Some(total) => total,
-        None => wanted("select count(*) from alerts").query.build_query_scalar().fetch_one(&mut **tx).await?,
+        None if *filter == Filter::default() => paging::count(tx, "alerts").await?,
+        None => {
+            let mut count = narrowed(tx, "select count(*) from alerts", filter).query;
+            count.build_query_scalar().fetch_one(&mut **tx).await?
+        }
     };
     Ok(Page::new(items, total, page))
+}
+
+fn narrowed(tx: &TenantTx, select: impl Into<String>, filter: &Filter) -> Conditions {
+    let mut conditions = Conditions::after(select);
+    conditions.also().push("tenant_id = ").push_bind(tx.tenant().0);
+    if let Some(acknowledged) = filter.acknowledged {
+        // As words, not as a value: the planner must see which index has them.
+        let words = if acknowledged { "acknowledged_at is not null" } else { "acknowledged_at is null" };
+        conditions.also().push(words);
+    }
+    if let Some(severity) = filter.severity {
+        conditions.also().push("severity = ").push_bind(severity.as_str());
+    }
+    conditions
 }
 
 /// An alert that a person writes.

@@ -283,17 +283,21 @@ pub async fn affected_assets(
     page: PageRequest,
 ) -> Result<Page<AffectedAsset>> {
     let tenant = tx.tenant();
+    // Which assets there are and which of them are on the page comes from an index alone; the rest is looked up for those of the page.
     let items: Vec<AffectedAsset> = sqlx::query_as(
         "select a.id, a.hostname, a.os_distro, a.os_version, a.risk_zone, a.tags,
-                f.composite_score, f.packages, f.statuses
-           from (select asset_id, max(composite_score) as composite_score,
-                        array_agg(distinct package_name order by package_name) as packages,
-                        array_agg(distinct status order by status) as statuses
+                shown.composite_score, f.packages, f.statuses
+           from (select asset_id, max(composite_score) as composite_score
                    from findings
                   where tenant_id = $1 and vulnerability = $2 and status <> 'resolved'
-                  group by asset_id) as f
-           join assets a on a.tenant_id = $1 and a.id = f.asset_id
-          order by f.composite_score desc, a.id limit $3 offset $4",
+                  group by asset_id order by 2 desc, 1 limit $3 offset $4) as shown
+           join assets a on a.tenant_id = $1 and a.id = shown.asset_id
+           cross join lateral (
+                select array_agg(distinct package_name order by package_name) as packages,
+                       array_agg(distinct status order by status) as statuses
+                  from findings
+                 where tenant_id = $1 and vulnerability = $2 and asset_id = a.id and status <> 'resolved') as f
+          order by shown.composite_score desc, a.id",
     )
     .bind(tenant.0)
     .bind(cve_id)
