@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version,
-    password_hash::SaltString,
+    Algorithm, Argon2, Block, Params, PasswordHash, Version,
+    password_hash::{self, Output, ParamsString, Salt, SaltString},
 };
 use runtime::metrics;
 use secrecy::{ExposeSecret, SecretString};
@@ -28,7 +28,11 @@ const WAITING: usize = 100;
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
-type Work = Box<dyn FnOnce() + Send>;
+type Work = Box<dyn FnOnce(&mut Memory) + Send>;
+
+/// What Argon2 works in. It is kept from one hash to the next while there are more: mapping 19 MiB and giving them back stops every
+/// other thread of the process for a moment.
+type Memory = Vec<Block>;
 
 /// Hashes passwords on threads of its own, one for every two cores, so that a flood of sign-ins takes no more than a part of the
 /// machine, and that only when nobody else wants it: each takes 19 MiB and some twenty milliseconds of a core.
@@ -51,12 +55,10 @@ impl Passwords {
             let work = work.clone();
             let hash = move || {
                 step_back();
-                loop {
-                    // The lock is given back before the work begins.
-                    let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(next) = next else { break };
+                let mut memory = Memory::new();
+                while let Some(next) = next(&work, &mut memory) {
                     // Whoever waits for what has panicked is told by its silence.
-                    let _ = catch_unwind(AssertUnwindSafe(next));
+                    let _ = catch_unwind(AssertUnwindSafe(|| next(&mut memory)));
                 }
             };
             thread::Builder::new().name("passwords".into()).spawn(hash).context("a thread for passwords")?;
@@ -67,9 +69,9 @@ impl Passwords {
     /// The PHC string to keep.
     pub(crate) async fn hash(&self, password: SecretString) -> Result<String, ApiError> {
         let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(anyhow::Error::msg)?;
-        self.on_a_core(move || {
-            let hash = hasher()?.hash_password(password.expose_secret().as_bytes(), &salt);
-            Ok(hash.map_err(anyhow::Error::msg)?.to_string())
+        self.on_a_core(move |memory| {
+            let params = params().map_err(anyhow::Error::msg)?;
+            phc(&params, &password, &salt, memory).map_err(anyhow::Error::msg)
         })
         .await
     }
@@ -80,30 +82,28 @@ impl Passwords {
         password: SecretString,
         hash: Option<String>,
     ) -> Result<bool, ApiError> {
-        self.on_a_core(move || {
+        self.on_a_core(move |memory| {
             let kept = hash.as_deref().unwrap_or(NOBODY);
-            let parsed =
-                PasswordHash::new(kept).map_err(anyhow::Error::msg).context("a stored password hash")?;
-            let fits = hasher()?.verify_password(password.expose_secret().as_bytes(), &parsed).is_ok();
-            Ok(fits && hash.is_some())
+            let fits = fits(kept, &password, memory).map_err(anyhow::Error::msg);
+            Ok(fits.context("a stored password hash")? && hash.is_some())
         })
         .await
     }
 
     async fn on_a_core<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Memory) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T, ApiError> {
         let Ok(place) = self.waiting.clone().try_acquire_owned() else {
             return Err(ApiError::Unavailable(anyhow!("{WAITING} sign-ins wait already")));
         };
         let (answer, answered) = oneshot::channel();
-        let work = move || {
+        let work = move |memory: &mut Memory| {
             drop(place);
             // Nobody may be waiting any more: then it need not be done.
             if !answer.is_closed() {
                 metrics::PASSWORD_HASHES.add([], 1);
-                let _ = answer.send(work());
+                let _ = answer.send(work(memory));
             }
         };
         self.hashing.send(Box::new(work)).map_err(|_| anyhow!("the threads for passwords have ended"))?;
@@ -119,14 +119,73 @@ fn step_back() {
     }
 }
 
-/// Argon2id with the parameters of the OWASP Password Storage Cheat Sheet: 19 MiB, two passes, one lane.
-fn hasher() -> anyhow::Result<Argon2<'static>> {
-    let params = Params::new(19_456, 2, 1, None).map_err(anyhow::Error::msg)?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+/// What to do next, and none when nobody is left who could ask. Without anything to do the memory is given back first.
+fn next(work: &Mutex<mpsc::Receiver<Work>>, memory: &mut Memory) -> Option<Work> {
+    // Whoever waits for work holds the lock: then there is none.
+    let ready = work.try_lock().ok().and_then(|work| work.try_recv().ok());
+    if ready.is_some() {
+        return ready;
+    }
+    *memory = Memory::new();
+    work.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+/// Those of the OWASP Password Storage Cheat Sheet for Argon2id: 19 MiB, two passes, one lane.
+fn params() -> password_hash::Result<Params> {
+    Ok(Params::new(19_456, 2, 1, None)?)
+}
+
+fn phc(
+    params: &Params,
+    password: &SecretString,
+    salt: &SaltString,
+    memory: &mut Memory,
+) -> password_hash::Result<String> {
+    let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+    let hash = PasswordHash {
+        algorithm: algorithm.ident(),
+        version: Some(version.into()),
+        params: ParamsString::try_from(params)?,
+        salt: Some(salt.as_salt()),
+        hash: Some(output(
+            &Argon2::new(algorithm, version, params.clone()),
+            password,
+            salt.as_salt(),
+            memory,
+        )?),
+    };
+    Ok(hash.to_string())
+}
+
+/// Whether `password` has the hash `kept`, a PHC string that says by which parameters. Compared in constant time.
+fn fits(kept: &str, password: &SecretString, memory: &mut Memory) -> password_hash::Result<bool> {
+    let kept = PasswordHash::new(kept)?;
+    let version = kept.version.map_or(Ok(Version::default()), Version::try_from)?;
+    let argon2 = Argon2::new(Algorithm::try_from(kept.algorithm)?, version, Params::try_from(&kept)?);
+    let salt = kept.salt.ok_or(password_hash::Error::PhcStringField)?;
+    Ok(kept.hash == Some(output(&argon2, password, salt, memory)?))
+}
+
+fn output(
+    argon2: &Argon2<'_>,
+    password: &SecretString,
+    salt: Salt<'_>,
+    memory: &mut Memory,
+) -> password_hash::Result<Output> {
+    let mut bytes = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut bytes)?;
+    let params = argon2.params();
+    memory.resize(params.block_count(), Block::new());
+    Output::init_with(params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN), |out| {
+        let password = password.expose_secret().as_bytes();
+        Ok(argon2.hash_password_into_with_memory(password, salt, out, &mut *memory)?)
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use argon2::PasswordHasher;
+
     use super::*;
 
     #[tokio::test]
@@ -136,6 +195,21 @@ mod tests {
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert!(passwords.verify("correct horse".into(), Some(hash.clone())).await.expect("verified"));
         assert!(!passwords.verify("battery staple".into(), Some(hash)).await.expect("verified"));
+    }
+
+    /// By the crate's own ways to hash and to verify, which know nothing of memory that is kept.
+    #[test]
+    fn memory_that_was_used_before_changes_no_hash() {
+        let salt = SaltString::from_b64("c2FsdHNhbHQ").expect("salt");
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params().expect("sound"));
+        let mut memory = Memory::new();
+        for password in ["correct horse", "battery staple", ""] {
+            let own = phc(argon2.params(), &password.into(), &salt, &mut memory).expect("hashed");
+            let theirs = argon2.hash_password(password.as_bytes(), &salt).expect("hashed").to_string();
+            assert_eq!(own, theirs);
+            assert!(fits(&theirs, &password.into(), &mut memory).expect("a hash"));
+            assert!(!fits(&theirs, &"another".into(), &mut memory).expect("a hash"));
+        }
     }
 
     #[tokio::test]
@@ -149,7 +223,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_as_much_work_as_a_known_one() {
         let salt = SaltString::from_b64("c2FsdHNhbHQ").expect("salt");
-        let kept = hasher().expect("sound").hash_password(b"x", &salt).expect("hashed").to_string();
+        let kept = phc(&params().expect("sound"), &"x".into(), &salt, &mut Memory::new()).expect("hashed");
         let cost = |hash: &str| {
             let hash = PasswordHash::new(hash).expect("a PHC string");
             let output = hash.hash.map(|output| output.len());
