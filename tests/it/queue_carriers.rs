@@ -1,4 +1,4 @@
-//! A relay over carriers that are worse than Redis: what they refuse, lose or bring twice is done, and done once.
+//! A relay and a worker over carriers that are worse than Redis: what they refuse, lose or bring twice is done, and done once.
 
 use std::{
     collections::HashMap,
@@ -15,11 +15,12 @@ use queue::{
     claim::JobRef,
     relay::Relay,
     rescue,
-    transport::{Carry, Result, TransportError, View},
+    transport::{Bring, Carry, Counter, Result, Slot, TransportError, View},
+    worker,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use crate::work::{Tally, Work, accept, outcomes, row, runner};
+use crate::work::{Act, Tally, Work, accept, outcomes, registry, row, runner};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -68,6 +69,22 @@ impl Carry for Carrier {
 
     async fn sweep(&self, _: Queue) -> Result<usize> {
         Ok(0)
+    }
+}
+
+/// Brings everything twice, as soon as there is a slot for it.
+impl Bring for Carrier {
+    async fn bring(&self, counter: Counter, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            counter.pulse.beat();
+            for reference in self.take() {
+                for _ in 0..2 {
+                    let permit = counter.slots.clone().acquire_owned().await.expect("slots are never closed");
+                    (counter.take)(reference, Slot::of(permit));
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -134,4 +151,24 @@ async fn what_the_carrier_never_brings_is_sent_again_when_patience_is_over() {
     .await;
     assert!(again.id == job.0 && again.fence > swallowed.fence);
     assert_eq!(row(&db, job).await.crashes, 0, "nobody had begun it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_brought_everything_twice_does_it_once_and_no_more_at_once_than_it_has_slots() {
+    let db = TestDb::new().await;
+    let (carrier, tally, stop) = (Carrier::default(), Tally::new(&db), CancellationToken::new());
+    let _relay = relay(&db, &carrier, SOON).await;
+    let settings = worker::Settings { queues: vec![Queue::Maintenance], slots: 4, lease: SOON, grace: SOON };
+    let worker =
+        worker::run(registry(), tally.clone(), db.pool().clone(), carrier.clone(), settings, stop.clone());
+    let worker = tokio::spawn(worker);
+    let mut jobs = Vec::new();
+    for _ in 0..40 {
+        jobs.push(accept(&db, &Work { act: Act::SleepMillis(20), ..Work::default() }).await);
+    }
+    eventually("all done", SOON, || async { (tally.completions().len() == jobs.len()).then_some(()) }).await;
+    stop.cancel();
+    worker.await.expect("it ends").expect("in order");
+    assert!(tally.completions().values().all(|times| *times == 1), "{:?}", tally.completions());
+    assert!(tally.most_at_once.load(Ordering::SeqCst) <= 4);
 }

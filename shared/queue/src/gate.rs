@@ -14,8 +14,16 @@ use tokio_util::sync::PollSemaphore;
 
 /// The right to run one job. Freed with its last copy.
 #[derive(Debug, Clone)]
-pub(crate) struct Slot {
+pub struct Slot {
     _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Slot {
+    /// The right that `permit` gives.
+    #[must_use]
+    pub fn of(permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: Arc::new(permit) }
+    }
 }
 
 /// Lets a delivery in when one of `slots` is free, and hands it over as a [`Slot`].
@@ -58,7 +66,7 @@ where
 
     fn call(&mut self, mut task: Task<Args>) -> S::Future {
         if let Some(permit) = self.next.take() {
-            task.inject_data(Slot { _permit: Arc::new(permit) });
+            task.inject_data(Slot::of(permit));
         }
         self.inner.call(task)
     }

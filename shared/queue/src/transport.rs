@@ -2,15 +2,22 @@
 //!
 //! apalis-redis is the carrier, held to what was measured to be safe: one payload type ([`JobRef`]), at most a window's worth of ids (its
 //! fetch script fails for good beyond some 8,000), no locks, no events, results kept so that acknowledgements work, a connection that waits out
-//! an outage, and our own clean-up, since it never frees what is done. What a relay needs of it is [`Carry`].
+//! an outage, and our own clean-up, since it never frees what is done. What a relay needs of it is [`Carry`], what a worker needs is [`Bring`]
+//! (`transport/fetch.rs`).
 
-use std::{collections::HashMap, future::Future, time::Duration};
+mod fetch;
+
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use apalis::prelude::TaskSink;
 use apalis_redis::{Config, ConnectionManager, RedisStorage};
 use redis::AsyncCommands;
+use runtime::health::Pulse;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
+pub use crate::gate::Slot;
 use crate::{carrier::Carrier, claim::JobRef, job::Queue};
 
 /// Finished ids whose remains are removed in one go.
@@ -61,6 +68,29 @@ pub trait Carry: Send + Sync {
     fn set_epoch(&self, epoch: &str) -> impl Future<Output = Result<()>> + Send;
     /// Removes what is left of finished deliveries; their number.
     fn sweep(&self, queue: Queue) -> impl Future<Output = Result<usize>> + Send;
+}
+
+/// What a worker asks of it.
+pub trait Bring: Clone + Send + Sync + 'static {
+    /// Hands in at `counter` what lies in its queue, each id with a slot, until `stop`; sits out whatever outage there is. What was fetched
+    /// and not handed in may be brought again by others, or by nobody: relays look after it.
+    fn bring(&self, counter: Counter, stop: CancellationToken) -> impl Future<Output = ()> + Send;
+}
+
+/// Where ids of one queue are handed in, and how many may be.
+#[derive(Clone)]
+pub struct Counter {
+    pub queue: Queue,
+    /// Of whoever fetches: no other process, and no earlier one, has it.
+    pub name: String,
+    /// One for each job that may run at once. An id is not to be fetched before there is one for it.
+    pub slots: Arc<Semaphore>,
+    /// Ids that may be fetched with one call.
+    pub at_a_time: usize,
+    /// Beaten whenever the queue was looked into.
+    pub pulse: Arc<Pulse>,
+    /// Takes an id over at once, and its slot.
+    pub take: Arc<dyn Fn(JobRef, Slot) + Send + Sync>,
 }
 
 impl Carry for Transport {
@@ -210,7 +240,7 @@ impl Transport {
     }
 
     /// apalis' view of `queue`, fetching `batch` ids at a time.
-    pub(crate) fn storage(&self, queue: Queue, batch: usize) -> RedisStorage<JobRef, Carrier> {
+    fn storage(&self, queue: Queue, batch: usize) -> RedisStorage<JobRef, Carrier> {
         let config = Config::default()
             .queue(self.name(queue))
             .batch_size(batch)
@@ -222,8 +252,8 @@ impl Transport {
         RedisStorage::new(Carrier::new(self.connection.clone())).with_config(config)
     }
 
-    /// Calls `poke` whenever somebody pushes to `queue`, until the returned stream of pushes ends.
-    pub(crate) async fn on_push(&self, queue: Queue) -> Result<Pushes> {
+    /// Tells of each push to `queue`, until the stream ends.
+    async fn on_push(&self, queue: Queue) -> Result<Pushes> {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         let config = manager_config().set_push_sender(sender).set_automatic_resubscription();
         let mut connection = manager(&self.resp3_url(), config).await?;
@@ -251,14 +281,14 @@ impl Transport {
 }
 
 /// Pushes to one queue, as they happen.
-pub(crate) struct Pushes {
+struct Pushes {
     receiver: tokio::sync::mpsc::UnboundedReceiver<redis::PushInfo>,
     _connection: ConnectionManager,
 }
 
 impl Pushes {
     /// Waits for the next push; false when there will be none any more.
-    pub(crate) async fn next(&mut self) -> bool {
+    async fn next(&mut self) -> bool {
         self.receiver.recv().await.is_some()
     }
 }

@@ -1,7 +1,7 @@
-//! A worker process: one apalis worker for each queue, all calling one [`Runner`].
+//! A worker process: for each queue somebody who fetches ids ([`Bring`]), all calling one [`Runner`].
 //!
-//! The apalis worker only fetches ids. The work itself runs in a task of its own, because apalis drops the futures in its hands whenever Redis
-//! misbehaves, and work that was begun should not be lost over that. When a queue's worker dies it is rebuilt under a new name.
+//! The work itself runs in a task of its own, because whoever fetches drops what is in its hands when the carrier misbehaves, and work that
+//! was begun should not be lost over that.
 
 use std::{
     future::Future,
@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, WorkerBuilder};
 use runtime::{
     health::{self, Pulse},
     metrics::WORKER_SLOTS,
@@ -31,22 +30,17 @@ use crate::{
     cancel,
     claim::JobRef,
     fleet::{HEARTBEAT_EVERY, Order},
-    gate::{Gate, Slot},
+    gate::Slot,
     job::{Queue, Registry},
     pool,
     runner::Runner,
-    transport::Transport,
-    wake::SafeWake,
+    transport::{Bring, Counter},
 };
 
-/// How often a worker looks for work without being poked. The poke gives the speed, this the certainty.
-const POLL_EVERY: Duration = Duration::from_millis(250);
 /// Connections of the engine in a worker process: one each for claims, completions, verdicts and renewals.
 const CONNECTIONS: u32 = 4;
 /// Ids fetched with one call.
 const MOST_AT_A_TIME: usize = 32;
-/// Rest before a queue's worker is rebuilt.
-const REBUILD_PAUSE: Duration = Duration::from_millis(250);
 /// How long Postgres may take to answer in any case, and how soon it is asked again when it did not.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -72,7 +66,7 @@ pub async fn run<C: Send + Sync + 'static>(
     registry: Registry<C>,
     context: C,
     pool: PgPool,
-    transport: Transport,
+    carrier: impl Bring,
     settings: Settings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -135,7 +129,7 @@ pub async fn run<C: Send + Sync + 'static>(
                     () = out_of_reach(&pool, patience) => false,
                 }
             };
-            if !serve(&desks, &transport, &format!("{name}-{generation}"), enough).await {
+            if !serve(&desks, &carrier, &format!("{name}-{generation}"), enough).await {
                 warn!("postgres does not answer: fetching nothing until it does");
                 while !stop.is_cancelled() && !answers(&pool, patience).await {
                     tokio::time::sleep(ASK_AGAIN_AFTER).await;
@@ -190,15 +184,15 @@ async fn until_told_otherwise(order: &mut watch::Receiver<Order>, stop: &Cancell
 /// Fetches for all desks until `enough`, and tells why that was; what was fetched and not begun goes back.
 async fn serve<C: Send + Sync + 'static, Why>(
     desks: &[Desk<C>],
-    transport: &Transport,
+    carrier: &impl Bring,
     name: &str,
     enough: impl Future<Output = Why>,
 ) -> Why {
     let serving = CancellationToken::new();
     let mut fetchers = JoinSet::new();
     for desk in desks {
-        let pulse = Arc::new(health::pulse(format!("queue {}", desk.queue), READY_WITHIN));
-        fetchers.spawn(fetch(desk.clone(), pulse, transport.clone(), name.to_owned(), serving.clone()));
+        let (carrier, counter, serving) = (carrier.clone(), desk.open(name), serving.clone());
+        fetchers.spawn(async move { carrier.bring(counter, serving).await });
     }
     let why = enough.await;
     serving.cancel();
@@ -240,82 +234,27 @@ struct Desk<C> {
     tasks: TaskTracker,
 }
 
-impl<C> Clone for Desk<C> {
-    fn clone(&self) -> Self {
-        Self {
+impl<C: Send + Sync + 'static> Desk<C> {
+    /// Where whoever fetches under `name` hands in what it has. Each delivery is a task of its own.
+    fn open(&self, name: &str) -> Counter {
+        let pulse = Arc::new(health::pulse(format!("queue {}", self.queue), READY_WITHIN));
+        let (runner, slots, tasks) = (self.runner.clone(), self.slots.clone(), self.tasks.clone());
+        let (queue, pulse_while_full) = (self.queue.as_str(), pulse.clone());
+        let take = move |reference: JobRef, slot: Slot| {
+            // With every slot taken nobody looks into the queue, and need not.
+            let full = (slots.available_permits() == 0).then(|| pulse_while_full.busy());
+            let counted = WORKER_SLOTS.hold([queue.into(), "busy".into()]);
+            let runner = runner.clone();
+            tasks.spawn(async move { runner.run_holding(reference, (slot, full, counted)).await });
+        };
+        Counter {
             queue: self.queue,
-            capacity: self.capacity,
-            runner: self.runner.clone(),
+            name: name.to_owned(),
             slots: self.slots.clone(),
-            tasks: self.tasks.clone(),
-        }
-    }
-}
-
-/// The handler that apalis sees. Never fails: outcomes, retries and dead letters are rows.
-async fn deliver<C: Send + Sync + 'static>(
-    reference: JobRef,
-    desk: Data<Desk<C>>,
-    slot: Data<Slot>,
-    pulse: Data<Arc<Pulse>>,
-) -> Result<(), BoxDynError> {
-    // With every slot taken apalis does not look into the queue, and need not.
-    let busy = (desk.slots.available_permits() == 0).then(|| pulse.busy());
-    let (runner, slot) = (desk.runner.clone(), slot.0);
-    let counted = WORKER_SLOTS.hold([desk.queue.as_str().into(), "busy".into()]);
-    desk.tasks.spawn(async move { runner.run_holding(reference, (slot, busy, counted)).await });
-    Ok(())
-}
-
-/// Fetches ids for `desk` until `stop`, whatever Redis does meanwhile.
-async fn fetch<C: Send + Sync + 'static>(
-    desk: Desk<C>,
-    pulse: Arc<Pulse>,
-    transport: Transport,
-    name: String,
-    stop: CancellationToken,
-) {
-    let queue = desk.queue;
-    let mut rebuilt = 0_u32;
-    while !stop.is_cancelled() {
-        let (strategy, poke) = SafeWake::every(POLL_EVERY, pulse.clone());
-        let _listening = AbortOnDropHandle::new(tokio::spawn({
-            let transport = transport.clone();
-            async move {
-                loop {
-                    if let Ok(mut pushes) = transport.on_push(queue).await {
-                        while pushes.next().await {
-                            poke.now();
-                        }
-                    }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }));
-        // Few at a time, so that a worker with one free slot does not sit on what another could run.
-        let batch = desk.capacity.div_ceil(8).min(MOST_AT_A_TIME);
-        let apalis_name = format!("{queue}@{name}-{rebuilt}");
-        let (storage, desk, pulse) = (transport.storage(queue, batch), desk.clone(), pulse.clone());
-        let monitor = Monitor::new().register(move |_| {
-            WorkerBuilder::new(apalis_name.clone())
-                .backend(storage.clone().poll_with_strategy(strategy.clone()))
-                .data(desk.clone())
-                .data(pulse.clone())
-                .layer(Gate { slots: desk.slots.clone() })
-                .build(deliver::<C>)
-        });
-        let stopping = stop.clone();
-        let ended = monitor
-            .shutdown_timeout(Duration::from_secs(2))
-            .run_with_signal(async move {
-                stopping.cancelled().await;
-                Ok(())
-            })
-            .await;
-        if !stop.is_cancelled() {
-            rebuilt += 1;
-            runtime::complain!(%queue, ended = ?ended.err().map(|error| error.to_string()), "rebuilding the connection to redis");
-            tokio::time::sleep(REBUILD_PAUSE).await;
+            // Few at a time, so that a worker with one free slot does not sit on what another could run.
+            at_a_time: self.capacity.div_ceil(8).min(MOST_AT_A_TIME),
+            pulse,
+            take: Arc::new(take),
         }
     }
 }
