@@ -17,7 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["domain", "runtime"]),
     ("queue", &["domain", "runtime", "store"]),
     ("reports", &["domain", "runtime", "store"]),
-    ("api", &["domain", "runtime", "signing", "store", "queue", "reports"]),
+    ("api", &["domain", "runtime", "inventory", "signing", "store", "queue", "reports"]),
     ("scheduler", &["domain", "runtime", "store", "queue"]),
 ];
 

@@ -24,6 +24,7 @@ const NOT_AUDITED: &[(&str, &str)] = &[
     ("jobs", "attempts are kept with each job; who asked is in the row"),
     ("list_counts", "sums of the rows they are about"),
     ("mails", "made by their job"),
+    ("pulled_items", "what another system says there is"),
     ("refresh_tokens", "sign-ins are noted"),
     ("scan_runs", "made by their job"),
     ("sessions", "sign-ins are noted"),

@@ -66,7 +66,7 @@ async fn what_cannot_be_scheduled_is_refused_with_field_value_rule_and_remedy() 
         ("cron", json!("0 0 30 2 *"), "never comes"),
         ("cron", json!("0 0 0 * * *"), "has 6 fields and needs five"),
         ("time_zone", json!("Europe/Berln"), "did you mean `Europe/Berlin`?"),
-        ("kind", json!("render_report"), "choose one of crawl_source, correlate"),
+        ("kind", json!("render_report"), "choose one of crawl_source, pull_inventory, correlate"),
         ("kind", json!("fold_laundry"), "`fold_laundry` cannot be scheduled"),
         ("name", json!(" "), "it must have 1 to 100"),
         ("payload", json!({ "asset": 7 }), "it has no member `asset`"),

@@ -69,7 +69,7 @@ struct Asset {
     tags: Vec<String>,
     first_seen_at: DateTime<Utc>,
     last_seen_at: DateTime<Utc>,
-    /// Nothing was heard of it for 24 hours.
+    /// Nothing was heard of it for 24 hours, or for as long as the integration that it is pulled from allows.
     inventory_stale: bool,
     /// When its packages were last compared with what is known. Null: never, so that it has no findings yet
     /// says nothing.

@@ -107,6 +107,28 @@ struct CycloneDx {
     components: Vec<IgnoredAny>,
 }
 
+/// An SPDX document. More members are read than are described here.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "name": "shop",
+    "packages": [{"SPDXID": "SPDXRef-1", "name": "lodash", "versionInfo": "4.17.20",
+                  "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl",
+                                    "referenceLocator": "pkg:npm/lodash@4.17.20"}]}]}))]
+struct Spdx {
+    #[serde(rename = "spdxVersion")]
+    #[schema(pattern = "^SPDX-2\\.[23]$", example = "SPDX-2.3")]
+    spdx_version: String,
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>, min_items = 1, required)]
+    packages: Vec<IgnoredAny>,
+}
+
+/// What tells one kind of SBOM from the other.
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "spdxVersion")]
+    spdx_version: Option<IgnoredAny>,
+}
+
 /// An inventory that was taken in.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "status": "queued",
@@ -132,14 +154,15 @@ async fn submit_report(
     key: IdempotencyKey,
     upload: Upload,
 ) -> Result<Accepted<InventoryAccepted>, ApiError> {
-    take_in(actor, key, upload, Format::HostReport, check_report).await
+    take_in(actor, key, upload, check_report).await
 }
 
 /// Hand in an SBOM
 ///
-/// A CycloneDX document in JSON. Its subject becomes an asset of the kind `software`.
+/// A CycloneDX or an SPDX document in JSON. Its subject becomes an asset of the kind `software`.
 #[utoipa::path(post, path = "/api/inventory/sboms", tag = "inventory", params(IdempotencyKey),
-    request_body(content((CycloneDx = "application/json"), (CycloneDx = "application/vnd.cyclonedx+json"))),
+    request_body(content((CycloneDx = "application/json"), (CycloneDx = "application/vnd.cyclonedx+json"),
+                         (Spdx = "application/spdx+json"))),
     responses((status = 202, body = InventoryAccepted,
                headers(("Location" = String, description = "Where to ask about the job."))),
               WithRole, Conflicting, BadBody))]
@@ -148,19 +171,19 @@ async fn submit_sbom(
     key: IdempotencyKey,
     upload: Upload,
 ) -> Result<Accepted<InventoryAccepted>, ApiError> {
-    take_in(actor, key, upload, Format::CycloneDx, check_sbom).await
+    take_in(actor, key, upload, check_sbom).await
 }
 
 async fn take_in(
     actor: Actor<Analyst>,
     key: IdempotencyKey,
     upload: Upload,
-    format: Format,
-    check: fn(&[u8]) -> Result<(), ApiError>,
+    check: fn(&[u8]) -> Result<Format, ApiError>,
 ) -> Result<Accepted<InventoryAccepted>, ApiError> {
     let bytes = upload.bytes.clone();
-    let checked = tokio::task::spawn_blocking(move || check(&bytes).map(|()| Sha256::digest(&bytes)));
-    let sha256 = checked.await.map_err(anyhow::Error::from)??;
+    let checked =
+        tokio::task::spawn_blocking(move || check(&bytes).map(|format| (format, Sha256::digest(&bytes))));
+    let (format, sha256) = checked.await.map_err(anyhow::Error::from)??;
     let mut work = match key.begin(actor.begin().await?, &sha256.as_slice()).await? {
         Begun::Before(answer) => return Ok(Accepted::Before(answer)),
         Begun::Now(work) => work,
@@ -172,7 +195,7 @@ async fn take_in(
     work.accept(job.id, body).await
 }
 
-fn check_report(bytes: &[u8]) -> Result<(), ApiError> {
+fn check_report(bytes: &[u8]) -> Result<Format, ApiError> {
     let report: HostReport = parse(bytes)?;
     let mut problems = Problems::default();
     let hostname = report.hostname.trim();
@@ -190,10 +213,32 @@ fn check_report(bytes: &[u8]) -> Result<(), ApiError> {
         "is empty, which would make the host look clean: see that the agent may read the package database"
             .into()
     });
-    problems.finish()
+    problems.finish()?;
+    Ok(Format::HostReport)
 }
 
-fn check_sbom(bytes: &[u8]) -> Result<(), ApiError> {
+fn check_sbom(bytes: &[u8]) -> Result<Format, ApiError> {
+    match parse::<Kind>(bytes)?.spdx_version {
+        Some(_) => check_spdx(bytes),
+        None => check_cyclonedx(bytes),
+    }
+}
+
+fn check_spdx(bytes: &[u8]) -> Result<Format, ApiError> {
+    let spdx: Spdx = parse(bytes)?;
+    let mut problems = Problems::default();
+    problems.require(matches!(spdx.spdx_version.as_str(), "SPDX-2.2" | "SPDX-2.3"), "spdxVersion", || {
+        format!("is `{}`: write the document as SPDX-2.2 or SPDX-2.3", shown(&spdx.spdx_version))
+    });
+    if spdx.packages.is_empty() {
+        let message = "there are none, which would make the software look clean: list what it is made of";
+        problems.add(FieldError::value("body -> packages", message));
+    }
+    problems.finish()?;
+    Ok(Format::Spdx)
+}
+
+fn check_cyclonedx(bytes: &[u8]) -> Result<Format, ApiError> {
     let bom: CycloneDx = parse(bytes)?;
     let mut problems = Problems::default();
     problems.require(bom.bom_format == "CycloneDX", "bomFormat", || {
@@ -208,7 +253,8 @@ fn check_sbom(bytes: &[u8]) -> Result<(), ApiError> {
         let message = "there are none, which would make the software look clean: list what it is made of";
         problems.add(FieldError::value("body -> components", message));
     }
-    problems.finish()
+    problems.finish()?;
+    Ok(Format::CycloneDx)
 }
 
 /// The beginning of a text that may be long.
@@ -236,7 +282,7 @@ mod tests {
         }
     }
 
-    fn fields(refused: Result<(), ApiError>) -> Vec<String> {
+    fn fields(refused: Result<Format, ApiError>) -> Vec<String> {
         match refused {
             Err(ApiError::Invalid(errors)) => errors.into_iter().map(|error| error.field).collect(),
             other => panic!("{other:?}"),
@@ -270,7 +316,10 @@ mod tests {
     #[test]
     fn an_sbom_is_told_from_other_json() {
         assert!(check_sbom(example::<CycloneDx>().to_string().as_bytes()).is_ok());
-        assert_eq!(fields(check_sbom(br#"{"spdxVersion": "SPDX-2.3"}"#)), ["body -> bomFormat"]);
+        assert!(matches!(check_sbom(example::<Spdx>().to_string().as_bytes()), Ok(Format::Spdx)));
+        assert_eq!(fields(check_sbom(br#"{"spdxVersion": "SPDX-2.3"}"#)), ["body -> packages"]);
+        assert_eq!(fields(check_sbom(br#"{"spdxVersion": 3, "packages": [1]}"#)), ["body -> spdxVersion"]);
+        assert_eq!(fields(check_sbom(br#"{"name": "shop"}"#)), ["body -> bomFormat"]);
         let refused = check_sbom(br#"{"bomFormat": "CycloneDX", "specVersion": "9.9", "components": []}"#);
         assert_eq!(fields(refused), ["body -> specVersion", "body -> components"]);
         assert_eq!(fields(check_sbom(b"[1, 2, 3]")), ["body"]);

@@ -28,10 +28,10 @@ struct RunFilter {
     /// `source_crawl`, `inventory` or `correlation`.
     #[param(inline)]
     run_type: Option<RunType>,
-    /// Only crawls of this source.
+    /// Only crawls of this source, or pulls of this integration.
     #[param(example = "nvd")]
     source_slug: Option<String>,
-    /// `running`, `success`, `unchanged`, `failed` or `quarantined`.
+    /// `running`, `success`, `partial`, `unchanged`, `failed` or `quarantined`.
     #[param(inline)]
     status: Option<RunStatus>,
     /// Started on this day or later (UTC).
@@ -74,6 +74,7 @@ impl RunType {
 enum RunStatus {
     Running,
     Success,
+    Partial,
     Unchanged,
     Failed,
     Quarantined,
@@ -84,6 +85,7 @@ impl RunStatus {
         match self {
             Self::Running => "running",
             Self::Success => scan_runs::Status::Success.as_str(),
+            Self::Partial => scan_runs::Status::Partial.as_str(),
             Self::Unchanged => scan_runs::Status::Unchanged.as_str(),
             Self::Failed => scan_runs::Status::Failed.as_str(),
             Self::Quarantined => scan_runs::Status::Quarantined.as_str(),
@@ -121,7 +123,7 @@ struct ScanRun {
     id: Uuid,
     #[schema(value_type = RunType)]
     run_type: String,
-    /// The source that was crawled; null for other runs.
+    /// The source that was crawled, or the integration that was pulled; null for other runs.
     #[schema(example = "nvd")]
     source_slug: Option<String>,
     #[schema(value_type = RunStatus)]

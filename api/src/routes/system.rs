@@ -2,17 +2,21 @@
 
 use axum::extract::{Request, State};
 use chrono::{DateTime, Utc};
+use domain::inventory::Integration;
 use queue::{
-    Job, enqueue,
+    batches::enqueue_batch,
+    enqueue, enqueue_many,
     fleet::{self, WorkerView},
-    jobs::{Correlate, IngestInventory},
+    jobs::{Correlate, IngestInventory, PullInventory},
     queues::{self, QueueView},
 };
 use runtime::telemetry::Level;
 use serde::{Deserialize, Serialize};
-use store::{inventory, log_level, system};
+use serde_json::json;
+use store::{audit, integrations, inventory, log_level, system};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
 use super::health::{self, Connection, HealthStatus};
 use crate::{
@@ -26,16 +30,20 @@ use crate::{
 
 /// What was started.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "status": "queued", "jobs": 3,
-                          "kind": "ingest_inventory"}))]
+#[schema(example = json!({"job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "status": "queued",
+                          "batch_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "integrations": ["wazuh", "github"],
+                          "submissions": 0}))]
 struct InventoryForced {
     #[serde(flatten)]
     job: JobAccepted,
-    /// How many jobs there are; `job_id` is the first.
-    #[schema(minimum = 1)]
-    jobs: usize,
-    /// `ingest_inventory`, or `correlate` when every inventory had been read.
-    kind: &'static str,
+    /// The progress of all of it together: `GET /api/batches/{batch_id}`.
+    batch_id: Uuid,
+    /// The integrations that are pulled.
+    #[schema(example = json!(["wazuh", "github"]))]
+    integrations: Vec<&'static str>,
+    /// Inventories that were handed in, and had not been read.
+    #[schema(minimum = 0)]
+    submissions: usize,
 }
 
 /// Compare everything again
@@ -58,14 +66,14 @@ async fn force_correlate(
     work.accept(job.id, JobAccepted::new(job.id)).await
 }
 
-/// Read all inventories now
+/// Pull all inventories now
 ///
-/// Starts one job for each inventory that was handed in and is not read yet, those whose earlier job failed
-/// among them. When there is none, all inventories are read, and what is left of the task is done: every
-/// asset is compared again, by one job of the kind `correlate`.
+/// Asks every integration that is set up what is installed, as one batch; one that is being pulled, or waits for it, is not pulled
+/// twice. Inventories that were handed in and could not be read yet are read again in the same batch. With no integration set up and
+/// nothing to read there is nothing to do, and the answer is 409.
 #[utoipa::path(post, path = "/api/system/force-inventory", tag = "system", params(IdempotencyKey),
     responses((status = 202, body = InventoryForced,
-               headers(("Location" = String, description = "Where to ask about the first job."))),
+               headers(("Location" = String, description = "Where to ask about the batch's job."))),
               WithRole, Conflicting, Invalid))]
 async fn force_inventory(
     actor: Actor<Admin>,
@@ -76,19 +84,37 @@ async fn force_inventory(
         Begun::Now(work) => work,
     };
     let tenant_id = actor.tenant;
-    let mut jobs = Vec::new();
-    for submission_id in inventory::unread(&mut work).await? {
-        let ingest = IngestInventory { tenant_id, submission_id };
-        jobs.push(enqueue(&mut work, actor.origin(), &ingest).await?.id);
+    let integrations = integrations::pulled(&mut work).await?;
+    let pulls: Vec<_> =
+        integrations.iter().map(|&integration| PullInventory { tenant_id, integration }).collect();
+    let unread = inventory::unread(&mut work).await?.into_iter();
+    let unread: Vec<_> = unread.map(|submission_id| IngestInventory { tenant_id, submission_id }).collect();
+    if pulls.is_empty() && unread.is_empty() {
+        return Err(ApiError::Conflict(
+            "No integration is set up: give Wazuh an address and a key, or GitHub an organization and a credential, at \
+             /api/config/integrations"
+                .into(),
+        ));
     }
-    let (first, jobs, kind) = match jobs.first() {
-        Some(first) => (*first, jobs.len(), IngestInventory::KIND),
-        None => {
-            let correlate = Correlate { tenant_id, asset_id: None };
-            (enqueue(&mut work, actor.origin(), &correlate).await?.id, 1, Correlate::KIND)
-        }
+    let mut jobs = enqueue_many(&mut work, actor.origin(), &pulls).await?;
+    jobs.extend(enqueue_many(&mut work, actor.origin(), &unread).await?);
+    let jobs: Vec<_> = jobs.into_iter().map(|job| job.id).collect();
+    let batch = enqueue_batch(&mut work, actor.origin(), "Pull all inventories", &jobs).await?.id;
+    let integrations: Vec<_> = integrations.into_iter().map(Integration::as_str).collect();
+    let note = audit::Note {
+        action: "inventory.pull",
+        target_type: "job",
+        target_id: Some(batch.to_string()),
+        detail: json!({ "integrations": &integrations, "submissions": unread.len() }),
     };
-    work.accept(first, InventoryForced { job: JobAccepted::new(first), jobs, kind }).await
+    audit::note(&mut work, Some(tenant_id), actor.by(), &note).await?;
+    let accepted = InventoryForced {
+        job: JobAccepted::new(batch),
+        batch_id: batch.0,
+        integrations,
+        submissions: unread.len(),
+    };
+    work.accept(batch, accepted).await
 }
 
 /// How much the processes say in their logs.

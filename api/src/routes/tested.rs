@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use inventory::remote::RemoteError;
 use runtime::egress::EgressError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -34,11 +35,25 @@ impl From<EgressError> for Trouble {
     fn from(error: EgressError) -> Self {
         // The reason beneath is for the log: it would tell which addresses and ports of a private network are there.
         tracing::info!(error = %error, cause = ?std::error::Error::source(&error), "a test of another system failed");
-        let said = error.to_string();
-        let mut characters = said.chars();
-        let first = characters.next().map(char::to_uppercase).into_iter().flatten();
-        Self::Failed(format!("{}.", first.chain(characters).collect::<String>()))
+        Self::Failed(sentence(&error.to_string()))
     }
+}
+
+impl From<RemoteError> for Trouble {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Egress(error) => error.into(),
+            other => Self::Failed(sentence(&other.to_string())),
+        }
+    }
+}
+
+/// A phrase with a capital and a full stop.
+fn sentence(phrase: &str) -> String {
+    let mut characters = phrase.chars();
+    let first = characters.next().map(char::to_uppercase).into_iter().flatten();
+    let end = if phrase.ends_with('?') { "" } else { "." };
+    format!("{}{end}", first.chain(characters).collect::<String>())
 }
 
 impl Tested {

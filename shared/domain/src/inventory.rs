@@ -130,6 +130,39 @@ pub struct Inventory {
     pub skipped: Vec<String>,
 }
 
+/// Another system that knows what is installed, and is asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Integration {
+    /// What is installed on hosts.
+    Wazuh,
+    /// What repositories depend on.
+    Github,
+}
+
+impl Integration {
+    /// Every one of them.
+    pub const ALL: [Self; 2] = [Self::Wazuh, Self::Github];
+
+    /// The word kept in the database, and in payloads of jobs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wazuh => "wazuh",
+            Self::Github => "github",
+        }
+    }
+
+    /// Its name, for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wazuh => "Wazuh",
+            Self::Github => "GitHub",
+        }
+    }
+}
+
 /// Who the packages belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssetIdentity {

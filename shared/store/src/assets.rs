@@ -36,7 +36,7 @@ pub struct Asset {
     pub first_seen_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
     pub correlated_at: Option<DateTime<Utc>>,
-    /// Nothing was heard of it for a day.
+    /// Nothing was heard of it for a day, or for as long as the integration that watches it allows.
     pub inventory_stale: bool,
 }
 
@@ -83,7 +83,7 @@ macro_rules! columns {
     () => {
         "a.id, a.kind, a.hostname, a.external_id, a.os_distro, a.os_version, a.os_codename, a.os_name, a.platform,
          a.kernel, a.architecture, a.risk_zone, a.tags, a.first_seen_at, a.last_seen_at, a.correlated_at,
-         a.last_seen_at < now() - interval '24 hours' as inventory_stale"
+         a.last_seen_at < now() - make_interval(hours => a.stale_after_hours) as inventory_stale"
     };
 }
 
@@ -118,7 +118,10 @@ fn wanted(select: impl Into<String>, tenant: TenantId, filter: &Filter) -> Condi
         conditions.also().push("a.os_version = ").push_bind(version.clone());
     }
     if let Some(stale) = filter.stale {
-        conditions.also().push("(a.last_seen_at < now() - interval '24 hours') = ").push_bind(stale);
+        conditions
+            .also()
+            .push("(a.last_seen_at < now() - make_interval(hours => a.stale_after_hours)) = ")
+            .push_bind(stale);
     }
     if let Some(tag) = &filter.tag {
         conditions.also().push_bind(tag.clone()).push(" = any(a.tags)");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use domain::inventory;
 use runtime::secrets::{Keys, Place, Sealed};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -225,6 +226,24 @@ pub async fn secret<T: Settings>(tx: &mut TenantTx, keys: &Keys, name: &str) -> 
     .await?;
     let row = row::<T>(name);
     kept.map(|(secret, key)| secrets::unseal(keys, &place(tenant, &row), &Sealed { secret, key })).transpose()
+}
+
+/// The integrations that are set up, with an address and the secret for it, so that inventories can be pulled. Each has its schedule,
+/// which the database keeps (`migrations/*_inventory_pulls.sql`).
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn pulled(tx: &mut TenantTx) -> Result<Vec<inventory::Integration>> {
+    let tenant = tx.tenant();
+    let names: Vec<String> = sqlx::query_scalar(
+        "select integration from schedules where tenant_id = $1 and integration is not null",
+    )
+    .bind(tenant.0)
+    .fetch_all(&mut **tx)
+    .await?;
+    let is_set_up =
+        |integration: &inventory::Integration| names.iter().any(|name| name == integration.as_str());
+    Ok(inventory::Integration::ALL.into_iter().filter(is_set_up).collect())
 }
 
 fn row<T: Settings>(name: &str) -> String {

@@ -1,7 +1,9 @@
 //! Inventories handed in, and what is installed where.
 //!
 //! A submission is kept as it came ([`submit`]) until it was read; [`record`] then makes its packages those of the asset, as a
-//! difference: what was there before and still is, is not written again.
+//! difference: what was there before and still is, is not written again. Those that are pulled from other systems are in [`pulls`].
+
+pub mod pulls;
 
 use std::collections::BTreeMap;
 
@@ -23,10 +25,12 @@ pub enum Format {
     HostReport,
     /// An SBOM in CycloneDX JSON.
     CycloneDx,
+    /// An SBOM in SPDX JSON.
+    Spdx,
 }
 
 impl Format {
-    const ALL: [Self; 2] = [Self::HostReport, Self::CycloneDx];
+    const ALL: [Self; 3] = [Self::HostReport, Self::CycloneDx, Self::Spdx];
 
     /// The word kept in the database.
     #[must_use]
@@ -34,6 +38,7 @@ impl Format {
         match self {
             Self::HostReport => "host_report",
             Self::CycloneDx => "cyclonedx",
+            Self::Spdx => "spdx",
         }
     }
 

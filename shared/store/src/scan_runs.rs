@@ -43,6 +43,8 @@ impl RunType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     Success,
+    /// Some of it could not be read.
+    Partial,
     /// The source has nothing new.
     Unchanged,
     Failed,
@@ -56,6 +58,7 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
+            Self::Partial => "partial",
             Self::Unchanged => "unchanged",
             Self::Failed => "failed",
             Self::Quarantined => "quarantined",

@@ -115,6 +115,8 @@ pub struct Schedule {
     pub is_built_in: bool,
     /// The source whose interval this is.
     pub source_id: Option<Uuid>,
+    /// The integration whose interval this is.
+    pub integration: Option<String>,
     /// None: not worked out yet.
     pub next_run_at: Option<DateTime<Utc>>,
     /// Nominal times up to this one have been dealt with.
@@ -155,7 +157,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "select id, tenant_id, name, kind, kind_version, payload, cron, time_zone, interval_minutes, enabled, disabled_reason, catch_up,
-                    catch_up_window_minutes, overlap, is_built_in, source_id, next_run_at, done_until, last_job_id,
+                    catch_up_window_minutes, overlap, is_built_in, source_id, integration, next_run_at, done_until, last_job_id,
                     created_by, created_at
                from schedules ",
             $rest

@@ -59,6 +59,7 @@ fn read(format: Format, payload: &[u8]) -> Result<Inventory, InventoryError> {
     match format {
         Format::HostReport => inventory::report::parse(payload),
         Format::CycloneDx => inventory::cyclonedx::parse(payload),
+        Format::Spdx => inventory::spdx::parse(payload),
     }
 }
 
@@ -147,7 +148,7 @@ impl Ingestion<'_> {
 }
 
 /// The package under the names by which advisories know it.
-fn as_judged(os: Option<&OperatingSystem>, package: InstalledPackage) -> Package {
+pub(super) fn as_judged(os: Option<&OperatingSystem>, package: InstalledPackage) -> Package {
     let platform = package.ecosystem.clone().unwrap_or_else(|| platform_of(os));
     let (judged_name, judged_version) = if judging::judges_sources(&platform) {
         let (name, version) = package.source();

@@ -10,6 +10,7 @@ mod deliver_webhook;
 mod finish_batch;
 mod ingest_inventory;
 mod judging;
+mod pull_inventory;
 mod purge_expired;
 mod render_format;
 mod render_report;

@@ -116,6 +116,14 @@ fn links(job: &jobs::Job) -> Value {
             Some(slug) => json!({ "runs": format!("/api/scan-runs?source_slug={slug}") }),
             None => json!({}),
         },
+        "pull_inventory" => match id(&job.payload["integration"]) {
+            Some(integration) => {
+                let changed = result["asset_ids"].as_array().into_iter().flatten().filter_map(id);
+                let assets: Vec<_> = changed.map(|asset| format!("/api/assets/{asset}")).collect();
+                json!({ "runs": format!("/api/scan-runs?source_slug={integration}"), "assets": assets })
+            }
+            None => json!({}),
+        },
         "finish_batch" => json!({ "batch": format!("/api/batches/{}", job.id) }),
         _ => json!({}),
     }

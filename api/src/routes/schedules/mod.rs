@@ -181,6 +181,9 @@ struct Schedule {
     is_built_in: bool,
     /// The source whose interval this is; its settings decide.
     source_id: Option<Uuid>,
+    /// The integration whose pulls these are; its settings decide how often.
+    #[schema(example = "wazuh")]
+    integration: Option<String>,
     /// Null: it comes at an interval.
     cron: Option<String>,
     /// Null: it comes by a cron expression.
@@ -221,6 +224,7 @@ impl Schedule {
             is_shared: schedule.tenant_id.is_none(),
             is_built_in: schedule.is_built_in,
             source_id: schedule.source_id,
+            integration: schedule.integration,
             cron: schedule.cron,
             interval_minutes: schedule.interval_minutes,
             time_zone: schedule.time_zone,
@@ -354,7 +358,7 @@ async fn get_schedule(
 /// Change a schedule
 ///
 /// What is not named stays as it is. What all organizations share needs an administrator of the installation; a crawl follows
-/// the settings of its source.
+/// the settings of its source, and pulls those of their integration.
 #[utoipa::path(patch, path = "/api/schedules/{schedule_id}", tag = "schedules", request_body = UpdateSchedule,
     params(("schedule_id" = Uuid, Path, description = "The schedule's id.")),
     responses((status = 200, body = Schedule), WithRole, Missing, Conflicting, BadBody))]
@@ -369,6 +373,17 @@ async fn update_schedule(
     if let Some(source) = before.source_id {
         return Err(ApiError::Conflict(format!(
             "This crawl follows its source: change enabled or crawl_interval_minutes at /api/config/vuln-sources/{source}"
+        )));
+    }
+    if let Some(integration) = &before.integration
+        && (request.name.is_some()
+            || request.payload.is_some()
+            || request.cron.is_some()
+            || request.time_zone.is_some())
+    {
+        return Err(ApiError::Conflict(format!(
+            "These pulls follow their integration, and can only be turned off and on here: its settings are at \
+             /api/config/integrations/{integration}"
         )));
     }
     let now = schedules::database_time(&mut tx).await?;

@@ -5,7 +5,7 @@
 //! crates that exist stop at version 1.5 and refuse a document for one field out of place. Start at [`parse`].
 
 mod model;
-mod system;
+pub(crate) mod system;
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ use crate::purl::{Named, distro_id};
 use crate::rules::{MAX_TEXT_BYTES, Skipped, text_problem};
 
 #[derive(Default)]
-pub(super) struct Systems {
+pub(crate) struct Systems {
     stated: Vec<OperatingSystem>,
     hinted: Vec<(OperatingSystem, usize)>,
 }
@@ -32,7 +32,7 @@ impl Systems {
     }
 
     /// Note what a package's purl says.
-    pub(super) fn hint(&mut self, named: &Named) {
+    pub(crate) fn hint(&mut self, named: &Named) {
         let by_namespace =
             || Some(OperatingSystem { distro: named.distribution.clone()?, ..OperatingSystem::default() });
         let Some(system) = named.system.clone().or_else(by_namespace).filter(is_usable) else { return };
@@ -43,7 +43,7 @@ impl Systems {
     }
 
     /// The system that the asset runs, if the SBOM says.
-    pub(super) fn decide(&mut self, skipped: &mut Skipped) -> Option<OperatingSystem> {
+    pub(crate) fn decide(&mut self, skipped: &mut Skipped) -> Option<OperatingSystem> {
         let mut stated = std::mem::take(&mut self.stated).into_iter();
         if let Some(system) = stated.next() {
             for other in stated {
@@ -61,7 +61,7 @@ impl Systems {
 }
 
 /// Why a package of `package`'s system cannot be judged as one of `asset`'s; `None` when it can.
-pub(super) fn conflict(asset: Option<&OperatingSystem>, package: Option<&OperatingSystem>) -> Option<String> {
+pub(crate) fn conflict(asset: Option<&OperatingSystem>, package: Option<&OperatingSystem>) -> Option<String> {
     let (asset, package) = (asset?, package?);
     (!same_platform(asset, package))
         .then(|| format!("it belongs to {}, the asset runs {}", label(package), label(asset)))

@@ -8,6 +8,7 @@ mod crawl_source;
 mod deliver_webhook;
 mod finish_batch;
 mod ingest_inventory;
+mod pull_inventory;
 mod purge_expired;
 mod render_format;
 mod render_report;
@@ -19,6 +20,7 @@ pub use crawl_source::CrawlSource;
 pub use deliver_webhook::DeliverWebhook;
 pub use finish_batch::FinishBatch;
 pub use ingest_inventory::IngestInventory;
+pub use pull_inventory::PullInventory;
 pub use purge_expired::PurgeExpired;
 pub use render_format::RenderFormat;
 pub use render_report::RenderReport;
@@ -103,8 +105,8 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    CrawlSource, IngestInventory, Correlate, RenderReport, RenderFormat, SendMail, DeliverWebhook, FinishBatch,
-    PurgeExpired, VerifyArtifacts,
+    CrawlSource, IngestInventory, PullInventory, Correlate, RenderReport, RenderFormat, SendMail, DeliverWebhook,
+    FinishBatch, PurgeExpired, VerifyArtifacts,
 }
 
 fn read<J: Job>(payload: &Value, written_by: i32) -> Result<J, NamedError> {
