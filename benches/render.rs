@@ -6,7 +6,8 @@
 //! the clock starts, and make the table only, without cover, charts and tags.
 
 use std::{
-    io::Write,
+    fs::File,
+    io::{BufWriter, Write},
     process::Command,
     time::{Duration, Instant},
 };
@@ -17,11 +18,12 @@ use chrono::Utc;
 use domain::{
     Severity,
     document::{
-        Block, Cell, Column, ColumnKind, Document, Format, Link, Orientation, Section, Status, Table, Tone,
+        Block, Cell, Column, ColumnKind, Document, Format, Link, Orientation, RowWriter, Section, Status,
+        Table, Tone,
     },
 };
 use harness::TestApp;
-use rendering::{Options, render, samples};
+use rendering::{Options, render, render_into, samples};
 use signing::{Statement, authority::Authority, keyring::Generation, pdf::Seal};
 
 /// Rows of fifty, five hundred pages, of the HTML page and of the workbook.
@@ -29,6 +31,8 @@ const FIFTY_PAGES: usize = 1_300;
 const FIVE_HUNDRED_PAGES: usize = 14_000;
 const HTML_ROWS: usize = 10_000;
 const WORKBOOK_ROWS: usize = 100_000;
+/// As many as a table of a report may have.
+const MOST_ROWS: usize = 1_000_000;
 /// Renders one after another that must not need more memory each time.
 const MANY: usize = 500;
 /// The first argument of a process that does one case.
@@ -42,7 +46,8 @@ struct Case {
     rounds: usize,
 }
 
-const CASES: [Case; 7] = [
+/// Formats for programs read their rows from a row file and write to a file, as they do for every table of more than 15,000 rows.
+const CASES: [Case; 10] = [
     Case { name: "PDF, 1,300 findings", format: Format::Pdf, rows: FIFTY_PAGES, rounds: 5 },
     Case { name: "PDF, 14,000 findings", format: Format::Pdf, rows: FIVE_HUNDRED_PAGES, rounds: 1 },
     Case { name: "HTML, 10,000 rows", format: Format::Html, rows: HTML_ROWS, rounds: 9 },
@@ -50,6 +55,9 @@ const CASES: [Case; 7] = [
     Case { name: "XLSX, 100,000 rows", format: Format::Xlsx, rows: WORKBOOK_ROWS, rounds: 3 },
     Case { name: "CSV, 100,000 rows", format: Format::Csv, rows: WORKBOOK_ROWS, rounds: 5 },
     Case { name: "JSON, 100,000 rows", format: Format::Json, rows: WORKBOOK_ROWS, rounds: 3 },
+    Case { name: "XLSX, 1,000,000 rows", format: Format::Xlsx, rows: MOST_ROWS, rounds: 1 },
+    Case { name: "CSV, 1,000,000 rows", format: Format::Csv, rows: MOST_ROWS, rounds: 1 },
+    Case { name: "JSON, 1,000,000 rows", format: Format::Json, rows: MOST_ROWS, rounds: 1 },
 ];
 
 /// What a case or a peer took.
@@ -125,6 +133,9 @@ fn in_child(name: &str) -> anyhow::Result<()> {
 }
 
 fn formats(case: &Case) -> anyhow::Result<Cost> {
+    if case.format.is_for_programs() {
+        return for_programs(case);
+    }
     let options = Options::default();
     render(&findings(20), case.format, &options)?;
     let mut document = findings(case.rows);
@@ -137,6 +148,30 @@ fn formats(case: &Case) -> anyhow::Result<Cost> {
         let file = render(&document, case.format, &options)?;
         times.push(started.elapsed());
         anyhow::ensure!(file.bytes.len() > 100_000, "the file is too small to be true");
+    }
+    Ok(Cost { seconds: median(times), peak_mib: status_mib("VmHWM")?, before_mib })
+}
+
+fn for_programs(case: &Case) -> anyhow::Result<Cost> {
+    let options = Options::default();
+    render(&findings(20), case.format, &options)?;
+    let folder = tempfile::tempdir()?;
+    let mut rows = RowWriter::create(folder.path().join("rows.part"))?;
+    (0..case.rows).try_for_each(|number| rows.push(&row(number)))?;
+    let rows = rows.finish()?;
+    let mut document = findings(20);
+    document.each_table(|table| table.row_file = Some(rows.clone()));
+    let before_mib = status_mib("VmRSS")?;
+    let mut times = Vec::new();
+    for round in 0..case.rounds {
+        document.cover.title = format!("Report {round}");
+        let path = folder.path().join("output");
+        let started = Instant::now();
+        let mut output = BufWriter::new(File::create(&path)?);
+        render_into(&document, case.format, &options, &mut output, |_| ())?;
+        output.flush()?;
+        times.push(started.elapsed());
+        anyhow::ensure!(path.metadata()?.len() > 1_000_000, "the file is too small to be true");
     }
     Ok(Cost { seconds: median(times), peak_mib: status_mib("VmHWM")?, before_mib })
 }
@@ -291,22 +326,6 @@ fn findings(count: usize) -> Document {
         Column::new("Status", ColumnKind::Status).width(12),
         Column::new("First seen", ColumnKind::Date),
     ];
-    let row = |row: usize| {
-        let vulnerability = format!("CVE-2024-{}", 10_000 + row);
-        let url = format!("https://nvd.nist.gov/vuln/detail/{vulnerability}");
-        vec![
-            Cell::Severity(Severity::ALL[row % 4]),
-            Cell::Link(Link { text: vulnerability, url }),
-            Cell::identifier(format!("app-{:03}.example.org", row % 300)),
-            Cell::identifier(["openssl", "linux-image-amd64", "curl", "libxml2", "glibc"][row % 5]),
-            Cell::identifier(format!("3.0.{}-1~deb12u{}", row % 17, row % 5)),
-            Cell::identifier(format!("3.0.{}-1~deb12u{}", row % 17 + 1, row % 5)),
-            Cell::number((row % 100) as f64 / 10.0),
-            Cell::number((row % 89) as f64 / 100.0),
-            Cell::Status(Status { label: "open".to_owned(), tone: Tone::Neutral }),
-            Cell::Date(chrono_day(row)),
-        ]
-    };
     let table = Table { key_columns: 1, ..Table::new("findings", columns, (0..count).map(row).collect()) };
     let section = Section {
         orientation: Orientation::Landscape,
@@ -318,6 +337,23 @@ fn findings(count: usize) -> Document {
     });
     document.sections = vec![section];
     document
+}
+
+fn row(row: usize) -> Vec<Cell> {
+    let vulnerability = format!("CVE-2024-{}", 10_000 + row);
+    let url = format!("https://nvd.nist.gov/vuln/detail/{vulnerability}");
+    vec![
+        Cell::Severity(Severity::ALL[row % 4]),
+        Cell::Link(Link { text: vulnerability, url }),
+        Cell::identifier(format!("app-{:03}.example.org", row % 300)),
+        Cell::identifier(["openssl", "linux-image-amd64", "curl", "libxml2", "glibc"][row % 5]),
+        Cell::identifier(format!("3.0.{}-1~deb12u{}", row % 17, row % 5)),
+        Cell::identifier(format!("3.0.{}-1~deb12u{}", row % 17 + 1, row % 5)),
+        Cell::number((row % 100) as f64 / 10.0),
+        Cell::number((row % 89) as f64 / 100.0),
+        Cell::Status(Status { label: "open".to_owned(), tone: Tone::Neutral }),
+        Cell::Date(chrono_day(row)),
+    ]
 }
 
 fn chrono_day(row: usize) -> chrono::NaiveDate {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{authority::TimestampAuthority, signing::timestamps};
 
 /// Asks for a report and lets it be made; its id.
-async fn make(app: &TestApp, report_type: &str, format: &str, options: &Value) -> String {
+pub(crate) async fn make(app: &TestApp, report_type: &str, format: &str, options: &Value) -> String {
     let body = json!({ "title": "Where we stand", "report_type": report_type, "format": format, "options": options });
     let accepted = app.post("/api/reports/generate", &body).await.expect(202).json();
     app.run_jobs().await;
@@ -133,7 +133,7 @@ async fn every_option_of_a_request_stands_in_every_format() {
 }
 
 /// `count` packages on one host, each with a finding of its own.
-async fn plant_many(app: &TestApp, count: i32) {
+pub(crate) async fn plant_many(app: &TestApp, count: i32) {
     let tenant = app.tenant().await;
     for statement in [
         "insert into assets (tenant_id, id, kind, hostname, os_name, risk_zone)
@@ -238,8 +238,9 @@ async fn a_frozen_document_of_a_hundred_levels_is_read_back() {
     let accepted = app.post("/api/reports/generate", &body).await.expect(202).json();
     let id: Uuid = accepted["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
     let mut tx = app.db.system.begin_as(tenant).await.expect("a transaction");
-    let deep = Frozen { document: deep, branding: Branding::default() };
-    let frozen = store::frozen::freeze(&mut tx, ReportId(id), deep.clone()).await.expect("frozen");
+    let sha256 = deep.content_sha256().expect("no rows in files");
+    let deep = Frozen { document: deep, sha256, branding: Branding::default() };
+    let frozen = store::frozen::freeze(&mut tx, ReportId(id), deep.clone(), &[]).await.expect("frozen");
     assert_eq!(frozen, deep);
     tx.commit().await.expect("committed");
     app.run_jobs().await;

@@ -7,7 +7,7 @@ use harness::{Answer, TestApp, eventually};
 use http::Method;
 use serde_json::{Value, json};
 use sqlx::Connection;
-use store::exports::{self, Request};
+use store::exports::Request;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -218,21 +218,6 @@ async fn of_a_large_document_the_answer_says_where_it_will_be() {
     let file = app.get(&url[url.find("/api/").expect("a path")..]).await.expect(200);
     let text = String::from_utf8(file.bytes).expect("UTF-8");
     assert!(text.contains("none: all findings") && text.matches("pkg-100<").count() == 11);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_rows_of_an_export_are_counted_as_they_are_written() {
-    let app = TestApp::set_up().await;
-    plant(&app, 3, 50, "n").await;
-    let tenant = app.tenant().await;
-    for what in ["findings", "vulnerabilities", "assets"] {
-        let kept = json!({ "what": what, "severity": "high" });
-        let request: Request = serde_json::from_value(kept).expect("a filter");
-        let mut tx = app.db.system.begin_as(tenant).await.expect("a transaction");
-        let counted = exports::count_rows(&mut tx, &request).await.expect("a count");
-        let rows = exports::first_rows(&mut tx, &request, 10_000).await.expect("rows").len();
-        assert!(rows > 0 && usize::try_from(counted) == Ok(rows), "{what}: {counted} counted, {rows} read");
-    }
 }
 
 #[test]

@@ -3,24 +3,26 @@
 //! What the report is made of is settled before ([`Frozen`]), what is told of the file comes after: both are up to the handlers.
 //! Every file of a report comes from here, the one that was asked for and those that somebody wants later. Start at [`issue`].
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
+use anyhow::Context as _;
 use domain::{
     document::{Branding, Document, Format, ReportOptions},
     id::{ReportId, TenantId, UserId},
 };
 use queue::{Attempt, JobError, OrDiscard};
-use rendering::{Rendered, Stage};
+use rendering::{
+    Rendered, Stage,
+    child::{Job, OUTPUT},
+};
 use runtime::metrics;
 use serde::Deserialize;
+use signing::verify::LARGEST;
 use store::{artifacts::Finished, frozen::Frozen, reports::Report, signing_keys::IssuedFile};
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::{
-    context::Context,
-    renderer::RenderFailure,
-    sealing::{Plan, statement},
-};
+use crate::{context::Context, renderer::RenderFailure, rows, sealing::statement};
 
 /// A stored file, and what the ledger of signed files has to say of it.
 #[derive(Debug)]
@@ -42,22 +44,36 @@ pub(crate) async fn issue(
     format: Format,
 ) -> Result<Issued, JobError> {
     let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
-    let Frozen { document, branding } = frozen;
-    let press = Press { context, attempt, tenant, report, branding, options };
-    let (bytes, page_count, seal, inner) = match format {
+    let Frozen { document, sha256, branding } = frozen;
+    let reads_rows = match format {
+        Format::Zip => true,
+        Format::Pdf => options.attach_data,
+        one => one.is_for_programs(),
+    };
+    let rows = if reads_rows && document.row_files().next().is_some() {
+        attempt.progress(25, "fetching rows").await;
+        Some(rows::bring(context, tenant, ReportId(report.id), &document).await?)
+    } else {
+        None
+    };
+    let press = Press { context, attempt, tenant, report, sha256, branding, options, rows };
+    let (content, page_count, seal, inner) = match format {
         Format::Zip => {
             let (bytes, seal, inner) = press.pack(&document).await?;
-            (bytes, None, Some(seal), inner)
+            (Content::Held(bytes), None, Some(seal), inner)
         }
         one => {
-            let (rendered, seal) = press.file(document, one).await?;
-            (rendered.bytes, rendered.page_count, seal, Vec::new())
+            let (made, seal) = press.file(document, one).await?;
+            (made.content, made.page_count, seal, Vec::new())
         }
     };
     attempt.progress(90, "storing").await;
-    let prefix = format!("{tenant}/{}", report.id);
-    metrics::ARTIFACT_BYTES.add([format.as_str().into()], bytes.len() as u64);
-    let stored = context.blobs.put(&prefix, format.extension(), &bytes).await?;
+    let prefix = store::frozen::prefix(tenant, ReportId(report.id));
+    let stored = match content {
+        Content::Held(bytes) => context.blobs.put(&prefix, format.extension(), &bytes).await?,
+        Content::Written(path) => context.blobs.put_file(&prefix, format.extension(), &path).await?,
+    };
+    metrics::ARTIFACT_BYTES.add([format.as_str().into()], stored.byte_count.unsigned_abs());
     runtime::failpoint!("artifact-stored");
     let file = Finished {
         format,
@@ -80,8 +96,24 @@ struct Press<'a> {
     attempt: &'a Attempt,
     tenant: TenantId,
     report: &'a Report,
+    /// Of the frozen document.
+    sha256: [u8; 32],
     branding: Branding,
     options: ReportOptions,
+    /// The folder with the rows of long tables, if there are any and they are needed.
+    rows: Option<TempDir>,
+}
+
+/// A file that was made.
+struct Made {
+    content: Content,
+    page_count: Option<u32>,
+}
+
+/// In memory, or where it was written while its rows were read.
+enum Content {
+    Held(Vec<u8>),
+    Written(PathBuf),
 }
 
 impl Press<'_> {
@@ -90,10 +122,10 @@ impl Press<'_> {
         &self,
         mut document: Document,
         format: Format,
-    ) -> Result<(Rendered, Option<IssuedFile>), JobError> {
+    ) -> Result<(Made, Option<IssuedFile>), JobError> {
         let plan = if format == Format::Pdf && is_to_be_signed(self.report) {
             let signer = self.signer(&document).await?;
-            let plan = self.context.sealer.plan(self.report, signer, &document).await?;
+            let plan = self.context.sealer.plan(self.report, signer, &document, self.sha256).await?;
             document.seal = Some(plan.page());
             Some(plan)
         } else {
@@ -103,17 +135,15 @@ impl Press<'_> {
             }
             None
         };
-        let rendered = self.render(document, format).await?;
-        match plan {
-            Some(plan) => self.seal(rendered, plan).await,
-            None => Ok((rendered, None)),
+        let made = self.render(document, format).await?;
+        match (plan, made) {
+            (Some(plan), Made { content: Content::Held(pdf), page_count }) => {
+                self.attempt.progress(80, "signing").await;
+                let (bytes, seal) = self.context.sealer.seal(&self.context.db, pdf, plan).await?;
+                Ok((Made { content: Content::Held(bytes), page_count }, Some(seal)))
+            }
+            (_, made) => Ok((made, None)),
         }
-    }
-
-    async fn seal(&self, rendered: Rendered, plan: Plan) -> Result<(Rendered, Option<IssuedFile>), JobError> {
-        self.attempt.progress(80, "signing").await;
-        let (bytes, seal) = self.context.sealer.seal(&self.context.db, rendered.bytes, plan).await?;
-        Ok((Rendered { bytes, ..rendered }, Some(seal)))
     }
 
     /// Several files in one, with a signed list of them.
@@ -122,12 +152,12 @@ impl Press<'_> {
         let formats = self.options.packed(offered);
         let (mut files, mut inner) = (Vec::new(), Vec::new());
         for format in formats {
-            let (rendered, seal) = self.file(document.clone(), format).await?;
-            files.push((file_name(self.report, format), rendered));
+            let (made, seal) = self.file(document.clone(), format).await?;
+            files.push((file_name(self.report, format), packed(made, format).await?));
             inner.extend(seal);
         }
         self.attempt.progress(80, "signing").await;
-        let statement = statement(self.report, self.signer(document).await?, document);
+        let statement = statement(self.report, self.signer(document).await?, document, self.sha256);
         let (bytes, seal) =
             self.context.sealer.pack(&self.context.db, statement, files, &document.inputs).await?;
         Ok((bytes, seal, inner))
@@ -151,7 +181,7 @@ impl Press<'_> {
     }
 
     /// Renders in a process of its own.
-    async fn render(&self, document: Document, format: Format) -> Result<Rendered, JobError> {
+    async fn render(&self, mut document: Document, format: Format) -> Result<Made, JobError> {
         self.attempt.progress(30, "rendering").await;
         let settings = rendering::Options {
             csv_bom: self.options.csv_bom,
@@ -175,17 +205,53 @@ impl Press<'_> {
         let progress = move |stage| {
             let _ = stages.send(stage);
         };
-        let rendering = self.context.renderer.render(document, format, settings, progress);
+        let folder = self.rows.as_ref().map(|folder| folder.path().to_owned());
+        let written = folder.as_ref().filter(|_| format.is_for_programs()).map(|folder| folder.join(OUTPUT));
+        if written.is_some() {
+            // They are in the file with all the others.
+            document.each_table(|table| {
+                if table.row_file.is_some() {
+                    table.rows = Vec::new();
+                }
+            });
+        }
+        let job = Job { document, format, options: settings, folder };
+        let rendering = self.context.renderer.perform(job, progress);
         let (rendered, ()) = tokio::join!(rendering, tell);
         metrics::RENDER_DURATION.observe([format.as_str().into()], begun.elapsed().as_secs_f64());
-        rendered.map_err(|failure| match failure {
+        let rendered = rendered.map_err(|failure| match failure {
             RenderFailure::Refused(why) => {
                 JobError::discard(format!("the report cannot be rendered as {format}: {why}"))
             }
             // Too large for the limits today is too large tomorrow, but a neighbour may have taken what it needed.
             other => JobError::Retry(other.into()),
-        })
+        })?;
+        let content = written.map_or(Content::Held(rendered.bytes), Content::Written);
+        Ok(Made { content, page_count: rendered.page_count })
     }
+}
+
+/// A file as a pack takes it: in memory, where packs are signed and verified.
+async fn packed(made: Made, format: Format) -> Result<Rendered, JobError> {
+    let bytes = match made.content {
+        Content::Held(bytes) => bytes,
+        Content::Written(path) => {
+            let size = tokio::fs::metadata(&path).await.context("a file for the pack is gone")?.len();
+            if size > LARGEST as u64 {
+                return Err(JobError::discard(format!(
+                    "the {format} for the pack has {size} bytes, and packs of more than {LARGEST} cannot be verified: name fewer formats, \
+                     and fetch this one by itself"
+                )));
+            }
+            tokio::fs::read(&path).await.context("a file for the pack cannot be read")?
+        }
+    };
+    Ok(Rendered {
+        bytes,
+        media_type: format.media_type(),
+        extension: format.extension(),
+        page_count: made.page_count,
+    })
 }
 
 /// Where a file of `report` is fetched.

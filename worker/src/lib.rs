@@ -7,6 +7,7 @@ pub mod handlers;
 mod issue;
 mod logo;
 pub mod renderer;
+mod rows;
 pub mod sealing;
 
 use std::sync::Arc;

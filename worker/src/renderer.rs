@@ -16,7 +16,7 @@ use std::{
 use domain::document::{Document, Format};
 use rendering::{
     Options, Rendered, Stage,
-    child::{Answer, Job, read_answer, read_frame, serve, write_frame},
+    child::{Answer, Job, perform, read_answer, read_frame, serve, write_frame},
 };
 use runtime::config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -108,14 +108,26 @@ impl Renderer {
         options: Options,
         progress: impl FnMut(Stage) + Send,
     ) -> Result<Rendered, RenderFailure> {
+        self.perform(Job { document, format, options, folder: None }, progress).await
+    }
+
+    /// As [`Self::render`], of a job as it stands.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub async fn perform(
+        &self,
+        job: Job,
+        progress: impl FnMut(Stage) + Send,
+    ) -> Result<Rendered, RenderFailure> {
+        let format = job.format;
         let Some(program) = &self.program else {
-            let rendered =
-                tokio::task::spawn_blocking(move || rendering::render(&document, format, &options)).await;
+            let rendered = tokio::task::spawn_blocking(move || perform(job, |_| ())).await;
             return rendered
                 .map_err(io::Error::other)?
                 .map_err(|error| RenderFailure::Refused(anyhow::Error::from(error).to_string()));
         };
-        let job = serde_json::to_vec(&Job { document, format, options }).map_err(io::Error::from)?;
+        let job = serde_json::to_vec(&job).map_err(io::Error::from)?;
         let mut process = match program.take() {
             Some(process) => process,
             None => Process::start(program, self.limits)?,

@@ -6,8 +6,12 @@ use std::{
     time::Duration,
 };
 
-use domain::document::{Cell, Column, ColumnKind, Document, Format, Section, Table};
-use rendering::{Options, Stage, samples};
+use domain::document::{Cell, Column, ColumnKind, Document, Format, RowWriter, Section, Table};
+use rendering::{
+    Options, Stage,
+    child::{Answer, Job, OUTPUT, read_answer, read_frame, write_frame},
+    samples,
+};
 use worker::renderer::{Limits, RenderFailure, Renderer};
 
 const ROOMY: Limits = Limits { memory_mib: 4096, time: Duration::from_secs(300) };
@@ -69,4 +73,67 @@ async fn a_rendering_that_needs_too_much_memory_takes_only_its_own_process_with_
     let narrow = renderer(Limits { memory_mib: 400, ..ROOMY });
     let died = narrow.render(long_document(), Format::Pdf, Options::default(), |_| ()).await;
     assert!(matches!(died, Err(RenderFailure::Died { memory_mib: 400 })), "{died:?}");
+}
+
+/// Asks a rendering process for the document of so many rows in `format`; its highest memory so far, in kibibytes.
+#[cfg(target_os = "linux")]
+fn peak_of(rows: u64, format: Format) -> u64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let columns = ["Package", "Installed", "Vulnerability", "Asset"];
+    let columns: Vec<Column> =
+        columns.iter().map(|title| Column::new(*title, ColumnKind::Identifier)).collect();
+    let mut writer = RowWriter::create(folder.path().join("rows.part")).expect("a row file");
+    for row in 0..rows {
+        let cells = ["package", "1.0", "CVE-2024", "host"];
+        let cells = cells.map(|text| Cell::identifier(format!("{text}-{row}")));
+        writer.push(&cells).expect("written");
+    }
+    let row_file = Some(writer.finish().expect("written"));
+    let mut document = samples::sample("technical").expect("a sample");
+    document.primary_table = None;
+    document.sections = vec![Section {
+        blocks: vec![domain::document::Block::Table(Table {
+            row_file,
+            ..Table::new("all", columns, vec![])
+        })],
+        ..Section::new("all", "All")
+    }];
+    document.detach_rows();
+    let job = Job { document, format, options: Options::default(), folder: Some(folder.path().to_owned()) };
+
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_plimsoll-worker"))
+        .arg(worker::renderer::ROLE)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut answers = std::io::BufReader::new(child.stdout.take().expect("its answers"));
+    let input = child.stdin.as_mut().expect("its ear");
+    write_frame(input, &serde_json::to_vec(&job).expect("a job")).expect("it listens");
+    loop {
+        let frame = read_frame(&mut answers).expect("it answers").expect("it lives");
+        match read_answer(&frame).expect("an answer") {
+            Answer::Progress(_) => {}
+            Answer::Done { .. } => break,
+            Answer::Failed(why) => panic!("{why}"),
+        }
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it lives");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok());
+    let written = folder.path().join(OUTPUT).metadata().expect("a file").len();
+    assert!(written > 20 * rows, "{format} of {rows} rows has {written} bytes");
+    drop(child.stdin.take());
+    child.wait().expect("it ends");
+    peak.expect("Linux tells")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ten_times_the_rows_need_no_more_memory_in_a_file_for_programs() {
+    const ROOM: u64 = 24 << 10;
+    for format in [Format::Xlsx, Format::Csv, Format::Json] {
+        let (few, many) = (peak_of(15_000, format), peak_of(150_000, format));
+        assert!(many < few + ROOM, "{format}: {many} KiB for 150,000 rows, {few} KiB for 15,000");
+    }
 }

@@ -4,15 +4,20 @@
 //! process, and the words that both sides exchange. Starting, limiting and killing it is the worker's business.
 //!
 //! A job is one frame of JSON ([`Job`]). The answer is any number of `progress` frames and then either `done`, with the
-//! file in a frame of its own, or `failed`. A frame is its length as 8 bytes, little-endian, and so many bytes.
+//! file in a frame of its own, or `failed`. A frame is its length as 8 bytes, little-endian, and so many bytes. What may be too long for a
+//! frame goes through a folder that both can reach ([`Job::folder`]).
 //! Start at [`serve`] for the inside and at [`read_answer`] for the outside.
 
-use std::io::{self, Read, Write};
+use std::{
+    fs::File,
+    io::{self, BufWriter, Read, Write},
+    path::PathBuf,
+};
 
 use domain::document::{Document, Format};
 use serde::{Deserialize, Serialize};
 
-use crate::{Options, Rendered, Stage, render_watched};
+use crate::{Options, RenderError, Rendered, Stage, render_into, render_watched};
 
 /// What is to be rendered.
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,7 +25,14 @@ pub struct Job {
     pub document: Document,
     pub format: Format,
     pub options: Options,
+    /// Where the files lie that hold the rows of long tables, and where a file [for programs](Format::is_for_programs) is written as
+    /// [`OUTPUT`]: what is rendered then has no bytes.
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
 }
+
+/// The file in a job's folder that was written.
+pub const OUTPUT: &str = "output";
 
 /// One message from the inside. The file itself follows `Done` as a frame of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,19 +60,36 @@ pub fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
         deserializer.disable_recursion_limit();
         let job = Job::deserialize(&mut deserializer).map_err(io::Error::other)?;
         drop(frame);
-        work(&job, &mut output)?;
+        work(job, &mut output)?;
     }
     Ok(())
 }
 
-fn work(job: &Job, output: &mut impl Write) -> io::Result<()> {
+/// Does a job, wherever it came from.
+///
+/// # Errors
+/// When there is no such file of that document.
+pub fn perform(job: Job, watch: impl FnMut(Stage)) -> Result<Rendered, RenderError> {
+    let Job { mut document, format, options, folder } = job;
+    let Some(folder) = folder else { return render_watched(&document, format, &options, watch) };
+    document.attach_rows(&folder);
+    if !format.is_for_programs() {
+        return render_watched(&document, format, &options, watch);
+    }
+    let mut output = BufWriter::new(File::create(folder.join(OUTPUT))?);
+    render_into(&document, format, &options, &mut output, watch)?;
+    output.flush()?;
+    Ok(Rendered::new(format, Vec::new()))
+}
+
+fn work(job: Job, output: &mut impl Write) -> io::Result<()> {
     let mut broken = None;
     let progress = |stage: Stage| {
         if broken.is_none() {
             broken = write_answer(output, &Answer::Progress(stage)).err();
         }
     };
-    let rendered = render_watched(&job.document, job.format, &job.options, progress);
+    let rendered = perform(job, progress);
     if let Some(error) = broken {
         return Err(error);
     }
@@ -161,7 +190,7 @@ mod tests {
     }
 
     fn job(document: Document, format: Format) -> Job {
-        Job { document, format, options: Options::default() }
+        Job { document, format, options: Options::default(), folder: None }
     }
 
     #[test]

@@ -4,11 +4,8 @@
 
 use std::borrow::Cow;
 
-use domain::document::{Block, Document, Section, Table, Truncated};
+use domain::document::{Document, SHOWN_ROWS, Table, Truncated};
 
-/// Rows of all tables together. Typst needs about 1 ms and 0.15 MB for one; a word processor and a browser do with less, but
-/// such a table belongs into a spreadsheet.
-const MOST_ROWS: usize = 15_000;
 const REST: &str = "The XLSX and JSON files of this report hold all of them.";
 
 /// The document as it is shown: of each table as many rows as [`Table::shown_rows`] asks for, and of the longest no more than
@@ -18,16 +15,14 @@ pub(crate) fn for_readers(document: &Document) -> Cow<'_, Document> {
         let wish = table.shown_rows.and_then(|rows| usize::try_from(rows).ok());
         table.rows.len().min(wish.unwrap_or(usize::MAX))
     };
-    let most = fair_share(document.tables().map(wanted).collect(), MOST_ROWS);
-    if document.tables().all(|table| table.rows.len() <= wanted(table).min(most)) {
+    let most = fair_share(document.tables().map(wanted).collect(), SHOWN_ROWS);
+    if document.tables().all(|table| table.row_count() <= wanted(table).min(most) as u64) {
         return Cow::Borrowed(document);
     }
     let mut shown = document.clone();
-    shown.sections.iter_mut().chain(&mut shown.appendices).for_each(|section| {
-        each_table(section, &mut |table| {
-            let rows = wanted(table).min(most);
-            cut(table, rows);
-        });
+    shown.each_table(|table| {
+        let rows = wanted(table).min(most);
+        cut(table, rows);
     });
     Cow::Owned(shown)
 }
@@ -46,27 +41,18 @@ fn fair_share(mut wishes: Vec<usize>, most: usize) -> usize {
     usize::MAX
 }
 
-fn each_table(section: &mut Section, change: &mut impl FnMut(&mut Table)) {
-    for block in &mut section.blocks {
-        if let Block::Table(table) = block {
-            change(table);
-        }
-    }
-    section.sections.iter_mut().for_each(|inner| each_table(inner, change));
-}
-
 fn cut(table: &mut Table, rows: usize) {
-    if table.rows.len() > rows {
-        table
-            .truncated
-            .get_or_insert_with(|| Truncated { total_rows: table.rows.len() as u64, rest: REST.to_owned() });
+    let all = table.row_count();
+    if all > rows as u64 {
+        table.truncated.get_or_insert_with(|| Truncated { total_rows: all, rest: REST.to_owned() });
         table.rows.truncate(rows);
+        table.row_file = None;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use domain::document::{Cell, Column, ColumnKind};
+    use domain::document::{Block, Cell, Column, ColumnKind, RowWriter, Section};
 
     use super::*;
 
@@ -90,8 +76,8 @@ mod tests {
 
     #[test]
     fn the_longest_table_is_shortened_and_leaves_the_others_whole() {
-        let long = document([table(MOST_ROWS), table(300), table(20)]);
-        assert_eq!(shown(&long), [(MOST_ROWS - 320, Some(MOST_ROWS as u64)), (300, None), (20, None)]);
+        let long = document([table(SHOWN_ROWS), table(300), table(20)]);
+        assert_eq!(shown(&long), [(SHOWN_ROWS - 320, Some(SHOWN_ROWS as u64)), (300, None), (20, None)]);
         let short = document([table(20)]);
         assert!(matches!(for_readers(&short), Cow::Borrowed(_)));
     }
@@ -103,11 +89,21 @@ mod tests {
     }
 
     #[test]
+    fn of_rows_in_a_file_those_that_the_document_holds_are_shown_and_all_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = RowWriter::create(folder.path().join("t.part")).unwrap();
+        (0..500).for_each(|_| writer.push(&table(1).rows[0]).unwrap());
+        let filed = document([Table { row_file: Some(writer.finish().unwrap()), ..table(10) }]);
+        assert_eq!(shown(&filed), [(10, Some(500))]);
+        assert_eq!(for_readers(&filed).row_files().count(), 0);
+    }
+
+    #[test]
     fn what_the_document_left_out_itself_is_still_counted() {
         let rest = "The export holds all of them.";
         let truncated = Some(Truncated { total_rows: 1_000_000, rest: rest.into() });
-        let part = document([Table { truncated, ..table(MOST_ROWS + 1) }]);
-        assert_eq!(shown(&part), [(MOST_ROWS, Some(1_000_000))]);
+        let part = document([Table { truncated, ..table(SHOWN_ROWS + 1) }]);
+        assert_eq!(shown(&part), [(SHOWN_ROWS, Some(1_000_000))]);
         let cut = for_readers(&part);
         assert_eq!(
             cut.main_table().and_then(|table| table.truncated.as_ref()).map(|cut| cut.rest.as_str()),

@@ -2,34 +2,40 @@
 //!
 //! All rows or none: whoever reads records has no use for a remark among them, and without one a part passes for the whole.
 
+use std::io::Write;
+
 use csv::{QuoteStyle, Terminator, WriterBuilder};
 use domain::{
     document::{Cell, Document, Format, Link, Status, Truncated},
     spreadsheet::inert,
 };
 
-use crate::{Options, RenderError, Rendered};
+use crate::{Options, RenderError};
 
-pub(crate) fn render(document: &Document, options: &Options) -> Result<Rendered, RenderError> {
+pub(crate) fn write(
+    document: &Document,
+    options: &Options,
+    output: &mut dyn Write,
+) -> Result<(), RenderError> {
     let table = document.main_table().ok_or_else(|| RenderError::UnsupportedFormat {
         report: document.report_type.clone(),
         format: Format::Csv,
     })?;
     if let Some(Truncated { total_rows, rest: _ }) = table.truncated {
-        return Err(RenderError::Partial { table: table.id.clone(), rows: table.rows.len(), total_rows });
+        return Err(RenderError::Partial { table: table.id.clone(), rows: table.row_count(), total_rows });
     }
-    let mut bytes = if options.csv_bom { "\u{feff}".as_bytes().to_vec() } else { Vec::new() };
+    if options.csv_bom {
+        output.write_all("\u{feff}".as_bytes())?;
+    }
     let mut writer = WriterBuilder::new()
         .terminator(Terminator::CRLF)
         .quote_style(QuoteStyle::Necessary)
-        .from_writer(&mut bytes);
+        .from_writer(output);
     writer.write_record(table.columns.iter().map(|column| inert(&column.title).into_owned()))?;
-    for row in &table.rows {
-        writer.write_record(row.iter().map(field))?;
+    for row in table.every_row()? {
+        writer.write_record(row?.iter().map(field))?;
     }
-    writer.flush().map_err(csv::Error::from)?;
-    drop(writer);
-    Ok(Rendered::new(Format::Csv, bytes))
+    Ok(writer.flush()?)
 }
 
 fn field(cell: &Cell) -> String {

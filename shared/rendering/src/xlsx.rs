@@ -11,22 +11,36 @@ mod sheet;
 mod styles;
 mod summary;
 
-use domain::document::{Block, Document, Format, Section, Table};
+use std::{io::Write, path::Path};
+
+use domain::document::{Block, Document, RowFile, Section, Table};
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Workbook, Worksheet, XlsxError};
 
 use self::{names::Names, sheet::Part, styles::Styles};
-use crate::{Options, RenderError, Rendered, office, theme::Palette};
+use crate::{Options, RenderError, office, theme::Palette};
 
 /// Rows of a sheet, its header among them.
-const MAX_ROWS: usize = 1_048_576;
+const MAX_ROWS: u64 = 1_048_576;
 /// Tables with more rows are written through a temporary file, cell by cell.
-const STREAMED_ROWS: usize = 5_000;
+const STREAMED_ROWS: u64 = 5_000;
 
-pub(crate) fn render(document: &Document, options: &Options) -> Result<Rendered, RenderError> {
-    render_split(document, options, MAX_ROWS)
+/// Cells of a sheet that may come to more than the 4 GiB that a part of a ZIP has without its extension for larger ones.
+const LARGE: u64 = 10_000_000;
+
+pub(crate) fn write(
+    document: &Document,
+    options: &Options,
+    output: &mut (dyn Write + Send),
+) -> Result<(), RenderError> {
+    write_split(document, options, MAX_ROWS, output)
 }
 
-fn render_split(document: &Document, options: &Options, max_rows: usize) -> Result<Rendered, RenderError> {
+fn write_split(
+    document: &Document,
+    options: &Options,
+    max_rows: u64,
+    output: &mut (dyn Write + Send),
+) -> Result<(), RenderError> {
     let derived = derived::tables(document);
     let mut tables = Vec::new();
     gather(&document.sections, &mut tables);
@@ -48,16 +62,26 @@ fn render_split(document: &Document, options: &Options, max_rows: usize) -> Resu
     let first = workbook.add_worksheet().set_name(&summary)?;
     page.set(first);
     summary::write(first, document, options, &parts, &styles)?;
+    let is_large = |part: &Part<'_>| part.rows * part.table.columns.len() as u64 > LARGE;
+    workbook.use_zip_large_file(parts.iter().any(is_large));
+    // Rows that come from a file are laid by beside it.
+    if let Some(folder) = document.row_files().filter_map(RowFile::path).find_map(Path::parent) {
+        workbook.set_tempdir(folder)?;
+    }
+    let mut rows = None;
     for (index, part) in parts.iter().enumerate() {
-        let streamed = part.rows.len() > STREAMED_ROWS;
-        let sheet = add_worksheet(&mut workbook, streamed)?.set_name(&part.name)?;
+        if part.is_first() {
+            rows = Some(part.table.every_row()?);
+        }
+        let rows = rows.iter_mut().flatten().take(usize::try_from(part.rows).unwrap_or(usize::MAX));
+        let sheet = add_worksheet(&mut workbook, part)?.set_name(&part.name)?;
         page.set(sheet);
-        sheet::write(sheet, part, index, &lists, lists_name.as_deref(), &styles)?;
+        sheet::write(sheet, part, rows, index, &lists, lists_name.as_deref(), &styles)?;
     }
     if let Some(name) = lists_name {
         sheet::write_lists(workbook.add_worksheet().set_name(name)?, &lists, &styles)?;
     }
-    Ok(Rendered::new(Format::Xlsx, workbook.save_to_buffer()?))
+    Ok(workbook.save_to_writer(output)?)
 }
 
 /// The tables with the headings that they stand under.
@@ -71,9 +95,10 @@ fn gather<'a>(sections: &'a [Section], into: &mut Vec<(&'a str, &'a Table)>) {
     }
 }
 
-/// A sheet that keeps its cells in a file rather than in memory, where there is a place for one.
-fn add_worksheet(workbook: &mut Workbook, streamed: bool) -> Result<&mut Worksheet, XlsxError> {
-    if streamed && tempfile::tempfile().is_ok() {
+/// Long sheets keep their cells in a file rather than in memory, where there is a place for one.
+fn add_worksheet<'w>(workbook: &'w mut Workbook, part: &Part<'_>) -> Result<&'w mut Worksheet, XlsxError> {
+    let is_streamed = part.rows > STREAMED_ROWS;
+    if is_streamed && (part.table.row_file.is_some() || tempfile::tempfile().is_ok()) {
         return workbook.add_worksheet_with_constant_memory();
     }
     Ok(workbook.add_worksheet())
@@ -149,12 +174,12 @@ mod tests {
         let parts = sheet::parts(&table, "Findings", 12, &mut names);
         let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
         assert_eq!(names, ["Findings", "Findings (2)", "Findings (3)"]);
-        assert_eq!(parts.iter().map(|part| part.rows.len()).sum::<usize>(), 25);
+        assert_eq!(parts.iter().map(|part| part.rows).sum::<u64>(), 25);
         assert_eq!(parts[1].remark().as_deref(), Some("Rows 10 to 18 of 25; sheet 2 of 3"));
         let document = Document {
             sections: vec![Section { blocks: vec![Block::Table(table)], ..Section::new("s", "S") }],
             ..Document::new("technical", "T", "O", "R-1", chrono::DateTime::UNIX_EPOCH)
         };
-        assert!(render_split(&document, &Options::default(), 12).is_ok());
+        assert!(write_split(&document, &Options::default(), 12, &mut std::io::sink()).is_ok());
     }
 }

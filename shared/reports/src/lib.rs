@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod posture;
+mod spool;
 
 use std::{future::Future, pin::Pin};
 
@@ -14,11 +15,7 @@ use domain::document::{Document, Format};
 use store::{Result, TenantTx, reports::Report};
 
 pub use catalogue::{catalogue, find};
-
-/// Rows of one table in a document: every file of a report is made of it, so that those for programs have as many. A hundred
-/// thousand take some 36 MB as JSON and half a gigabyte while that is read; what goes beyond is an export's business
-/// (`store::exports`), which reads and writes row by row. A document that had to stop here says so.
-pub(crate) const MOST_ROWS: usize = 100_000;
+pub use spool::Spool;
 
 /// A kind of report.
 #[derive(Debug)]
@@ -30,18 +27,18 @@ pub struct ReportType {
     /// As seed 002 groups them: `executive`, `operational`, `security`, `risk`.
     pub category: &'static str,
     pub formats: &'static [Format],
-    load: for<'a> fn(&'a mut TenantTx, &'a Report) -> Loading<'a>,
+    load: for<'a> fn(&'a mut TenantTx, &'a Report, &'a Spool<'a>) -> Loading<'a>,
 }
 
 type Loading<'a> = Pin<Box<dyn Future<Output = Result<Document>> + Send + 'a>>;
 
 impl ReportType {
     /// Gathers the data and writes the document. `tx` should see one moment ([`store::SystemDb::begin_frozen_as`]), so that the
-    /// figures of one report agree with one another.
+    /// figures of one report agree with one another. The rows of long tables go to `spool`.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub async fn load(&self, tx: &mut TenantTx, report: &Report) -> Result<Document> {
-        (self.load)(tx, report).await
+    /// When the database cannot be read, or the disk does not take the rows.
+    pub async fn load(&self, tx: &mut TenantTx, report: &Report, spool: &Spool<'_>) -> Result<Document> {
+        (self.load)(tx, report, spool).await
     }
 }

@@ -1,4 +1,4 @@
-//! Stored files: those of a report, and the condition of all.
+//! Stored files: those of a report, and the condition of all, the frozen rows of long tables among them.
 
 use domain::{
     document::Format,
@@ -98,7 +98,11 @@ pub enum Condition {
 /// When the database cannot be reached.
 pub async fn longest_unchecked(pool: &PgPool, limit: i64) -> Result<Vec<Unchecked>> {
     let files = sqlx::query_as(
-        "select id, storage_key, sha256 from artifacts order by coalesce(checked_at, created_at), id limit $1",
+        "select id, storage_key, sha256
+           from (select id, storage_key, sha256, coalesce(checked_at, created_at) as seen_at from artifacts
+                 union all
+                 select id, storage_key, sha256, coalesce(checked_at, created_at) from frozen_rows) as files
+          order by seen_at, id limit $1",
     )
     .bind(limit)
     .fetch_all(pool)
@@ -112,7 +116,12 @@ pub async fn longest_unchecked(pool: &PgPool, limit: i64) -> Result<Vec<Unchecke
 /// When the database refuses.
 pub async fn record_check(pool: &PgPool, id: Uuid, condition: Condition) -> Result<()> {
     sqlx::query(
-        "update artifacts
+        "with file as (
+             update artifacts
+                set checked_at = now(), damaged_at = case when $2 then coalesce(damaged_at, now()) end
+              where id = $1
+         )
+         update frozen_rows
             set checked_at = now(), damaged_at = case when $2 then coalesce(damaged_at, now()) end
           where id = $1",
     )

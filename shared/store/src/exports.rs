@@ -19,6 +19,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use crate::{
+    cursor::{self, Cursor},
     db::{self, TenantTx},
     error::{Error, Result},
     findings::{self, Filter},
@@ -321,15 +322,31 @@ impl Export {
     }
 }
 
-/// The first rows of an export, at most `most`, for a document.
-///
-/// # Errors
-/// When the database cannot be read.
-pub async fn first_rows(tx: &mut TenantTx, request: &Request, most: i64) -> Result<Vec<Row>> {
-    let mut query = request.what.query("", tx.tenant(), request);
-    query.push(" limit ").push_bind(most);
-    let rows = query.build().fetch_all(&mut **tx).await?;
-    Ok(rows.into_iter().map(|row| Row { row, columns: request.what.columns() }).collect())
+/// All rows of an export within `tx`, for a document.
+#[derive(Debug)]
+pub struct Selection<'t> {
+    cursor: Cursor<'t>,
+    columns: &'static [Column],
+}
+
+impl<'t> Selection<'t> {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn begin(tx: &'t mut TenantTx, request: &Request) -> Result<Self> {
+        let statement = request.what.query(cursor::DECLARE, tx.tenant(), request);
+        Ok(Self { cursor: Cursor::of(tx, statement).await?, columns: request.what.columns() })
+    }
+
+    /// The next rows. None: those before were the last.
+    ///
+    /// # Errors
+    /// When the database breaks off.
+    pub async fn next(&mut self) -> Result<Vec<Row>> {
+        let rows = self.cursor.batch().await?;
+        Ok(rows.into_iter().map(|row| Row { row, columns: self.columns }).collect())
+    }
 }
 
 /// How many findings of each severity there are, of those that `request` lets through.
@@ -341,20 +358,6 @@ pub async fn count_by_severity(tx: &mut TenantTx, request: &Request) -> Result<V
     let mut query = findings::matching(tx.tenant(), begin, &request.into()).query;
     query.push(" group by f.severity");
     Ok(query.build_query_as().fetch_all(&mut **tx).await?)
-}
-
-/// How many rows an export of `request` has.
-///
-/// # Errors
-/// When the database cannot be read.
-pub async fn count_rows(tx: &mut TenantTx, request: &Request) -> Result<i64> {
-    let begin = match request.what {
-        What::Findings => "select count(*) from findings f",
-        What::Vulnerabilities => "select count(distinct f.vulnerability) from findings f",
-        What::Assets => "select count(distinct f.asset_id) from findings f",
-    };
-    let mut query = findings::matching(tx.tenant(), begin, &request.into()).query;
-    Ok(query.build_query_scalar().fetch_one(&mut **tx).await?)
 }
 
 /// How many findings `request` lets through; counting stops at `most`.

@@ -5,19 +5,21 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    document::{Branding, Document, Image, ImageFormat, KeyFigure},
-    id::ReportId,
+    document::{Branding, Document, Image, ImageFormat, KeyFigure, RowFile, Table},
+    id::{ArtifactId, ReportId, TenantId},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use sqlx::{FromRow, types::Json};
 
-use crate::{db::TenantTx, error::Result};
+use crate::{blob::Stored, db::TenantTx, error::Result};
 
 /// All that a file is made from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frozen {
     pub document: Document,
+    /// Of all that it says, long tables to their last row ([`Document::content_sha256`]).
+    pub sha256: [u8; 32],
     pub branding: Branding,
 }
 
@@ -53,7 +55,7 @@ impl Outline {
             generated_at: document.cover.generated_at,
             key_figures: document.key_figures.clone(),
             sections: document.sections.iter().map(heading).collect(),
-            rows: document.tables().map(|table| table.rows.len() as u64).sum(),
+            rows: document.tables().map(Table::row_count).sum(),
         }
     }
 }
@@ -70,6 +72,7 @@ struct Kept {
 struct Row {
     /// As text: sections within sections go deeper than a parser allows by default.
     document: Option<String>,
+    document_sha256: Option<Vec<u8>>,
     branding: Option<Json<Kept>>,
     logo_format: Option<String>,
     logo: Option<Vec<u8>>,
@@ -88,7 +91,8 @@ impl Row {
             _ => ImageFormat::Png,
         };
         branding.logo = self.logo.map(|data| Image { format, data, alt });
-        Ok(Some(Frozen { document, branding }))
+        let sha256 = self.document_sha256.unwrap_or_default().try_into().unwrap_or_default();
+        Ok(Some(Frozen { document, sha256, branding }))
     }
 }
 
@@ -107,7 +111,7 @@ fn read_deep<T: DeserializeOwned>(text: &str) -> Result<T> {
 pub async fn find(tx: &mut TenantTx, id: ReportId) -> Result<Option<Frozen>> {
     let tenant = tx.tenant();
     let row: Row = sqlx::query_as(
-        "select r.document::text as document, r.branding, l.format as logo_format, l.data as logo
+        "select r.document::text as document, r.document_sha256, r.branding, l.format as logo_format, l.data as logo
            from reports r left join frozen_logos l on l.tenant_id = r.tenant_id and l.sha256 = r.logo_sha256
           where r.tenant_id = $1 and r.id = $2",
     )
@@ -157,21 +161,35 @@ pub async fn keep_logo(tx: &mut TenantTx, branding: &Branding) -> Result<()> {
     Ok(())
 }
 
+/// What the files of a report lie under in the artifact store, those with its rows among them.
+#[must_use]
+pub fn prefix(tenant: TenantId, report: ReportId) -> String {
+    format!("{tenant}/{report}")
+}
+
+/// Where the artifact store has the rows of a long table.
+#[must_use]
+pub fn row_file_key(tenant: TenantId, report: ReportId, file: &RowFile) -> String {
+    format!("{}/{}", prefix(tenant, report), file.name())
+}
+
 /// Freezes what every file of the report is made from, unless it was frozen before: a second attempt then renders the same bytes as
 /// the first. Returns what is frozen.
 ///
+/// `rows` are the row files that the document names, as they were stored.
+///
 /// # Errors
 /// [`crate::Error::NotFound`] when the report was deleted meanwhile, [`crate::Error::Conflict`] when the logo is not kept.
-pub async fn freeze(tx: &mut TenantTx, id: ReportId, frozen: Frozen) -> Result<Frozen> {
+pub async fn freeze(tx: &mut TenantTx, id: ReportId, frozen: Frozen, rows: &[Stored]) -> Result<Frozen> {
     let tenant = tx.tenant();
-    let Frozen { document, branding } = frozen;
-    let text = serde_json::to_vec(&document).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let Frozen { mut document, sha256, branding } = frozen;
+    document.detach_rows();
     let logo = branding.logo.as_ref();
     let kept = Kept {
         branding: Branding { logo: None, ..branding.clone() },
         logo_alt: logo.map(|logo| logo.alt.clone()),
     };
-    sqlx::query(
+    let froze = sqlx::query(
         "update reports
             set document = $3, document_sha256 = $4, branding = $5, logo_sha256 = $6, outline = $7
           where tenant_id = $1 and id = $2 and document is null",
@@ -179,13 +197,29 @@ pub async fn freeze(tx: &mut TenantTx, id: ReportId, frozen: Frozen) -> Result<F
     .bind(tenant.0)
     .bind(id.0)
     .bind(Json(&document))
-    .bind(Sha256::digest(&text).as_slice())
+    .bind(sha256.as_slice())
     .bind(Json(kept))
     .bind(logo.map(|logo| Sha256::digest(&logo.data).to_vec()))
     .bind(Json(Outline::of(&document)))
     .execute(&mut **tx)
     .await?;
     // It may be large, and is there once more in a moment.
-    drop((document, text));
+    drop(document);
+    if froze.rows_affected() > 0 {
+        for file in rows {
+            sqlx::query(
+                "insert into frozen_rows (tenant_id, id, report_id, byte_count, sha256, storage_key)
+                 values ($1, $2, $3, $4, $5, $6)",
+            )
+            .bind(tenant.0)
+            .bind(ArtifactId::new().0)
+            .bind(id.0)
+            .bind(file.byte_count)
+            .bind(file.sha256.as_slice())
+            .bind(&file.key)
+            .execute(&mut **tx)
+            .await?;
+        }
+    }
     find(tx, id).await?.ok_or(crate::Error::NotFound)
 }

@@ -13,6 +13,7 @@ pub mod auth;
 pub mod blob;
 pub mod branding;
 pub mod correlate;
+pub mod cursor;
 pub mod cves;
 pub mod db;
 pub mod deliveries;

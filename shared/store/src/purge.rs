@@ -153,6 +153,7 @@ pub async fn orphaned_objects(pool: &PgPool) -> Result<Vec<String>> {
         "select o.storage_key from orphaned_objects o
           where o.since < now() - interval '24 hours'
             and not exists (select from artifacts a where a.storage_key = o.storage_key)
+            and not exists (select from frozen_rows r where r.storage_key = o.storage_key)
           order by o.since limit 10000",
     )
     .fetch_all(pool)
@@ -160,7 +161,21 @@ pub async fn orphaned_objects(pool: &PgPool) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-/// Forgets an orphan whose object is gone.
+/// Says of an object that is about to be stored that no row refers to it yet, so that it goes away a day later if none ever does.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn expect_orphan(pool: &PgPool, key: &str) -> Result<()> {
+    sqlx::query(
+        "insert into orphaned_objects (storage_key) values ($1) on conflict (storage_key) do update set since = now()",
+    )
+    .bind(key)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Forgets an orphan whose object is gone, or that is none any more.
 ///
 /// # Errors
 /// When the database refuses.

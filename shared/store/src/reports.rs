@@ -245,6 +245,8 @@ pub async fn delete(tx: &mut TenantTx, id: ReportId) -> Result<()> {
     sqlx::query(
         "insert into orphaned_objects (storage_key)
          select storage_key from artifacts where tenant_id = $1 and report_id = $2
+         union all
+         select storage_key from frozen_rows where tenant_id = $1 and report_id = $2
          on conflict do nothing",
     )
     .bind(tenant.0)

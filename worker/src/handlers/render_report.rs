@@ -1,5 +1,6 @@
 //! Freeze a report's data as a document, make the file that was asked for, and tell whoever wanted to know.
 
+use anyhow::Context as _;
 use delivery::webhook::event::{ReportGenerated, report_generated};
 use domain::{
     document::{Format, Image, ReportOptions},
@@ -11,6 +12,7 @@ use queue::{
     error::DiscardIfMissing,
     jobs::{DeliverWebhook, RenderReport, SendMail},
 };
+use reports::Spool;
 use serde::Deserialize;
 use serde_json::json;
 use store::{TenantTx, frozen::Frozen, reports::Report};
@@ -18,7 +20,7 @@ use store::{TenantTx, frozen::Frozen, reports::Report};
 use crate::{
     context::Context,
     issue::{download_url, hex, is_to_be_signed, issue},
-    logo,
+    logo, rows,
 };
 
 impl Handler<Context> for RenderReport {
@@ -85,8 +87,10 @@ async fn freeze(job: &RenderReport, context: &Context, report: &Report) -> Resul
     let branding = store::branding::of_tenant(&mut tx).await?;
     store::frozen::keep_logo(&mut tx, &branding).await?;
     tx.commit().await?;
+    let folder = rows::folder()?;
     let mut tx = context.db.begin_frozen_as(job.tenant_id).await?;
-    let mut document = report_type.load(&mut tx, report).await?;
+    let mut document = report_type.load(&mut tx, report, &Spool::new(folder.path(), &options)).await?;
+    tx.commit().await?;
     document.apply(&options);
     match logo {
         Some(Ok(image)) => {
@@ -99,8 +103,16 @@ async fn freeze(job: &RenderReport, context: &Context, report: &Report) -> Resul
     if is_to_be_signed(report) {
         document.cover.verify_url = Some(context.sealer.verify_url().to_owned());
     }
-    let frozen = store::frozen::freeze(&mut tx, job.report_id, Frozen { document, branding }).await?;
+    // Reading a million rows once more takes a moment.
+    let digested = tokio::task::spawn_blocking(move || (document.content_sha256(), document));
+    let (sha256, document) = digested.await?;
+    let sha256 = sha256.context("the rows of the report cannot be read again")?;
+    let kept = rows::keep(context, job.tenant_id, job.report_id, &document).await?;
+    let mut tx = context.db.begin_as(job.tenant_id).await?;
+    let frozen = Frozen { document, sha256, branding };
+    let frozen = store::frozen::freeze(&mut tx, job.report_id, frozen, &kept).await?;
     tx.commit().await?;
+    rows::adopt(context, job.tenant_id, job.report_id, &frozen.document).await?;
     Ok(frozen)
 }
 

@@ -17,7 +17,7 @@ impl Handler<Context> for VerifyArtifacts {
         for (number, artifact) in due.iter().enumerate() {
             let percent = u8::try_from(100 * number / due.len()).unwrap_or(99);
             attempt.progress(percent, "comparing digests").await;
-            let condition = match context.blobs.get(&artifact.storage_key, &artifact.sha256).await {
+            let condition = match context.blobs.read(&artifact.storage_key, &artifact.sha256).await {
                 Ok(_) => Condition::Sound,
                 Err(store::Error::Corrupt { .. } | store::Error::NotFound) => {
                     damaged += 1;

@@ -55,6 +55,12 @@ impl Format {
         }
     }
 
+    /// It holds every row, for programs and calculations. The others are for readers, and end where nobody reads on.
+    #[must_use]
+    pub fn is_for_programs(self) -> bool {
+        matches!(self, Self::Csv | Self::Json | Self::Xlsx)
+    }
+
     /// The `Content-Type` of the file.
     #[must_use]
     pub fn media_type(self) -> &'static str {

@@ -46,6 +46,12 @@ impl ReportOptions {
         wanted.iter().copied().filter(|format| *format != Format::Zip && offers.contains(format)).collect()
     }
 
+    /// Whether a row of a table stays: nothing in it is of a severity that is left out.
+    #[must_use]
+    pub fn keeps(&self, row: &[Cell]) -> bool {
+        keeps(&self.severity_filter, row)
+    }
+
     /// Where the logo is to be fetched, unless it came with the request.
     #[must_use]
     pub fn logo_address(&self) -> Option<&str> {
@@ -219,12 +225,7 @@ impl Without<'_> {
 
     fn table(&self, table: &mut Table) {
         let before = table.rows.len();
-        table.rows.retain(|row| {
-            row.iter().all(|cell| match cell {
-                Cell::Severity(severity) => self.keeps(*severity),
-                _ => true,
-            })
-        });
+        table.rows.retain(|row| keeps(self.severities_but, row));
         // What was cut off may hold rows of the severities that are meant: the table stays a part, and says what its total counts.
         if table.rows.len() < before
             && let Some(truncated) = &mut table.truncated
@@ -232,6 +233,14 @@ impl Without<'_> {
             truncated.rest.push_str(" The total counts every severity.");
         }
     }
+}
+
+fn keeps(severities: &[Severity], row: &[Cell]) -> bool {
+    severities.is_empty()
+        || row.iter().all(|cell| match cell {
+            Cell::Severity(severity) => severities.contains(severity),
+            _ => true,
+        })
 }
 
 /// Whether something was taken out.

@@ -1,15 +1,17 @@
 //! Tables of typed columns, from five rows on a page to a workbook of several sheets.
 
+use std::io;
+
 use chrono::NaiveDate;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use serde_json::Number;
 
-use super::{DocumentError, Fact, Link, Status};
+use super::{DocumentError, Fact, Link, RowFile, Rows, Status, rows::EveryRow};
 use crate::Severity;
 
 /// Rows under typed columns. Every row has as many cells as there are columns ([`Document::check`](super::Document::check)).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct Table {
     /// Unique in the document.
     pub id: String,
@@ -31,6 +33,11 @@ pub struct Table {
     /// Set when rows were left out of the document itself.
     #[serde(default)]
     pub truncated: Option<Truncated>,
+    /// Where all rows are, if they are too many to be held: [`Self::rows`] are then the first of them, as many as readers are shown.
+    /// No file of a report says so: programs are given every row.
+    #[serde(default)]
+    #[schemars(skip)]
+    pub row_file: Option<RowFile>,
 }
 
 impl Table {
@@ -45,6 +52,24 @@ impl Table {
             sheet: None,
             shown_rows: None,
             truncated: None,
+            row_file: None,
+        }
+    }
+
+    /// How many rows it has, wherever they are.
+    #[must_use]
+    pub fn row_count(&self) -> u64 {
+        self.row_file.as_ref().map_or(self.rows.len() as u64, |file| file.rows)
+    }
+
+    /// Every row, one after another.
+    ///
+    /// # Errors
+    /// When they are in a file that is not at hand or cannot be opened.
+    pub fn every_row(&self) -> io::Result<Rows<'_>> {
+        match &self.row_file {
+            Some(file) => Ok(Rows::Filed(Box::new(file.open()?))),
+            None => Ok(Rows::Held(self.rows.iter())),
         }
     }
 
@@ -62,6 +87,31 @@ impl Table {
             }),
             None => Ok(()),
         }
+    }
+}
+
+impl Serialize for Table {
+    /// While its row file is at hand, a table is written whole: every row, and no word of the file.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { id, caption, columns, rows, key_columns, sheet, shown_rows, truncated, row_file } = self;
+        let mut table = serializer.serialize_struct("Table", 9)?;
+        table.serialize_field("id", id)?;
+        table.serialize_field("caption", caption)?;
+        table.serialize_field("columns", columns)?;
+        let at_hand = row_file.as_ref().filter(|file| file.path().is_some());
+        match at_hand {
+            Some(file) => table.serialize_field("rows", &EveryRow(file))?,
+            None => table.serialize_field("rows", rows)?,
+        }
+        table.serialize_field("key_columns", key_columns)?;
+        table.serialize_field("sheet", sheet)?;
+        table.serialize_field("shown_rows", shown_rows)?;
+        table.serialize_field("truncated", truncated)?;
+        match row_file {
+            Some(file) if at_hand.is_none() => table.serialize_field("row_file", file)?,
+            _ => table.skip_field("row_file")?,
+        }
+        table.end()
     }
 }
 

@@ -1,14 +1,14 @@
 //! One table on one sheet: typed cells under a header that stays in view, with filters, colours and lists to choose from.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, io};
 
 use domain::{
     Severity,
     document::{Cell, Column, ColumnKind, Link, Number, Status, Table, Tone},
 };
 use rust_xlsxwriter::{
-    ConditionalFormatCell, ConditionalFormatCellRule, DataValidation, DataValidationErrorStyle, Format,
-    Formula, Note, TableColumn, TableStyle, Url, Worksheet, XlsxError,
+    ConditionalFormatCell, ConditionalFormatCellRule, ConditionalFormatFormula, DataValidation,
+    DataValidationErrorStyle, Format, Formula, Note, TableColumn, TableStyle, Url, Worksheet, XlsxError,
 };
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     styles::{self, Styles},
 };
 use crate::{
+    RenderError,
     office::{link_of, literal, plain},
     theme, words,
 };
@@ -29,6 +30,9 @@ const MAX_LINKS: usize = 65_530;
 const MAX_STREAMED_LINKS: usize = 10_000;
 /// Columns of a sheet.
 const MAX_COLUMNS: usize = 16_384;
+/// Cells of a sheet that is made a table of Excel's. The writer keeps a note of each cell of one, as long as the sheet is; what is longer
+/// has the same filters and stripes without being one.
+const MAX_TABLE: u64 = 500_000;
 /// Words of a column that get a colour each.
 const MAX_COLOURED: usize = 24;
 /// Rows above the header that stay in view with it; more would leave no room for the table.
@@ -44,61 +48,61 @@ const MAX_EXACT: u64 = 1 << 53;
 pub(super) struct Part<'a> {
     pub(super) name: String,
     pub(super) table: &'a Table,
-    pub(super) rows: &'a [Vec<Cell>],
+    /// How many.
+    pub(super) rows: u64,
     /// Rows of the table on earlier sheets.
-    before: usize,
+    before: u64,
     /// Place among the parts of the table, from 1, and how many there are.
-    place: [usize; 2],
+    place: [u64; 2],
 }
 
 /// The table on as many sheets as it needs, `max_rows` each. `heading` is what it stands under.
-pub(super) fn parts<'a>(
-    table: &'a Table,
-    heading: &str,
-    max_rows: usize,
-    names: &mut Names,
-) -> Vec<Part<'a>> {
+pub(super) fn parts<'a>(table: &'a Table, heading: &str, max_rows: u64, names: &mut Names) -> Vec<Part<'a>> {
     let wanted = table.sheet.as_ref().map(|sheet| sheet.name.as_str());
     let wanted = wanted.or(table.caption.as_deref()).unwrap_or(heading);
-    let preamble = table.sheet.as_ref().map_or(0, |sheet| sheet.preamble.len());
+    let preamble = table.sheet.as_ref().map_or(0, |sheet| sheet.preamble.len() as u64);
     // Above the first row: labelled values, a remark, an empty row, the header.
     let size = max_rows.saturating_sub(preamble + 3).max(1);
-    let chunks: Vec<&[Vec<Cell>]> =
-        if table.rows.is_empty() { vec![&table.rows[..]] } else { table.rows.chunks(size).collect() };
-    let many = chunks.len();
-    let part = |(index, rows)| Part {
+    let all = table.row_count();
+    let many = all.div_ceil(size).max(1);
+    let part = |index| Part {
         name: names.take(wanted),
         table,
-        rows,
+        rows: size.min(all - index * size),
         before: index * size,
         place: [index + 1, many],
     };
-    chunks.into_iter().enumerate().map(part).collect()
+    (0..many).map(part).collect()
 }
 
 impl Part<'_> {
+    /// The table begins with it.
+    pub(super) fn is_first(&self) -> bool {
+        self.before == 0
+    }
+
     /// What is not on this sheet.
     pub(super) fn remark(&self) -> Option<String> {
-        let count = |number: usize| words::count(number as u64);
+        let all = self.table.row_count();
         let [place, many] = self.place;
         let split = (many > 1).then(|| {
             format!(
                 "Rows {} to {} of {}; sheet {place} of {many}",
-                count(self.before + 1),
-                count(self.before + self.rows.len()),
-                count(self.table.rows.len()),
+                words::count(self.before + 1),
+                words::count(self.before + self.rows),
+                words::count(all),
             )
         });
         let shortened = self.table.truncated.as_ref().map(|truncated| {
-            let shown = count(self.table.rows.len());
             format!(
-                "{shown} of {} rows shown. {}",
+                "{} of {} rows shown. {}",
+                words::count(all),
                 words::count(truncated.total_rows),
                 literal(&truncated.rest)
             )
         });
-        let wide = (self.table.columns.len() > MAX_COLUMNS)
-            .then(|| format!("{} columns do not fit", count(self.table.columns.len() - MAX_COLUMNS)));
+        let surplus = self.table.columns.len().saturating_sub(MAX_COLUMNS);
+        let wide = (surplus > 0).then(|| format!("{} columns do not fit", words::count(surplus as u64)));
         let remarks: Vec<String> = [split, shortened, wide].into_iter().flatten().collect();
         (!remarks.is_empty()).then(|| remarks.join(". "))
     }
@@ -139,17 +143,18 @@ pub(super) fn write_lists(
     Ok(())
 }
 
-/// `index` is the sheet's place among those of tables; `lists_name` the sheet with the lists.
-pub(super) fn write(
+/// `rows` are those of `part`, `index` the sheet's place among those of tables, `lists_name` the sheet with the lists.
+pub(super) fn write<'t>(
     sheet: &mut Worksheet,
     part: &Part<'_>,
+    rows: impl Iterator<Item = io::Result<Cow<'t, [Cell]>>>,
     index: usize,
     lists: &[Vec<String>],
     lists_name: Option<&str>,
     styles: &Styles,
-) -> Result<(), XlsxError> {
+) -> Result<(), RenderError> {
     let columns = &part.table.columns[..part.table.columns.len().min(MAX_COLUMNS)];
-    let wrapped = part.rows.len() <= super::STREAMED_ROWS;
+    let wrapped = part.rows <= super::STREAMED_ROWS;
     let mut widths: Vec<f64> = columns.iter().map(width).collect();
     // Labels above the table stand in its first column, each beside its value.
     let labels = part.table.sheet.iter().flat_map(|sheet| &sheet.preamble);
@@ -167,19 +172,26 @@ pub(super) fn write(
     }
     let header = preamble(sheet, part, styles)?;
     let titles = names::titles(columns.iter().map(|column| column.title.as_str()));
-    let table_columns: Vec<TableColumn> = titles
-        .iter()
-        .map(|title| TableColumn::new().set_header(title).set_header_format(&styles.header))
-        .collect();
     let last_column = u16::try_from(columns.len() - 1).unwrap_or(u16::MAX);
     // A table has a row even when there is nothing to say.
-    let rows = u32::try_from(part.rows.len().max(1)).unwrap_or(u32::MAX);
-    let last = header + rows;
-    let table = rust_xlsxwriter::Table::new()
-        .set_name(format!("Table{}", index + 1))
-        .set_style(TableStyle::Light1)
-        .set_columns(&table_columns);
-    sheet.add_table(header, 0, last, last_column, &table)?;
+    let last = header + u32::try_from(part.rows.max(1)).unwrap_or(u32::MAX);
+    let is_table = part.rows * columns.len() as u64 <= MAX_TABLE;
+    if is_table {
+        let headers: Vec<TableColumn> = titles
+            .iter()
+            .map(|title| TableColumn::new().set_header(title).set_header_format(&styles.header))
+            .collect();
+        let table = rust_xlsxwriter::Table::new()
+            .set_name(format!("Table{}", index + 1))
+            .set_style(TableStyle::Light1)
+            .set_columns(&headers);
+        sheet.add_table(header, 0, last, last_column, &table)?;
+    } else {
+        for (place, title) in (0..).zip(&titles) {
+            sheet.write_string_with_format(header, place, title, &styles.header)?;
+        }
+        sheet.autofilter(header, 0, last, last_column)?;
+    }
     // The arrow of the filter takes room beside the title.
     let title_lines = titles.iter().zip(&widths).map(|(title, width)| lines(title, (width - ARROW).max(1.0)));
     sheet.set_row_height(header, height(title_lines.max().unwrap_or(1)))?;
@@ -202,26 +214,41 @@ pub(super) fn write(
                 .set_error_style(DataValidationErrorStyle::Warning);
             sheet.add_data_validation(header + 1, place, last, place, &validation)?;
         }
-        for (word, format) in coloured(part, usize::from(place), column) {
+    }
+    if part.rows == 0 {
+        sheet.write_string(header + 1, 0, "No entries.")?;
+    }
+    let mut links_left = if wrapped { MAX_LINKS } else { MAX_STREAMED_LINKS };
+    let mut tones = vec![BTreeMap::new(); columns.len()];
+    for (row, cells) in (header + 1..).zip(rows) {
+        let cells = cells?;
+        if wrapped {
+            let lines =
+                cells.iter().zip(&widths).map(|(cell, width)| cell_lines(cell, *width)).max().unwrap_or(1);
+            sheet.set_row_height(row, height(lines.min(MAX_LINES)))?;
+        }
+        for ((place, column), cell) in (0..).zip(columns).zip(cells.as_ref()) {
+            write_cell(sheet, [row, place], cell, column.kind, &mut links_left, styles)?;
+        }
+        for ((tones, column), cell) in tones.iter_mut().zip(columns).zip(cells.as_ref()) {
+            note_tone(tones, column, cell);
+        }
+    }
+    // Behind the rows, which tell what words there are.
+    for ((place, column), tones) in (0..).zip(columns).zip(tones) {
+        for (word, format) in coloured(column, tones) {
             let rule = ConditionalFormatCell::new()
                 .set_rule(ConditionalFormatCellRule::EqualTo(word.as_str()))
                 .set_format(format);
             sheet.add_conditional_format(header + 1, place, last, place, &rule)?;
         }
     }
-    if part.rows.is_empty() {
-        sheet.write_string(header + 1, 0, "No entries.")?;
-    }
-    let mut links_left = if wrapped { MAX_LINKS } else { MAX_STREAMED_LINKS };
-    for (row, cells) in (header + 1..).zip(part.rows) {
-        if wrapped {
-            let lines =
-                cells.iter().zip(&widths).map(|(cell, width)| cell_lines(cell, *width)).max().unwrap_or(1);
-            sheet.set_row_height(row, height(lines.min(MAX_LINES)))?;
-        }
-        for ((place, column), cell) in (0..).zip(columns).zip(cells) {
-            write_cell(sheet, [row, place], cell, column.kind, &mut links_left, styles)?;
-        }
+    if !is_table {
+        // Stripes like a table's, behind the colours of words.
+        let rule = ConditionalFormatFormula::new()
+            .set_rule(format!("=MOD(ROW(),2)={}", header % 2).as_str())
+            .set_format(&styles.stripe);
+        sheet.add_conditional_format(header + 1, 0, last, last_column, &rule)?;
     }
     Ok(())
 }
@@ -294,8 +321,18 @@ fn list_range(sheet: &str, column: usize, rows: usize) -> String {
     format!("='{}'!${letters}$2:${letters}${}", sheet.replace('\'', "''"), rows + 1)
 }
 
+/// Remembers the first words of a column of statuses, and what each means.
+fn note_tone(tones: &mut BTreeMap<String, Tone>, column: &Column, cell: &Cell) {
+    if let (ColumnKind::Status, Cell::Status(Status { label, tone })) = (column.kind, cell)
+        && tones.len() < MAX_COLOURED
+        && !tones.contains_key(label)
+    {
+        tones.insert(label.clone(), *tone);
+    }
+}
+
 /// The words of a column that a colour goes with, wherever somebody types them.
-fn coloured(part: &Part<'_>, place: usize, column: &Column) -> Vec<(String, Format)> {
+fn coloured(column: &Column, tones: BTreeMap<String, Tone>) -> Vec<(String, Format)> {
     match column.kind {
         ColumnKind::Severity => Severity::ALL
             .map(|severity| {
@@ -303,23 +340,12 @@ fn coloured(part: &Part<'_>, place: usize, column: &Column) -> Vec<(String, Form
                 (shades.word.to_owned(), styles::shaded(shades))
             })
             .to_vec(),
-        ColumnKind::Status => {
-            let mut tones: BTreeMap<&str, Tone> = BTreeMap::new();
-            for row in part.rows {
-                if let Some(Cell::Status(Status { label, tone })) = row.get(place)
-                    && !tones.contains_key(label.as_str())
-                    && tones.len() < MAX_COLOURED
-                {
-                    tones.insert(label, *tone);
-                }
-            }
-            tones
-                .into_iter()
-                // The word stands in a formula, where a quotation mark would end it.
-                .filter(|(label, _)| label.len() <= 100 && !label.contains('"') && *label == literal(label))
-                .filter_map(|(label, tone)| Some((label.to_owned(), styles::toned(tone)?)))
-                .collect()
-        }
+        ColumnKind::Status => tones
+            .into_iter()
+            // The word stands in a formula, where a quotation mark would end it.
+            .filter(|(label, _)| label.len() <= 100 && !label.contains('"') && *label == literal(label))
+            .filter_map(|(label, tone)| Some((label, styles::toned(tone)?)))
+            .collect(),
         ColumnKind::Text
         | ColumnKind::Number { .. }
         | ColumnKind::Date

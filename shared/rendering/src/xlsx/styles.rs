@@ -24,6 +24,8 @@ pub(super) struct Styles {
     pub(super) date: Format,
     pub(super) moment: Format,
     pub(super) link: Format,
+    /// Every second row of what is too long to be a table.
+    pub(super) stripe: Format,
     secondary: Colour,
 }
 
@@ -58,6 +60,7 @@ impl Styles {
             date: top().set_num_format(DATE).set_align(FormatAlign::Left),
             moment: top().set_num_format(MOMENT).set_align(FormatAlign::Left),
             link: link(palette.secondary).set_text_wrap(),
+            stripe: Format::new().set_background_color(Color::RGB(0xD9_D9D9)),
             secondary: palette.secondary,
         }
     }
@@ -66,14 +69,15 @@ impl Styles {
     pub(super) fn column(&self, kind: ColumnKind, wrapped: bool) -> Format {
         let top = Format::new().set_align(FormatAlign::Top);
         let top = if wrapped { top.set_text_wrap() } else { top };
-        // Away from the text of the next column.
-        let number = || top.clone().set_align(FormatAlign::Right).set_indent(1);
+        let number = || top.clone().set_align(FormatAlign::Right);
         match kind {
             ColumnKind::Text => top,
             ColumnKind::Severity | ColumnKind::Status => top,
-            ColumnKind::Number { decimals: 0 } => number().set_num_format("#,##0"),
+            // `_)` leaves the room of a bracket before the text of the next column. An indent would too, but LibreOffice forgets it where
+            // two columns of numbers meet.
+            ColumnKind::Number { decimals: 0 } => number().set_num_format("#,##0_)"),
             ColumnKind::Number { decimals } => {
-                number().set_num_format(format!("#,##0.{}", "0".repeat(usize::from(decimals.min(9)))))
+                number().set_num_format(format!("#,##0.{}_)", "0".repeat(usize::from(decimals.min(9)))))
             }
             ColumnKind::Date => top.set_num_format(DATE).set_align(FormatAlign::Left),
             ColumnKind::Link => link(self.secondary),

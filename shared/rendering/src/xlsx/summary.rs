@@ -4,7 +4,7 @@ use domain::document::{
     Block, Cui, DataFreshness, Direction, Document, Fact, KeyFigure, KeyValues, Link, Marking, Method,
     Quantity, Seal,
 };
-use rust_xlsxwriter::{Format, Image, Url, Worksheet, XlsxError};
+use rust_xlsxwriter::{Format, FormatAlign, Image, Url, Worksheet, XlsxError};
 
 use super::{
     sheet::{self, Part, cell_text, write_link},
@@ -205,8 +205,7 @@ impl Summary<'_> {
             let format = styles::toned(figure.tone).unwrap_or_default();
             match &figure.value {
                 Quantity::Number(number) => {
-                    let format =
-                        format.set_num_format("#,##0.##").set_align(rust_xlsxwriter::FormatAlign::Left);
+                    let format = format.set_num_format("#,##0.##").set_align(FormatAlign::Left);
                     let format = if number.is_f64() { format } else { format.set_num_format("#,##0") };
                     let value = number.as_f64().unwrap_or_default();
                     self.sheet.write_number_with_format(self.row, 1, value, &format)?;
@@ -242,7 +241,7 @@ impl Summary<'_> {
             let url = Url::new(target).set_text(part.name.as_str());
             self.sheet.write_url_with_format(self.row, 0, url, &styles.link)?;
             self.put(1, part.table.caption.as_deref().unwrap_or_default(), &styles.text_as_typed)?;
-            self.count(2, Some(part.rows.len() as u64))?;
+            self.count(2, Some(part.rows))?;
             if let Some(remark) = part.remark() {
                 self.put(3, &remark, &styles.text)?;
                 self.sheet.set_row_height(self.row, sheet::height(sheet::lines(&remark, WIDTHS[3])))?;
@@ -272,7 +271,8 @@ impl Summary<'_> {
             }
             self.put(2, &feed.age_seconds.map(words::age).unwrap_or_default(), &styles.text)?;
             self.count(3, feed.records)?;
-            self.put(4, &feed.status.label, &styles::toned(feed.status.tone).unwrap_or_default())?;
+            let format = styles::toned(feed.status.tone).unwrap_or_default().set_align(FormatAlign::Top);
+            self.put(4, &feed.status.label, &format)?;
             self.sheet.set_row_height(self.row, sheet::height(sheet::lines(&feed.feed, WIDTHS[0])))?;
             self.row += 1;
         }

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use domain::document::{Block, Cell, Column, ColumnKind, Document, Format, Table, Truncated};
-use rendering::{Options, render};
+use domain::document::{
+    Block, Cell, Column, ColumnKind, Document, Format, RowWriter, Status, Table, Tone, Truncated,
+};
+use rendering::{Options, RenderError, render, render_into};
 
 use crate::{
     REPORT_TYPES,
@@ -73,6 +75,75 @@ fn readers_are_shown_what_is_enough_and_programs_get_every_row() {
     let Some(words) = words_of(&rendered(&document, Format::Pdf)) else { return };
     assert_eq!(words.matches("package-").count(), 10);
     assert!(words.contains("10 of 40 rows shown."));
+}
+
+/// A document of so many rows that holds them, and the same with ten of them and all in a file of `folder`.
+fn held_and_filed(rows: u64, folder: &Path) -> (Document, Document) {
+    let columns = vec![
+        Column::new("Package", ColumnKind::Identifier),
+        Column::new("Status", ColumnKind::Status),
+        Column::new("Findings", ColumnKind::Number { decimals: 0 }),
+    ];
+    let row = |number: u64| {
+        let status = Status { label: format!("state {}", number % 3), tone: Tone::Caution };
+        vec![Cell::identifier(format!("=package-{number}")), Cell::Status(status), Cell::count(number)]
+    };
+    let mut writer = RowWriter::create(folder.join("rows.part")).unwrap();
+    (0..rows).for_each(|number| writer.push(&row(number)).unwrap());
+    let table = |rows: u64| Table::new("findings", columns.clone(), (0..rows).map(row).collect());
+    let filed = Table { row_file: Some(writer.finish().unwrap()), ..table(10) };
+    let of = |table| document("technical", vec![section("Findings", vec![Block::Table(table)])]);
+    (of(table(rows)), of(filed))
+}
+
+#[test]
+fn files_for_programs_are_the_same_whether_the_document_holds_its_rows_or_a_file_does() {
+    let folder = tempfile::tempdir().unwrap();
+    // On one sheet that is kept in memory, and on one that is not.
+    for rows in [100, 6_000] {
+        let (held, filed) = held_and_filed(rows, folder.path());
+        for format in [Format::Csv, Format::Json, Format::Xlsx] {
+            let mut written = Vec::new();
+            render_into(&filed, format, &Options::default(), &mut written, |_| ()).unwrap();
+            assert!(written == rendered(&held, format).bytes, "{format} of {rows} rows");
+        }
+    }
+}
+
+#[test]
+fn formats_for_readers_show_the_rows_that_the_document_holds_and_count_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, filed) = held_and_filed(500, folder.path());
+    for format in [Format::Html, Format::Markdown] {
+        let text = text_of(&rendered(&filed, format)).replace("\\-", "-");
+        assert_eq!(text.matches("package-").count(), 10, "{format}");
+        assert!(
+            text.contains("10 of 500 rows shown. The XLSX and JSON files of this report hold all"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn more_rows_than_a_pdf_can_carry_are_not_attached_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, filed) = held_and_filed(100_001, folder.path());
+    let options = Options { attach_data: true, ..Options::default() };
+    let error = render(&filed, Format::Pdf, &options).unwrap_err().to_string();
+    assert!(error.contains("100001 rows") && error.contains("leave attach_data out"), "{error}");
+}
+
+#[test]
+fn a_file_is_not_made_without_the_rows_that_belong_into_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut filed) = held_and_filed(500, folder.path());
+    filed.detach_rows();
+    for format in [Format::Csv, Format::Json, Format::Xlsx] {
+        assert!(
+            matches!(render(&filed, format, &Options::default()), Err(RenderError::Stream(_))),
+            "{format}"
+        );
+    }
 }
 
 #[test]

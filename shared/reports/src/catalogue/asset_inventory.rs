@@ -3,14 +3,14 @@
 use chrono::{DateTime, Duration, Utc};
 use domain::document::{
     Bar, Block, Cell, Chart, Column, ColumnKind, Document, Format, KeyFigure, Number, Orientation, Plot,
-    Quantity, Section, Status, Table, Tone, Truncated,
+    Quantity, Section, Status, Table, Tone,
 };
 use sqlx::FromRow;
-use store::{Result, TenantTx, reports::Report};
+use store::{Result, TenantTx, cursor::Cursor, reports::Report};
 
 use super::executive_summary::section;
 use crate::{
-    MOST_ROWS, ReportType,
+    ReportType, Spool,
     posture::{self, Posture},
 };
 
@@ -33,7 +33,7 @@ pub(super) const REPORT: ReportType = ReportType {
         Format::Png,
         Format::Zip,
     ],
-    load: |tx, report| Box::pin(load(tx, report)),
+    load: |tx, report, spool| Box::pin(load(tx, report, spool)),
 };
 
 /// Silence after which an asset counts as stale, as seed 000 has it.
@@ -53,7 +53,7 @@ struct AssetLine {
     last_seen_at: DateTime<Utc>,
 }
 
-async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
+async fn load(tx: &mut TenantTx, report: &Report, spool: &Spool<'_>) -> Result<Document> {
     let posture = Posture::load(tx, 0).await?;
     let (total, stale): (i64, i64) = sqlx::query_as(
         "select count(*), count(*) filter (where last_seen_at < $2) from assets where tenant_id = $1",
@@ -69,7 +69,7 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
     .bind(tx.tenant().0)
     .fetch_all(&mut **tx)
     .await?;
-    let assets = assets(tx).await?;
+    let assets = table(tx, spool, posture.at).await?;
     let distinct: i64 = sqlx::query_scalar(
         "select count(distinct package_version_id) from asset_packages where tenant_id = $1",
     )
@@ -95,33 +95,11 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
         ],
         sections: vec![
             section("overview", "Overview", overview),
-            Section {
-                orientation: Orientation::Landscape,
-                ..section("assets", "All assets", vec![table(&assets, total, posture.at)])
-            },
+            Section { orientation: Orientation::Landscape, ..section("assets", "All assets", vec![assets]) },
         ],
         primary_table: Some("assets".into()),
         ..Document::new(ID, "", "", "", posture.at)
     })
-}
-
-async fn assets(tx: &mut TenantTx) -> Result<Vec<AssetLine>> {
-    let tenant = tx.tenant();
-    let assets = sqlx::query_as(
-        "with installed as (
-             select asset_id, count(*) as packages from asset_packages where tenant_id = $1 group by asset_id
-         )
-         select a.hostname, a.kind, coalesce(a.os_name, a.os_distro, 'not stated') as system, a.kernel, a.architecture,
-                a.risk_zone, a.tags, coalesce(i.packages, 0) as packages, a.first_seen_at, a.last_seen_at
-           from assets a left join installed i on i.asset_id = a.id
-          where a.tenant_id = $1
-          order by lower(a.hostname), a.id limit $2",
-    )
-    .bind(tenant.0)
-    .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX))
-    .fetch_all(&mut **tx)
-    .await?;
-    Ok(assets)
 }
 
 fn systems_chart(systems: &[(String, i64)]) -> Option<Block> {
@@ -144,31 +122,7 @@ fn systems_chart(systems: &[(String, i64)]) -> Option<Block> {
     }))
 }
 
-fn table(assets: &[AssetLine], total: i64, now: DateTime<Utc>) -> Block {
-    let optional = |text: &Option<String>| text.as_ref().map_or(Cell::Empty, Cell::identifier);
-    let rows: Vec<_> = assets
-        .iter()
-        .map(|asset| {
-            let heard = if now - asset.last_seen_at > STALE_AFTER {
-                Status { label: "stale".into(), tone: Tone::Caution }
-            } else {
-                Status { label: "current".into(), tone: Tone::Good }
-            };
-            vec![
-                Cell::identifier(&asset.hostname),
-                Cell::text(posture::words(&asset.kind)),
-                Cell::text(&asset.system),
-                optional(&asset.kernel),
-                optional(&asset.architecture),
-                Cell::text(&asset.risk_zone),
-                if asset.tags.is_empty() { Cell::Empty } else { Cell::text(asset.tags.join(", ")) },
-                Cell::count(asset.packages.unsigned_abs()),
-                Cell::Date(asset.first_seen_at.date_naive()),
-                Cell::Date(asset.last_seen_at.date_naive()),
-                Cell::Status(heard),
-            ]
-        })
-        .collect();
+async fn table(tx: &mut TenantTx, spool: &Spool<'_>, now: DateTime<Utc>) -> Result<Block> {
     let columns = vec![
         Column::new("Asset", ColumnKind::Identifier).width(20),
         Column::new("Kind", ColumnKind::Text).width(8),
@@ -182,14 +136,48 @@ fn table(assets: &[AssetLine], total: i64, now: DateTime<Utc>) -> Block {
         Column::new("Last seen", ColumnKind::Date).width(11),
         Column::new("State", ColumnKind::Status).width(9),
     ];
-    Block::Table(Table {
-        key_columns: 1,
-        truncated: (total.unsigned_abs() > rows.len() as u64).then(|| Truncated {
-            total_rows: total.unsigned_abs(),
-            rest: "The list of assets in the API holds all of them.".into(),
-        }),
-        ..Table::new("assets", columns, rows)
-    })
+    let mut table = spool.fill(Table { key_columns: 1, ..Table::new("assets", columns, Vec::new()) });
+    let mut assets = Cursor::open(
+        tx,
+        "with installed as (
+             select asset_id, count(*) as packages from asset_packages where tenant_id = $1 group by asset_id
+         )
+         select a.hostname, a.kind, coalesce(a.os_name, a.os_distro, 'not stated') as system, a.kernel, a.architecture,
+                a.risk_zone, a.tags, coalesce(i.packages, 0) as packages, a.first_seen_at, a.last_seen_at
+           from assets a left join installed i on i.asset_id = a.id
+          where a.tenant_id = $1
+          order by lower(a.hostname), a.id",
+    )
+    .await?;
+    loop {
+        let batch: Vec<AssetLine> = assets.next().await?;
+        if batch.is_empty() {
+            return Ok(Block::Table(table.finish()?));
+        }
+        batch.iter().try_for_each(|asset| table.push(row(asset, now)))?;
+    }
+}
+
+fn row(asset: &AssetLine, now: DateTime<Utc>) -> Vec<Cell> {
+    let optional = |text: &Option<String>| text.as_ref().map_or(Cell::Empty, Cell::identifier);
+    let heard = if now - asset.last_seen_at > STALE_AFTER {
+        Status { label: "stale".into(), tone: Tone::Caution }
+    } else {
+        Status { label: "current".into(), tone: Tone::Good }
+    };
+    vec![
+        Cell::identifier(&asset.hostname),
+        Cell::text(posture::words(&asset.kind)),
+        Cell::text(&asset.system),
+        optional(&asset.kernel),
+        optional(&asset.architecture),
+        Cell::text(&asset.risk_zone),
+        if asset.tags.is_empty() { Cell::Empty } else { Cell::text(asset.tags.join(", ")) },
+        Cell::count(asset.packages.unsigned_abs()),
+        Cell::Date(asset.first_seen_at.date_naive()),
+        Cell::Date(asset.last_seen_at.date_naive()),
+        Cell::Status(heard),
+    ]
 }
 
 fn figure(label: &str, value: i64, tone: Tone) -> KeyFigure {

@@ -5,7 +5,7 @@ use store::{Result, TenantTx, reports::Report};
 
 use super::DOCUMENT;
 use crate::{
-    ReportType,
+    ReportType, Spool,
     posture::{self, Posture},
 };
 
@@ -17,17 +17,17 @@ pub(super) const REPORT: ReportType = ReportType {
     description: "Open findings by severity, what to mend first, the most exposed assets, and how old the data is.",
     category: "executive",
     formats: DOCUMENT,
-    load: |tx, report| Box::pin(load(tx, report)),
+    load: |tx, report, spool| Box::pin(load(tx, report, spool)),
 };
 
 /// Rows that a reader is shown; files for programs hold all.
 const TOP: u32 = 10;
 
-async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
+async fn load(tx: &mut TenantTx, report: &Report, spool: &Spool<'_>) -> Result<Document> {
     let posture = Posture::load(tx, 0).await?;
     let mut overview = vec![Block::text(summary(&posture)), posture.severity_chart()];
     overview.extend(posture.package_chart());
-    let mut assets = vec![posture.asset_table(Some(TOP))];
+    let mut assets = vec![posture::asset_table(tx, spool, Some(TOP)).await?];
     if posture::asked_for_diagram(report) == Some(true) {
         assets.extend(posture.architecture_diagram());
     }
@@ -39,7 +39,7 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
             section(
                 "top-findings",
                 "What to mend first",
-                vec![posture.exploited_note(), posture.problem_table("top", TOP)],
+                vec![posture.exploited_note(), posture.problem_table(tx, spool, "top", TOP).await?],
             ),
             section("assets", "Most exposed assets", assets),
             section("method", "Method and data", vec![posture.method(), posture.freshness()]),
@@ -55,7 +55,7 @@ fn summary(posture: &Posture) -> String {
         return format!(
             "No open finding was recorded for {} on {} assets. Read this together with the age of the data at the end.",
             posture.organization,
-            posture.assets.len()
+            posture.asset_count()
         );
     }
     format!(
@@ -65,7 +65,7 @@ fn summary(posture: &Posture) -> String {
         totals.open,
         totals.vulnerabilities,
         totals.affected_assets,
-        posture.assets.len(),
+        posture.asset_count(),
         totals.fixable,
         totals.kev,
         totals.accepted,

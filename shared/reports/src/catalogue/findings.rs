@@ -5,19 +5,19 @@ use domain::{
     Severity,
     document::{
         Block, Cell, Chart, Column, ColumnKind, Document, Fact, KeyFigure, KeyValues, Number, Orientation,
-        Plot, Quantity, Section, SeverityCount, Status, Table, Tone, Truncated,
+        Plot, Quantity, Section, SeverityCount, Status, Table, Tone,
     },
 };
 use serde::Deserialize;
 use store::{
     Result, TenantTx,
-    exports::{self, Kind, Request, Value, What},
+    exports::{self, Kind, Request, Selection, Value, What},
     reports::Report,
 };
 
 use super::{DOCUMENT, executive_summary::section};
 use crate::{
-    MOST_ROWS, ReportType,
+    ReportType, Spool,
     posture::{one_decimal, severity_of, words},
 };
 
@@ -29,10 +29,10 @@ pub(super) const REPORT: ReportType = ReportType {
     description: "The findings that a filter lets through, or the vulnerabilities or assets behind them, the worst first.",
     category: "security",
     formats: DOCUMENT,
-    load: |tx, report| Box::pin(load(tx, report)),
+    load: |tx, report, spool| Box::pin(load(tx, report, spool)),
 };
 
-async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
+async fn load(tx: &mut TenantTx, report: &Report, spool: &Spool<'_>) -> Result<Document> {
     let request = match &report.options["export"] {
         serde_json::Value::Null => Request::default(),
         kept => Request::deserialize(kept).map_err(|error| sqlx::Error::Decode(error.into()))?,
@@ -44,25 +44,8 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
             .fetch_one(&mut **tx)
             .await?;
     let by_severity = exports::count_by_severity(tx, &request).await?;
-    let one_more = i64::try_from(MOST_ROWS + 1).unwrap_or(i64::MAX);
-    let rows = exports::first_rows(tx, &request, one_more).await?;
-    let is_cut = rows.len() > MOST_ROWS;
-    let cells = rows.iter().take(MOST_ROWS).map(|row| {
-        let columns = request.what.columns().iter().zip(row.values());
-        let told = columns.filter(|(column, _)| !column.title.is_empty());
-        told.map(|(column, value)| value.map(|value| cell(column.kind, value))).collect::<Result<Vec<_>>>()
-    });
-    let cells = cells.collect::<Result<Vec<_>>>()?;
     let findings: i64 = by_severity.iter().map(|(_, count)| count).sum();
-    let total = if is_cut { exports::count_rows(tx, &request).await?.unsigned_abs() } else { 0 };
-    let table = Table {
-        key_columns: 1,
-        truncated: is_cut.then(|| Truncated {
-            total_rows: total,
-            rest: "The same export as CSV or JSON holds all of them.".into(),
-        }),
-        ..Table::new("rows", columns(request.what), cells)
-    };
+    let table = table(tx, spool, &request).await?;
 
     let number = format!("report_{}", report.id.simple());
     let mut document = Document::new(ID, &report.title, organization, number, at);
@@ -78,12 +61,30 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
             ),
             Section {
                 orientation: Orientation::Landscape,
-                ..section("rows", subtitle(request.what), vec![Block::Table(table)])
+                ..section("rows", subtitle(request.what), vec![table])
             },
         ],
         primary_table: Some("rows".into()),
         ..document
     })
+}
+
+async fn table(tx: &mut TenantTx, spool: &Spool<'_>, request: &Request) -> Result<Block> {
+    let empty = Table { key_columns: 1, ..Table::new("rows", columns(request.what), Vec::new()) };
+    let mut table = spool.fill(empty);
+    let mut selection = Selection::begin(tx, request).await?;
+    loop {
+        let batch = selection.next().await?;
+        if batch.is_empty() {
+            return Ok(Block::Table(table.finish()?));
+        }
+        for row in &batch {
+            let columns = request.what.columns().iter().zip(row.values());
+            let told = columns.filter(|(column, _)| !column.title.is_empty());
+            let cells = told.map(|(column, value)| value.map(|value| cell(column.kind, value)));
+            table.push(cells.collect::<Result<_>>()?)?;
+        }
+    }
 }
 
 fn subtitle(what: What) -> &'static str {

@@ -5,7 +5,7 @@ use store::{Result, TenantTx, reports::Report};
 
 use super::{DOCUMENT, executive_summary::section};
 use crate::{
-    ReportType,
+    ReportType, Spool,
     posture::{self, Posture},
 };
 
@@ -17,13 +17,13 @@ pub(super) const REPORT: ReportType = ReportType {
     description: "Every open finding with its evidence, fixed version and affected assets.",
     category: "security",
     formats: DOCUMENT,
-    load: |tx, report| Box::pin(load(tx, report)),
+    load: |tx, report, spool| Box::pin(load(tx, report, spool)),
 };
 
 /// Findings described at length; the rest stands in the table.
 const CARDS: usize = 25;
 
-async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
+async fn load(tx: &mut TenantTx, report: &Report, spool: &Spool<'_>) -> Result<Document> {
     let posture = Posture::load(tx, CARDS).await?;
     let mut overview = vec![posture.severity_chart()];
     overview.extend(posture.package_chart());
@@ -45,8 +45,8 @@ async fn load(tx: &mut TenantTx, report: &Report) -> Result<Document> {
         sections: vec![
             section("overview", "Overview", overview),
             section("details", "The most serious findings", details),
-            wide("findings", "All open findings", vec![posture.findings_table()]),
-            wide("assets", "Assets", vec![posture.asset_table(None)]),
+            wide("findings", "All open findings", vec![posture::findings_table(tx, spool).await?]),
+            wide("assets", "Assets", vec![posture::asset_table(tx, spool, None).await?]),
             section("method", "Method and data", vec![posture.method(), posture.freshness()]),
         ],
         primary_table: Some("findings".into()),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use domain::document::{Block, Diagram, Flow, Group, Node, Shape, Tone};
 use store::reports::Report;
 
-use super::Posture;
+use super::{Posture, SystemLine};
 
 /// Boxes of one zone. More would be too small to read.
 const MOST_SYSTEMS: usize = 3;
@@ -17,41 +17,29 @@ pub(crate) fn asked_for_diagram(report: &Report) -> Option<bool> {
     report.options.get("include_architecture_diagram")?.as_bool()
 }
 
-/// Assets of one system in one zone.
-#[derive(Default)]
-struct System {
-    assets: u64,
-    critical: i64,
-    high: i64,
-}
-
 impl Posture {
     /// The zones and the systems in them; none where there is no asset.
     pub(crate) fn architecture_diagram(&self) -> Option<Block> {
-        let mut zones: BTreeMap<&str, BTreeMap<&str, System>> = BTreeMap::new();
-        for asset in &self.assets {
-            let name = asset.os_name.as_deref().unwrap_or("not stated");
-            let system = zones.entry(&asset.risk_zone).or_default().entry(name).or_default();
-            system.assets += 1;
-            system.critical += asset.critical;
-            system.high += asset.high;
+        let mut zones: BTreeMap<&str, Vec<&SystemLine>> = BTreeMap::new();
+        for system in &self.systems {
+            zones.entry(&system.zone).or_default().push(system);
         }
         if zones.is_empty() {
             return None;
         }
         let mut nodes = Vec::new();
-        for (zone, systems) in &zones {
-            let mut systems: Vec<_> = systems.iter().collect();
-            systems.sort_by(|left, right| right.1.assets.cmp(&left.1.assets).then(left.0.cmp(right.0)));
-            let shown = systems.len().min(MOST_SYSTEMS);
-            nodes.extend(systems[..shown].iter().map(|(name, system)| node(zone, name, system)));
-            if let Some(rest) = systems.get(shown..).filter(|rest| !rest.is_empty()) {
-                let all = rest.iter().fold(System::default(), |all, (_, system)| System {
-                    assets: all.assets + system.assets,
-                    critical: all.critical + system.critical,
-                    high: all.high + system.high,
-                });
-                nodes.push(node(zone, &format!("{} further systems", rest.len()), &all));
+        for systems in zones.values_mut() {
+            systems.sort_by(|left, right| right.assets.cmp(&left.assets).then(left.name.cmp(&right.name)));
+            let (shown, rest) = systems.split_at(systems.len().min(MOST_SYSTEMS));
+            nodes.extend(shown.iter().copied().map(node));
+            if let Some(first) = rest.first() {
+                nodes.push(node(&SystemLine {
+                    zone: first.zone.clone(),
+                    name: format!("{} further systems", rest.len()),
+                    assets: rest.iter().map(|system| system.assets).sum(),
+                    critical: rest.iter().map(|system| system.critical).sum(),
+                    high: rest.iter().map(|system| system.high).sum(),
+                }));
             }
         }
         let group = |zone: &&str| Group {
@@ -74,14 +62,14 @@ impl Posture {
     }
 }
 
-fn told_of(systems: &BTreeMap<&str, System>) -> String {
-    let assets: u64 = systems.values().map(|system| system.assets).sum();
-    counted(assets, "asset")
+fn told_of(systems: &[&SystemLine]) -> String {
+    counted(systems.iter().map(|system| system.assets).sum(), "asset")
 }
 
-fn node(zone: &str, name: &str, system: &System) -> Node {
-    let mut detail = counted(system.assets, "asset");
-    let (tone, worst) = match (system.critical, system.high) {
+fn node(system: &SystemLine) -> Node {
+    let SystemLine { zone, name, assets, critical, high } = system;
+    let mut detail = counted(*assets, "asset");
+    let (tone, worst) = match (critical, high) {
         (0, 0) => (Tone::Neutral, None),
         (0, high) => (Tone::Caution, Some(format!("{high} high"))),
         (critical, _) => (Tone::Bad, Some(format!("{critical} critical"))),
@@ -92,15 +80,15 @@ fn node(zone: &str, name: &str, system: &System) -> Node {
     }
     Node {
         id: format!("{zone}/{name}"),
-        label: name.to_owned(),
+        label: name.clone(),
         detail: Some(detail),
         shape: Shape::Box,
         tone,
-        group: Some(zone.to_owned()),
+        group: Some(zone.clone()),
     }
 }
 
-fn counted(number: u64, thing: &str) -> String {
+fn counted(number: i64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
@@ -109,41 +97,28 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::posture::{AssetLine, Totals};
+    use crate::posture::Totals;
 
-    fn asset(zone: &str, system: &str, critical: i64) -> AssetLine {
-        AssetLine {
-            hostname: "h".into(),
-            os_name: Some(system.into()),
-            risk_zone: zone.into(),
-            package_count: 0,
-            critical,
-            high: 0,
-            medium: 0,
-            low: 0,
-            unrated: 0,
-            worst: None,
-            correlated_at: None,
-        }
+    fn system(zone: &str, name: &str, assets: i64, critical: i64) -> SystemLine {
+        SystemLine { zone: zone.into(), name: name.into(), assets, critical, high: 0 }
     }
 
     #[test]
     fn each_zone_shows_its_largest_systems_and_counts_the_others() {
-        let posture = |assets| Posture {
+        let posture = |systems| Posture {
             organization: "Acme".into(),
             at: DateTime::UNIX_EPOCH,
             by_severity: vec![],
             totals: Totals::default(),
             problems: vec![],
-            assets,
-            findings: vec![],
+            systems,
             packages: vec![],
             feeds: vec![],
         };
-        let mut assets = vec![asset("dmz", "Debian 12", 0); 3];
-        assets.extend(["A", "B", "C", "D"].map(|system| asset("dmz", system, 1)));
-        assets.push(asset("production", "Alpine", 0));
-        let Some(Block::Diagram(diagram)) = posture(assets).architecture_diagram() else { panic!("none") };
+        let mut systems: Vec<_> = ["D", "C", "B", "A"].map(|name| system("dmz", name, 1, 1)).to_vec();
+        systems.push(system("production", "Alpine", 1, 0));
+        systems.push(system("dmz", "Debian 12", 3, 0));
+        let Some(Block::Diagram(diagram)) = posture(systems).architecture_diagram() else { panic!("none") };
         let boxes: Vec<_> = diagram
             .nodes
             .iter()

@@ -59,7 +59,7 @@ impl Posture {
             ),
             figure("A fix is available", self.totals.fixable, Tone::Neutral),
             figure("Affected assets", self.totals.affected_assets, Tone::Neutral),
-            figure("Assets in scope", i64::try_from(self.assets.len()).unwrap_or(i64::MAX), Tone::Neutral),
+            figure("Assets in scope", self.asset_count(), Tone::Neutral),
         ];
         if self.totals.undecided > 0 {
             figures.push(figure("Could not be decided", self.totals.undecided, Tone::Caution));

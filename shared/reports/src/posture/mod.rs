@@ -1,6 +1,7 @@
 //! What is wrong where, at one moment: the data that the vulnerability reports share.
 //!
-//! Loading stands here, and what is said about it in [`figures`], [`tables`] and [`cards`]. Start at [`Posture::load`].
+//! Loading what is bounded stands here, and what is said about it in [`figures`] and [`cards`]; lists as long as the estate is large are
+//! read as they are written, in [`tables`]. Start at [`Posture::load`].
 
 mod architecture;
 mod cards;
@@ -12,9 +13,8 @@ use domain::{Severity, source::FeedKind};
 use sqlx::FromRow;
 use store::{Result, TenantTx};
 
-use crate::MOST_ROWS;
-
 pub(crate) use architecture::asked_for_diagram;
+pub(crate) use tables::{asset_table, findings_table};
 
 /// Data older than this is said to be old.
 const CURRENT: Duration = Duration::days(7);
@@ -52,39 +52,14 @@ pub(crate) struct PackageLine {
     pub(crate) severities: Vec<String>,
 }
 
-/// One asset with its count of open findings.
+/// The assets of one system in one zone, with their open findings.
 #[derive(Debug, Clone, FromRow)]
-pub(crate) struct AssetLine {
-    pub(crate) hostname: String,
-    pub(crate) os_name: Option<String>,
-    pub(crate) risk_zone: String,
-    pub(crate) package_count: i64,
+pub(crate) struct SystemLine {
+    pub(crate) zone: String,
+    pub(crate) name: String,
+    pub(crate) assets: i64,
     pub(crate) critical: i64,
     pub(crate) high: i64,
-    pub(crate) medium: i64,
-    pub(crate) low: i64,
-    pub(crate) unrated: i64,
-    pub(crate) worst: Option<f32>,
-    pub(crate) correlated_at: Option<DateTime<Utc>>,
-}
-
-/// One open finding.
-#[derive(Debug, Clone, FromRow)]
-pub(crate) struct FindingLine {
-    pub(crate) hostname: String,
-    pub(crate) package_name: String,
-    pub(crate) installed_version: String,
-    pub(crate) fixed_version: Option<String>,
-    pub(crate) vulnerability: String,
-    pub(crate) severity: String,
-    pub(crate) composite_score: f32,
-    pub(crate) cvss_score: Option<f32>,
-    pub(crate) epss_score: Option<f32>,
-    pub(crate) is_kev: bool,
-    pub(crate) vendor_state: String,
-    pub(crate) confidence: String,
-    pub(crate) status: String,
-    pub(crate) first_seen_at: DateTime<Utc>,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -107,10 +82,9 @@ pub(crate) struct Posture {
     /// Open findings by severity, worst first.
     pub(crate) by_severity: Vec<(Severity, u64)>,
     pub(crate) totals: Totals,
-    /// Worst first.
+    /// Those that are exploited, and then so many of the others, the worst first.
     pub(crate) problems: Vec<Problem>,
-    pub(crate) assets: Vec<AssetLine>,
-    pub(crate) findings: Vec<FindingLine>,
+    pub(crate) systems: Vec<SystemLine>,
     /// Those with the most findings.
     pub(crate) packages: Vec<PackageLine>,
     pub(crate) feeds: Vec<FeedLine>,
@@ -120,8 +94,6 @@ pub(crate) struct Posture {
 #[derive(Debug, Clone, Copy, Default, FromRow)]
 pub(crate) struct Totals {
     pub(crate) open: i64,
-    /// Vulnerabilities, counted once for each package that has them.
-    pub(crate) problems: i64,
     pub(crate) vulnerabilities: i64,
     pub(crate) affected_assets: i64,
     pub(crate) kev: i64,
@@ -129,10 +101,12 @@ pub(crate) struct Totals {
     pub(crate) undecided: i64,
     pub(crate) accepted: i64,
     pub(crate) unrated: i64,
+    /// Something is to be said of one of them beside its severity ([`tables::note_cell`]).
+    pub(crate) noteworthy: bool,
 }
 
 impl Posture {
-    /// Reads everything in a handful of statements. So many of the worst vulnerabilities come with all that is told of them.
+    /// Reads what is bounded in a handful of statements. So many of the worst vulnerabilities come with all that is told of them.
     pub(crate) async fn load(tx: &mut TenantTx, at_length: usize) -> Result<Self> {
         let tenant = tx.tenant();
         let (organization, at): (String, DateTime<Utc>) = sqlx::query_as(
@@ -144,14 +118,14 @@ impl Posture {
         .fetch_one(&mut **tx)
         .await?;
         let totals = sqlx::query_as(
-            "select count(*) as open, count(distinct (vulnerability, package_name)) as problems,
-                    count(distinct vulnerability) as vulnerabilities,
+            "select count(*) as open, count(distinct vulnerability) as vulnerabilities,
                     count(distinct asset_id) as affected_assets,
                     count(distinct vulnerability) filter (where is_kev) as kev,
                     count(*) filter (where fixed_version is not null) as fixable,
                     count(*) filter (where confidence = 'undecided') as undecided,
                     count(*) filter (where status = 'accepted_risk') as accepted,
-                    count(*) filter (where severity = 'unknown') as unrated
+                    count(*) filter (where severity = 'unknown') as unrated,
+                    coalesce(bool_or(is_kev or confidence = 'undecided' or vendor_state <> 'affected'), false) as noteworthy
                from findings where tenant_id = $1 and status <> 'resolved'",
         )
         .bind(tenant.0)
@@ -172,11 +146,14 @@ impl Posture {
             .filter(|(severity, count)| *count > 0 || *severity < Severity::None)
             .collect();
         let problems = problems(tx, at_length).await?;
-        let assets = assets(tx).await?;
-        let findings = findings(tx).await?;
+        let systems = systems(tx).await?;
         let packages = packages(tx).await?;
         let feeds = feeds(tx).await?;
-        Ok(Self { organization, at, by_severity, totals, problems, assets, findings, packages, feeds })
+        Ok(Self { organization, at, by_severity, totals, problems, systems, packages, feeds })
+    }
+
+    pub(crate) fn asset_count(&self) -> i64 {
+        self.systems.iter().map(|system| system.assets).sum()
     }
 
     /// The state of the KEV catalogue that findings were marked with.
@@ -202,80 +179,49 @@ async fn problems(tx: &mut TenantTx, at_length: usize) -> Result<Vec<Problem>> {
                     count(*) as asset_count, min(f.first_seen_at) as first_seen_at,
                     (array_agg(f.id order by f.composite_score desc, f.id))[1] as finding_id,
                     row_number() over (order by bool_or(f.is_kev) desc, max(f.composite_score) desc, f.vulnerability,
-                                                f.package_name) <= $3 as at_length
+                                                f.package_name) as rank
                from findings f join assets a on a.tenant_id = f.tenant_id and a.id = f.asset_id
               where f.tenant_id = $1 and f.status <> 'resolved'
               group by f.vulnerability, f.package_name
-              order by is_kev desc, composite_score desc, f.vulnerability, f.package_name
-              limit $2
          )
          select w.vulnerability, w.package_name, f.severity, w.composite_score, w.cvss_score,
                 coalesce(c.cvss_v4_vector, c.cvss_v31_vector, v.cvss_vector) as cvss_vector, w.epss_score, w.is_kev,
                 k.due_date as kev_due_date, f.vendor_state, f.confidence, w.installed, w.fixed, w.assets, w.asset_count,
                 w.first_seen_at,
-                case when w.at_length then coalesce(c.description, v.summary, v.title, k.description) end as description,
-                case when w.at_length then v.url end as url, case when w.at_length then f.evidence end as evidence
+                case when w.rank <= $2 then coalesce(c.description, v.summary, v.title, k.description) end as description,
+                case when w.rank <= $2 then v.url end as url, case when w.rank <= $2 then f.evidence end as evidence
            from worst w
            join findings f on f.tenant_id = $1 and f.id = w.finding_id
            left join cves c on c.cve_id = w.vulnerability
            left join kev k on k.cve_id = w.vulnerability
            left join advisories v on v.id = f.advisory_id
-          order by w.is_kev desc, w.composite_score desc, w.vulnerability, w.package_name",
+          where w.is_kev or w.rank <= $2
+          order by w.rank",
     )
     .bind(tenant.0)
-    .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX))
     .bind(i64::try_from(at_length).unwrap_or(i64::MAX))
     .fetch_all(&mut **tx)
     .await?;
     Ok(problems)
 }
 
-async fn assets(tx: &mut TenantTx) -> Result<Vec<AssetLine>> {
+async fn systems(tx: &mut TenantTx) -> Result<Vec<SystemLine>> {
     let tenant = tx.tenant();
-    let assets = sqlx::query_as(
+    let systems = sqlx::query_as(
         "with open as (
              select asset_id, count(*) filter (where severity = 'critical') as critical,
-                    count(*) filter (where severity = 'high') as high,
-                    count(*) filter (where severity = 'medium') as medium,
-                    count(*) filter (where severity = 'low') as low,
-                    count(*) filter (where severity in ('none', 'unknown')) as unrated,
-                    max(composite_score) as worst
+                    count(*) filter (where severity = 'high') as high
                from findings where tenant_id = $1 and status <> 'resolved' group by asset_id
-         ), installed as (
-             select asset_id, count(*) as packages from asset_packages where tenant_id = $1 group by asset_id
          )
-         select a.hostname, coalesce(a.os_name, a.os_distro) as os_name, a.risk_zone,
-                coalesce(i.packages, 0) as package_count, coalesce(o.critical, 0) as critical, coalesce(o.high, 0) as high,
-                coalesce(o.medium, 0) as medium, coalesce(o.low, 0) as low, coalesce(o.unrated, 0) as unrated, o.worst,
-                a.correlated_at
-           from assets a
-           left join open o on o.asset_id = a.id
-           left join installed i on i.asset_id = a.id
-          where a.tenant_id = $1
-          order by o.worst desc nulls last, a.hostname, a.id",
+         select a.risk_zone as zone, coalesce(a.os_name, a.os_distro, 'not stated') as name, count(*) as assets,
+                coalesce(sum(o.critical), 0)::bigint as critical, coalesce(sum(o.high), 0)::bigint as high
+           from assets a left join open o on o.asset_id = a.id
+          where a.tenant_id = $1 group by 1, 2",
     )
     .bind(tenant.0)
     .fetch_all(&mut **tx)
     .await?;
-    Ok(assets)
-}
-
-async fn findings(tx: &mut TenantTx) -> Result<Vec<FindingLine>> {
-    let tenant = tx.tenant();
-    let findings = sqlx::query_as(
-        "select a.hostname, f.package_name, f.installed_version, f.fixed_version, f.vulnerability, f.severity,
-                f.composite_score, f.cvss_score, f.epss_score, f.is_kev, f.vendor_state, f.confidence, f.status,
-                f.first_seen_at
-           from findings f join assets a on a.tenant_id = f.tenant_id and a.id = f.asset_id
-          where f.tenant_id = $1 and f.status <> 'resolved'
-          order by f.composite_score desc, f.id
-          limit $2",
-    )
-    .bind(tenant.0)
-    .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX))
-    .fetch_all(&mut **tx)
-    .await?;
-    Ok(findings)
+    Ok(systems)
 }
 
 async fn packages(tx: &mut TenantTx) -> Result<Vec<PackageLine>> {

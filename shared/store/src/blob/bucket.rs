@@ -4,11 +4,10 @@
 
 use std::{io, time::Duration};
 
-use bytes::Bytes;
 use futures::{TryStreamExt as _, stream};
 use object_store::{
     BackoffConfig, Error as S3Error, GetOptions, ObjectStore, ObjectStoreExt as _, PutMode,
-    PutMultipartOptions, PutPayload, RetryConfig,
+    PutMultipartOptions, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
@@ -16,7 +15,7 @@ use runtime::config::BucketSettings;
 use secrecy::ExposeSecret;
 
 use super::{
-    read::{Intake, Verified},
+    read::{Intake, Source, Verified},
     wire::GuardedConnector,
 };
 use crate::error::{Error, Result};
@@ -76,15 +75,17 @@ impl Bucket {
 
     /// What is small is sent under the condition that nothing is there. S3 has no such condition for what is sent in
     /// parts, and needs none here: two who write the same key write the same bytes.
-    pub(super) async fn write(&self, key: &str, bytes: &[u8], over: bool) -> Result<()> {
+    pub(super) async fn write(&self, key: &str, source: Source<'_>, over: bool) -> Result<()> {
         let path = self.path(key)?;
-        let written = if bytes.len() <= PART {
+        let written = if source.len() <= PART as u64 {
+            let wrap = |source| Error::Blob { key: key.to_owned(), source };
+            let bytes = source.part(0, PART).await.map_err(wrap)?;
             let mode = if over { PutMode::Overwrite } else { PutMode::Create };
-            self.client.put_opts(&path, payload(bytes), mode.into()).await.map(drop)
+            self.client.put_opts(&path, bytes.into(), mode.into()).await.map(drop)
         } else if !over && self.exists(&path).await.map_err(|error| failed(key, error))? {
             Ok(())
         } else {
-            self.write_in_parts(&path, bytes).await
+            self.write_in_parts(&path, source).await
         };
         match written {
             Err(S3Error::AlreadyExists { .. }) => Ok(()),
@@ -100,17 +101,23 @@ impl Bucket {
         }
     }
 
-    async fn write_in_parts(&self, path: &Path, bytes: &[u8]) -> std::result::Result<(), S3Error> {
+    async fn write_in_parts(&self, path: &Path, source: Source<'_>) -> std::result::Result<(), S3Error> {
         let mut upload = self.client.put_multipart_opts(path, PutMultipartOptions::default()).await?;
         let (mut under_way, mut sent) = (stream::FuturesUnordered::new(), Ok(()));
-        for part in bytes.chunks(PART) {
+        for start in (0..source.len()).step_by(PART) {
             if under_way.len() >= PARTS_AT_ONCE {
                 sent = under_way.try_next().await.map(drop);
             }
             if sent.is_err() {
                 break;
             }
-            under_way.push(upload.put_part(payload(part)));
+            match source.part(start, PART).await {
+                Ok(part) => under_way.push(upload.put_part(part.into())),
+                Err(error) => {
+                    sent = Err(S3Error::Generic { store: "S3", source: error.into() });
+                    break;
+                }
+            }
         }
         let sent = match sent {
             Ok(()) => under_way.try_for_each(|()| async { Ok(()) }).await,
@@ -150,10 +157,6 @@ impl Bucket {
     fn path(&self, key: &str) -> Result<Path> {
         Path::parse(format!("{}{key}", self.prefix)).map_err(|error| failed(key, error.into()))
     }
-}
-
-fn payload(bytes: &[u8]) -> PutPayload {
-    Bytes::copy_from_slice(bytes).into()
 }
 
 /// What the store said, as a caller would act on it: what failed for now, after all repetitions, is told from what was refused.

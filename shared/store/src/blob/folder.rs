@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::{io::AsyncWriteExt, task::spawn_blocking};
 use uuid::Uuid;
 
-use super::read::{IN_MEMORY, Verified};
+use super::read::{IN_MEMORY, Source, Verified};
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ impl Folder {
     }
 
     /// Written beside its place, synced, and renamed: there all at once or not at all.
-    pub(super) async fn write(&self, key: &str, bytes: &[u8], over: bool) -> Result<()> {
+    pub(super) async fn write(&self, key: &str, source: Source<'_>, over: bool) -> Result<()> {
         let path = self.root.join(key);
         let wrap = |source| Error::Blob { key: key.to_owned(), source };
         if !over && tokio::fs::try_exists(&path).await.map_err(wrap)? {
@@ -37,7 +37,7 @@ impl Folder {
         tokio::fs::create_dir_all(&folder).await.map_err(wrap)?;
         let unfinished = folder.join(format!(".{}.part", Uuid::new_v4()));
         let placed = async {
-            write_synced(&unfinished, bytes).await?;
+            write_synced(&unfinished, source).await?;
             tokio::fs::rename(&unfinished, &path).await?;
             // The name, too, has to survive a power cut.
             tokio::fs::File::open(&folder).await?.sync_all().await
@@ -73,9 +73,15 @@ impl Folder {
     }
 }
 
-async fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+async fn write_synced(path: &Path, source: Source<'_>) -> io::Result<()> {
     let mut file = tokio::fs::File::create_new(path).await?;
-    file.write_all(bytes).await?;
+    match source {
+        Source::Memory(bytes) => file.write_all(bytes).await?,
+        Source::File(from, _) => {
+            tokio::io::copy(&mut tokio::fs::File::open(from).await?, &mut file).await?;
+            file.flush().await?;
+        }
+    }
     file.sync_all().await
 }
 

@@ -16,7 +16,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub use self::read::Verified;
-use self::{bucket::Bucket, folder::Folder};
+use self::{
+    bucket::Bucket,
+    folder::Folder,
+    read::{Source, digest_of},
+};
 use crate::error::{Error, Result};
 
 /// Where artifacts are kept. Cheap to clone.
@@ -73,17 +77,37 @@ impl BlobStore {
     /// [`Error::Blob`] with the cause, such as a full disk; nothing is left behind then. [`Error::Corrupt`] when what is read back is
     /// not what was written.
     pub async fn put(&self, prefix: &str, extension: &str, bytes: &[u8]) -> Result<Stored> {
-        let sha256: [u8; 32] = Sha256::digest(bytes).into();
+        self.put_source(prefix, extension, Source::Memory(bytes), Sha256::digest(bytes).into()).await
+    }
+
+    /// As [`Self::put`], of a file that may be too large for memory.
+    ///
+    /// # Errors
+    /// As [`Self::put`], and [`Error::Blob`] when the file cannot be read.
+    pub async fn put_file(&self, prefix: &str, extension: &str, file: &Path) -> Result<Stored> {
+        let (sha256, length) = digest_of(file.to_owned())
+            .await
+            .map_err(|source| Error::Blob { key: file.display().to_string(), source })?;
+        self.put_source(prefix, extension, Source::File(file, length), sha256).await
+    }
+
+    async fn put_source(
+        &self,
+        prefix: &str,
+        extension: &str,
+        source: Source<'_>,
+        sha256: [u8; 32],
+    ) -> Result<Stored> {
         let key = checked(format!("{prefix}/{}.{extension}", hex::encode(sha256)))?;
-        self.write(&key, bytes, false).await?;
+        self.write(&key, source, false).await?;
         match self.read(&key, &sha256).await {
             Err(Error::Corrupt { .. } | Error::NotFound) => {
-                self.write(&key, bytes, true).await?;
+                self.write(&key, source, true).await?;
                 self.read(&key, &sha256).await?;
             }
             read => drop(read?),
         }
-        Ok(Stored { key, byte_count: bytes.len() as i64, sha256 })
+        Ok(Stored { key, byte_count: source.len() as i64, sha256 })
     }
 
     /// What lies under `key`, proven to have the digest it was stored with, ready to be sent in whole or in part.
@@ -105,6 +129,15 @@ impl BlobStore {
     pub async fn get(&self, key: &str, sha256: &[u8]) -> Result<Vec<u8>> {
         let wrap = |source| Error::Blob { key: key.to_owned(), source };
         self.read(key, sha256).await?.into_bytes().await.map_err(wrap)
+    }
+
+    /// Lays a copy of what lies under `key`, compared with its digest, at `path`.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and [`Error::Blob`] when there is no room at `path`.
+    pub async fn copy_to(&self, key: &str, sha256: &[u8], path: &Path) -> Result<()> {
+        let wrap = |source| Error::Blob { key: key.to_owned(), source };
+        self.read(key, sha256).await?.save(path.to_owned()).await.map_err(wrap)
     }
 
     /// Removes what is under `key`, if anything.
@@ -129,10 +162,10 @@ impl BlobStore {
     }
 
     /// Unless something is there already, or `over` it.
-    async fn write(&self, key: &str, bytes: &[u8], over: bool) -> Result<()> {
+    async fn write(&self, key: &str, source: Source<'_>, over: bool) -> Result<()> {
         match &self.place {
-            Place::Folder(folder) => folder.write(key, bytes, over).await,
-            Place::Bucket(bucket) => bucket.write(key, bytes, over).await,
+            Place::Folder(folder) => folder.write(key, source, over).await,
+            Place::Bucket(bucket) => bucket.write(key, source, over).await,
         }
     }
 }
@@ -175,6 +208,20 @@ mod tests {
         assert!(matches!(store.get(&stored.key, &stored.sha256).await, Err(Error::Corrupt { .. })));
         store.put("t", "csv", b"a,b").await.expect("stored again");
         assert_eq!(store.get(&stored.key, &stored.sha256).await.expect("sound"), b"a,b");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_stored_as_its_bytes_would_be_and_comes_back_as_a_file() {
+        let (folder, store) = store();
+        for bytes in [vec![7; 1_000], vec![7; 9_000_001]] {
+            let file = folder.path().join("file");
+            std::fs::write(&file, &bytes).expect("written");
+            let stored = store.put_file("t", "bin", &file).await.expect("stored");
+            assert_eq!(stored, store.put("t", "bin", &bytes).await.expect("stored"));
+            let copy = folder.path().join("copy");
+            store.copy_to(&stored.key, &stored.sha256, &copy).await.expect("copied");
+            assert!(std::fs::read(&copy).expect("a copy") == bytes);
+        }
     }
 
     #[tokio::test]

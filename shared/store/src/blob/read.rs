@@ -6,8 +6,9 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     ops::Range,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
@@ -70,6 +71,18 @@ impl Verified {
         }
     }
 
+    /// Lays all of it at `path`, in the place of whatever is there.
+    pub(super) async fn save(self, path: PathBuf) -> io::Result<()> {
+        let save = move || {
+            let mut to = File::create(path)?;
+            match self.content {
+                Content::Memory(bytes) => to.write_all(&bytes),
+                Content::File(mut from) => io::copy(&mut from, &mut to).map(drop),
+            }
+        };
+        spawn_blocking(save).await.map_err(io::Error::other)?
+    }
+
     /// All bytes.
     pub(super) async fn into_bytes(self) -> io::Result<Vec<u8>> {
         match self.content {
@@ -88,6 +101,49 @@ fn read_at(mut file: File, part: Range<u64>) -> io::Result<(File, Bytes)> {
     file.seek(SeekFrom::Start(part.start))?;
     file.read_exact(&mut bytes)?;
     Ok((file, bytes.into()))
+}
+
+/// What is to be stored.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'s> {
+    Memory(&'s [u8]),
+    /// And how many bytes it has.
+    File(&'s Path, u64),
+}
+
+impl Source<'_> {
+    pub(super) fn len(self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File(_, length) => length,
+        }
+    }
+
+    /// The bytes from `start` on, at most so many.
+    pub(super) async fn part(self, start: u64, most: usize) -> io::Result<Bytes> {
+        let end = self.len().min(start + most as u64);
+        match self {
+            Self::Memory(bytes) => {
+                let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+                Ok(Bytes::copy_from_slice(&bytes[at(start)..at(end)]))
+            }
+            Self::File(path, _) => {
+                let path = path.to_owned();
+                let read = move || read_at(File::open(path)?, start..end).map(|(_, bytes)| bytes);
+                spawn_blocking(read).await.map_err(io::Error::other)?
+            }
+        }
+    }
+}
+
+/// Digest and length of a file.
+pub(super) async fn digest_of(path: PathBuf) -> io::Result<([u8; 32], u64)> {
+    let digest = move || {
+        let mut digest = Sha256::new();
+        let length = io::copy(&mut File::open(path)?, &mut digest)?;
+        Ok((digest.finalize().into(), length))
+    };
+    spawn_blocking(digest).await.map_err(io::Error::other)?
 }
 
 /// Takes bytes as they come over the network, digests them, and lays them by.
