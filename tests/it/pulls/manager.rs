@@ -8,6 +8,21 @@ use serde_json::{Value, json};
 use super::{Asked, Says, serve};
 
 pub(super) const LOGIN: &str = "reader:canary-of-the-manager";
+/// What can be asked for of an agent: parts of `os`, and not `os` itself.
+const FIELDS: &[&str] = &[
+    "id",
+    "name",
+    "ip",
+    "status",
+    "group",
+    "lastKeepAlive",
+    "os.name",
+    "os.platform",
+    "os.version",
+    "os.major",
+    "os.minor",
+    "os.codename",
+];
 /// Entries of a page, fewer than are asked for.
 const PAGE: usize = 2;
 
@@ -117,6 +132,11 @@ fn answer(state: &mut State, asked: &Asked) -> Says {
     }
     state.asked.push(asked.path.clone());
     if asked.path == "/agents" {
+        let fields = asked.query.get("select").map(|fields| fields.split(',')).into_iter().flatten();
+        if let Some(field) = fields.into_iter().find(|field| !FIELDS.contains(field)) {
+            let why = format!("Not a valid select field: {field}");
+            return Says::this(400, json!({ "title": "Bad Request", "detail": why, "error": 1724 }));
+        }
         let agents = state.hosts.iter().map(|host| {
             json!({ "id": host.id, "name": host.name, "ip": "192.0.2.7", "status": host.status,
                     "lastKeepAlive": host.keep_alive, "group": ["default"] })

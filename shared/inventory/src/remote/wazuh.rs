@@ -23,6 +23,9 @@ use crate::{InventoryError, MAX_PACKAGES, MAX_TEXT_BYTES};
 const WAZUH: &str = "Wazuh";
 /// Entries of a list that are asked for at once: what the API gives unless it is asked for something else.
 pub const PAGE: usize = 500;
+/// What is asked for of an agent. The parts of `os` have to be named one by one: the API refuses `os` itself (error 1724).
+const AGENT_FIELDS: &str =
+    "id,name,status,lastKeepAlive,os.platform,os.name,os.version,os.major,os.minor,os.codename";
 /// The longest answer that is read: a page of packages with long descriptions has less than a megabyte.
 pub const LONGEST_ANSWER: u64 = 16 << 20;
 
@@ -168,9 +171,7 @@ impl Manager {
     /// # Errors
     /// When the manager does not say.
     pub async fn agents(&mut self, offset: usize) -> Result<Agents, RemoteError> {
-        let path = format!(
-            "/agents?select=id,name,ip,os,status,lastKeepAlive,group&sort=id&limit={PAGE}&offset={offset}"
-        );
+        let path = format!("/agents?select={AGENT_FIELDS}&sort=id&limit={PAGE}&offset={offset}");
         let Items { affected_items: items, total_affected_items: total, .. } = self.items(&path).await?;
         Ok(Agents {
             listed: items.len(),
