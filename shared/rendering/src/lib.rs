@@ -11,7 +11,9 @@ mod figure;
 mod fonts;
 mod html;
 mod image;
+mod json;
 mod markdown;
+mod measure;
 mod office;
 mod pdf;
 mod prepare;
@@ -24,7 +26,11 @@ mod theme;
 mod words;
 mod xlsx;
 
-use std::{borrow::Cow, path::PathBuf};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use domain::document::{Branding, Document, DocumentError, Format};
 use serde::{Deserialize, Serialize};
@@ -124,13 +130,21 @@ pub enum RenderError {
     Document(#[from] DocumentError),
     #[error("the document cannot be written as JSON")]
     Json(#[from] serde_json::Error),
+    #[error("the rows of a table cannot be read, or the file not be written")]
+    Stream(#[from] io::Error),
+    #[error(
+        "table `{table}` has {rows} rows, and no more than {} are attached to a PDF: leave attach_data out, and ask for xlsx, csv \
+         or json, which hold all of them",
+        MOST_ATTACHED_ROWS
+    )]
+    TooMuchToAttach { table: String, rows: u64 },
     #[error("the table cannot be written as CSV")]
     Csv(#[from] csv::Error),
     #[error(
         "table `{table}` holds {rows} of {total_rows} rows, and CSV has no place to say so: ask for xlsx or json, which do, or take \
          the findings from GET /api/export/csv, which has no limit"
     )]
-    Partial { table: String, rows: usize, total_rows: u64 },
+    Partial { table: String, rows: u64, total_rows: u64 },
     #[error("the drawing cannot be turned into pixels: {message}")]
     Picture { message: String },
     #[error("the workbook cannot be written")]
@@ -138,6 +152,9 @@ pub enum RenderError {
     #[error("the parts of the file cannot be packed")]
     Package(#[from] zip::result::ZipError),
 }
+
+/// A PDF with its attachments is one value in memory, and whoever opens it reads all of it.
+pub(crate) const MOST_ATTACHED_ROWS: u64 = 100_000;
 
 /// `Appendix A: Glossary`. The twenty-seventh is `AA`.
 pub(crate) fn appendix_heading(index: usize, heading: &str) -> String {
@@ -186,8 +203,11 @@ pub fn render_watched(
     }
     match format {
         Format::Pdf => pdf::render(document, options, &mut watch),
-        Format::Csv => table_csv::render(document, options),
-        Format::Json => Ok(Rendered::new(format, serde_json::to_vec_pretty(document)?)),
+        Format::Csv | Format::Json | Format::Xlsx => {
+            let mut bytes = Vec::new();
+            write(document, format, options, &mut bytes)?;
+            Ok(Rendered::new(format, bytes))
+        }
         Format::Markdown => {
             let shown = shorten::for_readers(document);
             Ok(Rendered::new(format, markdown::render(&shown).into_bytes()))
@@ -197,8 +217,41 @@ pub fn render_watched(
             let shown = shorten::for_readers(document);
             Ok(Rendered::new(format, html::render(&shown, options).into_bytes()))
         }
-        Format::Xlsx => xlsx::render(document, options),
-        Format::Zip => Err(RenderError::Pack),
         Format::Docx => docx::render(&shorten::for_readers(document), options),
+        Format::Zip => Err(RenderError::Pack),
+    }
+}
+
+/// As [`render`], for the formats [for programs](Format::is_for_programs): written to `output` while rows are read.
+///
+/// Memory does not grow with the number of rows if they are [in a file](domain::document::Table::row_file).
+///
+/// # Errors
+/// As [`render`], and when `output` does not take what is written. What stands there then is of no use.
+pub fn render_into(
+    document: &Document,
+    format: Format,
+    options: &Options,
+    output: &mut (dyn Write + Send),
+    mut watch: impl FnMut(Stage),
+) -> Result<(), RenderError> {
+    watch(Stage::Preparing);
+    document.check()?;
+    let shown = with_usable_logo(document, format);
+    watch(Stage::Writing);
+    write(&shown, format, options, output)
+}
+
+fn write(
+    document: &Document,
+    format: Format,
+    options: &Options,
+    output: &mut (dyn Write + Send),
+) -> Result<(), RenderError> {
+    match format {
+        Format::Csv => table_csv::write(document, options, output),
+        Format::Json => json::write(document, output),
+        Format::Xlsx => xlsx::write(document, options, output),
+        _ => Err(RenderError::UnsupportedFormat { report: document.report_type.clone(), format }),
     }
 }

@@ -4,6 +4,7 @@
 //! kind of text it holds. The data formats (JSON, CSV) never see this copy. Start at [`for_page`].
 
 mod assessment;
+mod columns;
 mod figures;
 mod tables;
 
@@ -15,6 +16,7 @@ use domain::document::{
     Paragraph, Picture, Presentation, Quantity, Reference, Seal, Section, Status, Trend,
 };
 
+pub(crate) use self::columns::strips;
 use crate::sanitise::{Place, drawable, printable};
 
 /// Headings have six levels in PDF (ISO 32000-1, 14.8.4.3.2); sections below the sixth are set on it.
@@ -63,7 +65,7 @@ pub(crate) fn for_page(document: &Document) -> Document {
     set_option(watermark, line(40, 40));
     omissions.iter_mut().for_each(|omission| set(omission, PROSE));
     key_figures.iter_mut().for_each(set_key_figure);
-    let mut page = Page { ids: HashSet::new(), figures: 0 };
+    let mut page = Page { ids: HashSet::new(), numbered: 0 };
     for part in [sections, appendices] {
         lift_deep_sections(part, 1);
         part.iter_mut().for_each(|section| page.set_anchor(section));
@@ -92,7 +94,7 @@ pub(crate) fn diagram(diagram: &Diagram) -> Diagram {
 struct Page {
     /// Anchors of all sections so far.
     ids: HashSet<String>,
-    figures: usize,
+    numbered: usize,
 }
 
 fn set(text: &mut String, place: Place) {
@@ -249,7 +251,10 @@ impl Page {
                 set_image(image);
                 set_option(caption, HEADING);
             }
-            Block::Table(table) => tables::set_table(table, orientation),
+            Block::Table(table) => {
+                tables::set_table(table, orientation);
+                self.number(&mut table.id);
+            }
             Block::Chart(chart) => {
                 figures::set_chart(chart);
                 self.number(&mut chart.id);
@@ -277,10 +282,10 @@ impl Page {
         }
     }
 
-    /// Drawings are handed over by name, so each gets one that nobody else has.
+    /// Drawings, and the rows of tables, are handed over by name, so each gets one that nobody else has.
     fn number(&mut self, id: &mut String) {
-        *id = format!("figure-{}", self.figures);
-        self.figures += 1;
+        *id = format!("block-{}", self.numbered);
+        self.numbered += 1;
     }
 }
 

@@ -38,6 +38,11 @@ pub(crate) fn printable(text: &str, place: Place) -> String {
     with_breaks(&visible(text, place), place.line)
 }
 
+/// As [`printable`], for text whose words are known to fit on a line.
+pub(crate) fn unbroken(text: &str, place: Place) -> String {
+    visible(text, place)
+}
+
 /// As [`printable`], for text in a drawing, where a mark that does not melt into its letter would become a glyph without a
 /// code point. PDF/A-2a forbids those (ISO 19005-2, 6.2.11.7.2), so such marks are spelled out.
 pub(crate) fn drawable(text: &str, place: Place) -> String {
@@ -263,7 +268,7 @@ fn is_break_opportunity(character: char) -> bool {
 }
 
 /// Width in average lower-case letters, rounded up: capitals and a few others are half as wide again, ideographs twice.
-fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     let halves: usize = text
         .chars()
         .map(|character| match character {

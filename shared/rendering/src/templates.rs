@@ -37,7 +37,8 @@ const EMBEDDED: &[(&str, &str)] = templates![
 ];
 
 /// The names under which a template reads what is not a template.
-pub(crate) const DATA: [&str; 5] = ["data.json", "page.json", "logo", "report.json", "report.csv"];
+pub(crate) const DATA: [&str; 6] =
+    ["data.json", "page.json", "tables.json", "logo", "report.json", "report.csv"];
 /// Pictures of the document are `picture-0`, `picture-1` and so on.
 pub(crate) const MAX_PICTURES: usize = 200;
 

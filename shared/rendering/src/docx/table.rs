@@ -9,6 +9,7 @@ use super::{
     styles::hex,
 };
 use crate::{
+    prepare::strips,
     theme::{self, Shades},
     words,
 };
@@ -31,25 +32,6 @@ pub(super) fn wants_landscape(section: &Section) -> bool {
         section.blocks.iter().any(table) || section.sections.iter().any(wide)
     }
     section.orientation == domain::document::Orientation::Landscape || wide(section)
-}
-
-/// Columns side by side; the leading `keys` are repeated in each strip.
-fn strips(columns: &[Column], keys: usize, line: usize) -> Vec<Vec<usize>> {
-    let keys = keys.min(columns.len().saturating_sub(1)).min(3);
-    let width_of = |index: usize| characters(&columns[index]);
-    let of_keys: usize = (0..keys).map(width_of).sum();
-    let mut strips = Vec::new();
-    let (mut strip, mut used): (Vec<usize>, usize) = ((0..keys).collect(), of_keys);
-    for index in keys..columns.len() {
-        if strip.len() > keys && used + width_of(index) > line {
-            strips.push(std::mem::replace(&mut strip, (0..keys).collect()));
-            used = of_keys;
-        }
-        used += width_of(index);
-        strip.push(index);
-    }
-    strips.push(strip);
-    strips
 }
 
 /// Characters that a column asks for; fewer make long texts tall.
@@ -108,11 +90,9 @@ impl Body {
         if let Some(sheet) = &table.sheet {
             self.facts(&sheet.preamble);
         }
-        let strips = strips(
-            &table.columns,
-            usize::from(table.key_columns),
-            if self.landscape { TURNED } else { UPRIGHT },
-        );
+        let wanted: Vec<usize> = table.columns.iter().map(characters).collect();
+        let line = if self.landscape { TURNED } else { UPRIGHT };
+        let strips = strips(&wanted, usize::from(table.key_columns), line);
         let many = strips.len();
         for (index, strip) in strips.into_iter().enumerate() {
             if many > 1 {
@@ -278,17 +258,4 @@ impl Body {
 
 fn is_number(kind: ColumnKind) -> bool {
     matches!(kind, ColumnKind::Number { .. })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_too_wide_for_a_page_is_split_and_repeats_its_key_columns() {
-        let columns: Vec<Column> = (0..6).map(|_| Column::new("C", ColumnKind::Text).width(40)).collect();
-        assert_eq!(strips(&columns, 1, 130), [vec![0, 1, 2], vec![0, 3, 4], vec![0, 5]]);
-        assert_eq!(strips(&columns[..2], 1, 130), [vec![0, 1]]);
-        assert_eq!(strips(&columns[..1], 1, 10), [vec![0]]);
-    }
 }

@@ -6,8 +6,9 @@ use domain::document::{Block, Branding, Cui, Document, Format, Image, ImageForma
 use serde::Serialize;
 use typst::{foundations::Bytes, syntax::FileId};
 
+use super::rows::{Grid, Sizes, sizes};
 use crate::{
-    Options, RenderError, appendix_heading, figure, image, prepare,
+    MOST_ATTACHED_ROWS, Options, RenderError, appendix_heading, figure, image, prepare,
     sanitise::{Place, printable},
     shorten, templates,
     theme::Palette,
@@ -33,6 +34,8 @@ struct Page {
     qr_code: Option<String>,
     appendix_headings: Vec<String>,
     attachments: Vec<Attachment>,
+    /// Of the cells of tables.
+    cell: Sizes,
 }
 
 #[derive(Serialize)]
@@ -73,6 +76,9 @@ pub(super) fn files(document: &Document, options: &Options) -> Result<HashMap<Fi
     let mut files = HashMap::new();
     let mut attachments = Vec::new();
     if options.attach_data {
+        if let Some(table) = document.tables().find(|table| table.row_count() > MOST_ATTACHED_ROWS) {
+            return Err(RenderError::TooMuchToAttach { table: table.id.clone(), rows: table.row_count() });
+        }
         for (name, format, description) in [
             ("report.json", Format::Json, "The report as data, in the published schema"),
             ("report.csv", Format::Csv, "The report's main table"),
@@ -99,6 +105,13 @@ pub(super) fn files(document: &Document, options: &Options) -> Result<HashMap<Fi
         }
     }
     files.insert(templates::data_file("page.json"), Bytes::new(serde_json::to_vec(&content)?));
+    let grids: BTreeMap<&str, Grid<'_>> =
+        page.tables().map(|table| (table.id.as_str(), Grid::of(table))).collect();
+    files.insert(templates::data_file("tables.json"), Bytes::new(serde_json::to_vec(&grids)?));
+    page.each_table(|table| {
+        table.rows = Vec::new();
+        table.row_file = None;
+    });
     files.insert(templates::data_file("data.json"), Bytes::new(serde_json::to_vec(&page)?));
     Ok(files)
 }
@@ -143,6 +156,7 @@ fn content(
             .map(|(index, appendix)| appendix_heading(index, &appendix.heading))
             .collect(),
         attachments,
+        cell: sizes(),
     }
 }
 

@@ -1,11 +1,20 @@
-//! Tables on a page: rows up to a limit, column widths in shares, cells that fit.
+//! Tables on a page: as wide as it is, with cells that fit.
 
-use domain::document::{Block, Cell, Column, ColumnKind, Orientation, Sheet, Status, Table, Truncated};
+use domain::document::{Block, Cell, Column, Orientation, Sheet, Status, Table, Truncated};
 
-use super::{HEADING, PHRASE, Place, SHORT, line, set, set_fact, set_link, set_option};
+use super::{
+    HEADING, PHRASE, Place, SHORT,
+    columns::{LETTER, MAX_SHARE, characters, full_line, strips, widths},
+    line, set, set_fact, set_link, set_option,
+};
+use crate::{
+    measure::{SIDE, text_width, title_width},
+    sanitise::{printable, unbroken},
+};
 
 pub(super) fn set_table(table: &mut Table, orientation: Orientation) {
-    let Table { id: _, caption, columns, rows, key_columns: _, sheet, shown_rows: _, truncated } = table;
+    let Table { id: _, caption, columns, rows, key_columns: _, sheet, shown_rows: _, truncated, row_file: _ } =
+        table;
     set_option(caption, HEADING);
     if let Some(Sheet { name, preamble }) = sheet {
         set(name, PHRASE);
@@ -15,67 +24,34 @@ pub(super) fn set_table(table: &mut Table, orientation: Orientation) {
         set(rest, PHRASE);
     }
 
-    let full_line = full_line(orientation).saturating_sub(2 * columns.len());
-    widen_for_words(columns, rows, full_line);
-    let total: usize = columns.iter().map(|column| usize::from(characters(column)).min(4 * MAX_SHARE)).sum();
-    let places: Vec<Place> = columns
+    let widths = widths(columns, rows, orientation);
+    let places: Vec<Place> = widths
         .iter()
-        .map(|column| (usize::from(characters(column)) * full_line / total).max(3))
+        .map(|points| (room(*points) / LETTER).max(3.0) as usize)
         // Twenty full lines may become forty when they break badly, and a row must fit on a page.
         .map(|characters| line((20 * characters).clamp(40, 400), characters))
         .collect();
-    for (column, place) in columns.iter_mut().zip(&places) {
-        let characters = characters(column);
-        let Column { title, kind, width, allowed: _, note: _ } = column;
-        let title_length = title.chars().count();
-        // Columns of numbers are narrow; their titles need not be broken for that.
-        let title_fits = matches!(kind, ColumnKind::Number { .. }) && title_length <= 14;
-        *width = Some(if title_fits { characters.max(title_length as u16) } else { characters });
-        set(title, Place { max_characters: 60, line: if title_fits { 20 } else { place.line }, ..*place });
+    for ((column, place), points) in columns.iter_mut().zip(&places).zip(&widths) {
+        let Column { title, kind: _, width, allowed: _, note: _ } = column;
+        // On the page, a column's width is in points.
+        *width = Some(*points);
+        let fits = widest_word(title, title_width).is_some_and(|word| word <= room(*points));
+        let place = Place { max_characters: 60, ..*place };
+        *title = if fits { unbroken(title, place) } else { printable(title, place) };
     }
     for row in rows {
-        row.iter_mut().zip(&places).for_each(|(cell, place)| set_cell(cell, *place));
-    }
-}
-
-/// Columns of words get room for their longest one: `production` broken in two is harder to read than a narrower neighbour.
-fn widen_for_words(columns: &mut [Column], rows: &[Vec<Cell>], full_line: usize) {
-    let total: usize = columns.iter().map(|column| usize::from(characters(column))).sum();
-    for (index, column) in columns.iter_mut().enumerate() {
-        let longest = rows
-            .iter()
-            .take(LOOKED_AT)
-            .filter_map(|row| match row.get(index)? {
-                Cell::Text(text) | Cell::Status(Status { label: text, tone: _ }) => {
-                    text.split_whitespace().map(|word| word.chars().count()).max()
-                }
-                _ => None,
-            })
-            .max();
-        // A table that is too wide is squeezed, and its columns with it.
-        let needed = longest.unwrap_or(0).min(MAX_WHOLE_WORD) * total.max(full_line) / full_line.max(1);
-        let needed = u16::try_from(needed).unwrap_or(u16::MAX);
-        column.width = Some(characters(column).max(needed));
-    }
-}
-
-/// Rows that tell how long the words of a column are.
-const LOOKED_AT: usize = 500;
-/// Longer words are no words: addresses, digests.
-const MAX_WHOLE_WORD: usize = 12;
-
-/// Characters on a full line of a table.
-fn full_line(orientation: Orientation) -> usize {
-    match orientation {
-        Orientation::Portrait => 112,
-        Orientation::Landscape => 168,
+        for ((cell, place), points) in row.iter_mut().zip(&places).zip(&widths) {
+            set_cell(cell, *place, room(*points));
+        }
     }
 }
 
 /// A table that a page is not wide enough for becomes several, each beginning with the key columns.
 pub(super) fn split_wide(block: Block, orientation: Orientation) -> Vec<Block> {
     let Block::Table(table) = block else { return vec![block] };
-    let strips = strips(&table.columns, usize::from(table.key_columns), full_line(orientation));
+    let wanted: Vec<usize> =
+        table.columns.iter().map(|column| usize::from(characters(column)).min(MAX_SHARE) + 2).collect();
+    let strips = strips(&wanted, usize::from(table.key_columns), full_line(orientation));
     if strips.len() < 2 {
         return vec![Block::Table(table)];
     }
@@ -95,71 +71,50 @@ pub(super) fn split_wide(block: Block, orientation: Orientation) -> Vec<Block> {
             sheet: table.sheet.clone().filter(|_| index == 0),
             shown_rows: table.shown_rows,
             truncated: table.truncated.clone().filter(|_| index + 1 == parts),
+            row_file: None,
             id: table.id.clone(),
         })
     };
     strips.into_iter().enumerate().map(part).collect()
 }
 
-/// Which columns stand in which part. Columns are squeezed by a third before a table is split.
-fn strips(columns: &[Column], keys: usize, full_line: usize) -> Vec<Vec<usize>> {
-    let width = |column: &Column| usize::from(characters(column)).min(MAX_SHARE) + 2;
-    let room = full_line * 4 / 3;
-    if columns.iter().map(width).sum::<usize>() <= room {
-        return vec![(0..columns.len()).collect()];
-    }
-    let keys = keys.min(columns.len().saturating_sub(1)).min(3);
-    let start: usize = columns[..keys].iter().map(width).sum();
-    let packed = |room: usize| {
-        let mut strips: Vec<Vec<usize>> = Vec::new();
-        let mut used = usize::MAX;
-        for (index, column) in columns.iter().enumerate().skip(keys) {
-            if used.saturating_add(width(column)) > room {
-                strips.push((0..keys).collect());
-                used = start;
-            }
-            used += width(column);
-            if let Some(strip) = strips.last_mut() {
-                strip.push(index);
-            }
-        }
-        strips
+/// What a line of a column so wide holds.
+fn room(points: u16) -> f64 {
+    f64::from(points) - 2.0 * SIDE
+}
+
+/// `room` is what a line of the cell holds, in points.
+fn set_cell(cell: &mut Cell, place: Place, room: f64) {
+    let fits = |text: &str| widest_word(text, text_width).is_some_and(|word| word <= room);
+    let set_text = |text: &mut String, place| {
+        *text = if fits(text) { unbroken(text, place) } else { printable(text, narrow(text, place)) };
     };
-    // As few parts as possible, and none of them much narrower than the others.
-    let fewest = packed(room).len();
-    (room / 2..room).map(packed).find(|strips| strips.len() == fewest).unwrap_or_else(|| packed(room))
-}
-
-/// Longer texts are broken into lines rather than given more of the page.
-const MAX_SHARE: usize = 40;
-
-/// The column's width hint, or what its kind usually needs.
-fn characters(column: &Column) -> u16 {
-    column
-        .width
-        .unwrap_or(match column.kind {
-            ColumnKind::Text => 30,
-            ColumnKind::Number { .. } => 8,
-            ColumnKind::Date => 12,
-            ColumnKind::Severity | ColumnKind::Status => 12,
-            ColumnKind::Link => 19,
-            ColumnKind::Identifier => 18,
-        })
-        .clamp(4, 200)
-}
-
-fn set_cell(cell: &mut Cell, place: Place) {
     match cell {
         Cell::Empty | Cell::Number(_) | Cell::Date(_) | Cell::Severity(_) => {}
-        Cell::Text(text) => set(text, Place { multiline: true, ..place }),
-        Cell::Identifier(text) => set(text, place),
+        Cell::Text(text) => set_text(text, Place { multiline: true, ..place }),
+        Cell::Identifier(text) => set_text(text, place),
         Cell::Status(Status { label, tone: _ }) => set(label, place),
-        Cell::Link(link) => set_link(link, place),
+        Cell::Link(link) => {
+            let line = if fits(&link.text) { usize::MAX } else { narrow(&link.text, place).line };
+            set_link(link, Place { line, ..place });
+        }
     }
+}
+
+/// The width of the widest word, if all widths are known.
+fn widest_word(text: &str, width: impl Fn(&str) -> Option<f64>) -> Option<f64> {
+    text.split_whitespace().try_fold(0.0_f64, |widest, word| Some(widest.max(width(word)?)))
+}
+
+/// A word that does not fit, few as its letters may be, has wide ones: figures and capitals.
+fn narrow(text: &str, place: Place) -> Place {
+    if text.is_ascii() { Place { line: place.line * 4 / 5, ..place } } else { place }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::document::ColumnKind;
+
     use super::*;
 
     #[test]

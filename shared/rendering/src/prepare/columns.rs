@@ -1,0 +1,242 @@
+//! How wide the columns of a table are on the page, in points.
+//!
+//! A column that can show its entries whole within its share gets what they need, and the others share what it leaves: most rows of
+//! a long table then take one line. Shares are the columns' own hints, or what their kind usually needs. Start at [`widths`].
+
+use domain::document::{Cell, Column, ColumnKind, Orientation, Status};
+
+use crate::{
+    measure::{SIDE, mark_width, text_width, title_width},
+    sanitise, words,
+};
+
+/// The text area of a page, 172 and 259 mm.
+const PORTRAIT: f64 = 487.0;
+const LANDSCAPE: f64 = 734.0;
+/// What a lower-case letter takes on average, with some room for capitals and figures.
+pub(super) const LETTER: f64 = 4.5;
+/// For a mark of a severity, and for a date.
+const SEVERITY: f64 = 54.0;
+const DATE: f64 = 60.0;
+/// Longer texts are broken into lines rather than given more of the page.
+pub(super) const MAX_SHARE: usize = 40;
+/// Rows that tell what a column needs.
+const LOOKED_AT: usize = 500;
+/// Longer words are no words: addresses, digests.
+const MAX_WHOLE_WORD: usize = 12;
+
+/// Characters on a full line of a table.
+pub(super) fn full_line(orientation: Orientation) -> usize {
+    match orientation {
+        Orientation::Portrait => 112,
+        Orientation::Landscape => 168,
+    }
+}
+
+/// The column's width hint, or what its kind usually needs.
+pub(super) fn characters(column: &Column) -> u16 {
+    column
+        .width
+        .unwrap_or(match column.kind {
+            ColumnKind::Text => 30,
+            ColumnKind::Number { .. } => 8,
+            ColumnKind::Date => 12,
+            ColumnKind::Severity | ColumnKind::Status => 12,
+            ColumnKind::Link => 19,
+            ColumnKind::Identifier => 18,
+        })
+        .clamp(4, 200)
+}
+
+/// Of each column, all together no more than the page has.
+pub(super) fn widths(columns: &[Column], rows: &[Vec<Cell>], orientation: Orientation) -> Vec<u16> {
+    let room = match orientation {
+        Orientation::Portrait => PORTRAIT,
+        Orientation::Landscape => LANDSCAPE,
+    };
+    let shares = shares(columns, rows, orientation);
+    let needs: Vec<f64> =
+        columns.iter().enumerate().map(|(index, column)| need(index, column, rows)).collect();
+    // What cannot be broken comes first, unless it would leave nothing for the rest.
+    let rigid: f64 =
+        columns.iter().zip(&needs).filter(|(column, _)| is_rigid(column)).map(|(_, need)| need).sum();
+    let mut widths: Vec<Option<f64>> = columns
+        .iter()
+        .zip(&needs)
+        .map(|(column, need)| (is_rigid(column) && rigid <= room / 2.0).then_some(*need))
+        .collect();
+    loop {
+        let left = room - widths.iter().flatten().sum::<f64>();
+        let open: f64 =
+            widths.iter().zip(&shares).filter(|(width, _)| width.is_none()).map(|(_, share)| share).sum();
+        let share_of = |index: usize| left * shares[index] / open;
+        let content =
+            (0..columns.len()).filter(|&index| widths[index].is_none() && needs[index] <= share_of(index));
+        let content: Vec<usize> = content.collect();
+        if content.is_empty() {
+            // Those that need more than their share, which they get.
+            (0..columns.len()).for_each(|index| _ = widths[index].get_or_insert_with(|| share_of(index)));
+            break;
+        }
+        content.into_iter().for_each(|index| widths[index] = Some(needs[index]));
+    }
+    let widths: Vec<f64> = widths.into_iter().flatten().collect();
+    // What nobody needs makes the columns of words wider, so that the table is as wide as the page.
+    let spare = (room - widths.iter().sum::<f64>()).max(0.0);
+    let words: f64 =
+        columns.iter().zip(&shares).filter(|(column, _)| !is_rigid(column)).map(|(_, share)| share).sum();
+    // In whole points, and what one column loses by that the next one gets.
+    let mut rounded = 0.0;
+    let wider = widths.iter().zip(&shares).zip(columns).map(|((width, share), column)| {
+        let exact = width + if is_rigid(column) { 0.0 } else { spare * share / words } + rounded;
+        rounded = exact.fract();
+        exact as u16
+    });
+    wider.collect()
+}
+
+/// What a column's entries need to stand on one line each, those of the first rows, and its title to break between words only.
+fn need(index: usize, column: &Column, rows: &[Vec<Cell>]) -> f64 {
+    let title = if is_kept_whole(column) {
+        title_width(&column.title)
+    } else {
+        column.title.split_whitespace().filter_map(title_width).reduce(f64::max)
+    };
+    let estimate = |text: &str| sanitise::width(text) as f64 * LETTER;
+    let entries = rows.iter().take(LOOKED_AT).filter_map(|row| {
+        Some(match row.get(index)? {
+            Cell::Empty => 0.0,
+            Cell::Text(text) | Cell::Identifier(text) => text_width(text).unwrap_or_else(|| estimate(text)),
+            Cell::Link(link) => text_width(&link.text).unwrap_or_else(|| estimate(&link.text)),
+            Cell::Status(Status { label, tone: _ }) => {
+                mark_width(label).unwrap_or_else(|| estimate(label) + 2.0 * SIDE)
+            }
+            Cell::Number(number) => {
+                let decimals =
+                    if let ColumnKind::Number { decimals } = column.kind { Some(decimals) } else { None };
+                text_width(&words::number(number, decimals)).unwrap_or_default()
+            }
+            Cell::Date(date) => text_width(&words::date(*date)).unwrap_or_default(),
+            Cell::Severity(_) => SEVERITY - 2.0 * SIDE,
+        })
+    });
+    let least = match column.kind {
+        ColumnKind::Severity => SEVERITY,
+        ColumnKind::Date => DATE,
+        _ => 0.0,
+    };
+    let most = if is_rigid(column) { MAX_SHARE as f64 * LETTER } else { f64::INFINITY };
+    entries.chain(title).fold(0.0, f64::max).min(most).ceil().max(least - 2.0 * SIDE) + 2.0 * SIDE
+}
+
+/// What the column holds has one length and cannot be broken.
+fn is_rigid(column: &Column) -> bool {
+    matches!(column.kind, ColumnKind::Severity | ColumnKind::Date | ColumnKind::Number { .. })
+}
+
+/// Columns of numbers are narrow; their titles need not be broken for that.
+fn is_kept_whole(column: &Column) -> bool {
+    matches!(column.kind, ColumnKind::Number { .. }) && column.title.chars().count() <= 14
+}
+
+/// In what proportion columns share a page. Those of words get room for their longest one: `production` broken in two is harder to
+/// read than a narrower neighbour.
+fn shares(columns: &[Column], rows: &[Vec<Cell>], orientation: Orientation) -> Vec<f64> {
+    let full_line = full_line(orientation).saturating_sub(2 * columns.len()).max(1);
+    let total: usize = columns.iter().map(|column| usize::from(characters(column))).sum();
+    let share = |(index, column): (usize, &Column)| {
+        let longest = rows
+            .iter()
+            .take(LOOKED_AT)
+            .filter_map(|row| match row.get(index)? {
+                Cell::Text(text) | Cell::Status(Status { label: text, tone: _ }) => {
+                    text.split_whitespace().map(|word| word.chars().count()).max()
+                }
+                _ => None,
+            })
+            .max();
+        // A table that is too wide is squeezed, and its columns with it.
+        let needed = longest.unwrap_or(0).min(MAX_WHOLE_WORD) * total.max(full_line) / full_line;
+        usize::from(characters(column)).max(needed).min(4 * MAX_SHARE) as f64
+    };
+    columns.iter().enumerate().map(share).collect()
+}
+
+/// Which columns stand side by side where a page is too narrow for all that they want (in characters, `line` of which it has):
+/// places of columns, the leading `keys` in each part. Columns are squeezed by a third before a table is split.
+pub(crate) fn strips(wanted: &[usize], keys: usize, line: usize) -> Vec<Vec<usize>> {
+    let room = line * 4 / 3;
+    if wanted.iter().sum::<usize>() <= room {
+        return vec![(0..wanted.len()).collect()];
+    }
+    let keys = keys.min(wanted.len().saturating_sub(1)).min(3);
+    let start: usize = wanted[..keys].iter().sum();
+    let packed = |room: usize| {
+        let mut strips: Vec<Vec<usize>> = Vec::new();
+        let mut used = usize::MAX;
+        for (index, wanted) in wanted.iter().enumerate().skip(keys) {
+            if used.saturating_add(*wanted) > room {
+                strips.push((0..keys).collect());
+                used = start;
+            }
+            used += wanted;
+            if let Some(strip) = strips.last_mut() {
+                strip.push(index);
+            }
+        }
+        strips
+    };
+    // As few parts as possible, and none of them much narrower than the others.
+    let fewest = packed(room).len();
+    (room / 2..room).map(packed).find(|strips| strips.len() == fewest).unwrap_or_else(|| packed(room))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn widths_of(columns: &[Column], row: Vec<Cell>) -> Vec<u16> {
+        widths(columns, &[row], Orientation::Landscape)
+    }
+
+    #[test]
+    fn a_column_gets_what_its_entries_need_and_prose_gets_what_is_left() {
+        let columns = [
+            Column::new("Severity", ColumnKind::Severity),
+            Column::new("Asset", ColumnKind::Identifier).width(8),
+            Column::new("What it is", ColumnKind::Text).width(20),
+        ];
+        let name = "app-000.eu-central-1.example.org";
+        let row = vec![
+            Cell::Severity(domain::Severity::High),
+            Cell::identifier(name),
+            Cell::text("Heap buffer overflow while decoding an image. ".repeat(20)),
+        ];
+        let [severity, asset, prose] = widths_of(&columns, row)[..] else { panic!("three columns") };
+        assert_eq!(f64::from(severity), SEVERITY);
+        assert!(f64::from(asset) >= text_width(name).unwrap() + 2.0 * SIDE, "{asset}");
+        assert!(prose > 2 * asset, "{prose}");
+    }
+
+    #[test]
+    fn a_table_is_as_wide_as_the_page_however_much_its_columns_want() {
+        let columns = vec![Column::new("Description", ColumnKind::Text).width(30); 7];
+        for text in ["short".to_owned(), "a much longer text".repeat(9)] {
+            let widths = widths_of(&columns, vec![Cell::text(text); 7]);
+            let total: u16 = widths.iter().sum();
+            assert!((733..=734).contains(&total), "{widths:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_too_wide_for_a_page_is_split_and_repeats_its_key_columns() {
+        assert_eq!(strips(&[40; 6], 1, 130), [vec![0, 1, 2, 3], vec![0, 4, 5]]);
+        assert_eq!(strips(&[40; 2], 1, 130), [vec![0, 1]]);
+        assert_eq!(strips(&[40], 1, 10), [vec![0]]);
+    }
+
+    #[test]
+    fn a_table_that_is_a_little_too_wide_is_squeezed_rather_than_split() {
+        assert_eq!(strips(&[40, 40, 40, 40], 0, 130), [vec![0, 1, 2, 3]]);
+    }
+}
