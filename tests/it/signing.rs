@@ -1,5 +1,6 @@
 //! Signed reports, from asking for one to somebody without an account who wants to know whether it is genuine.
 
+mod command;
 #[expect(dead_code, reason = "more is asked of it elsewhere")]
 #[path = "../../shared/signing/tests/it/openssl.rs"]
 mod openssl;

@@ -15,7 +15,9 @@ use domain::{
     document::{Document, Seal as SignaturePage},
     id::ReportId,
 };
-use queue::{JobError, OrDiscard};
+/// Why nothing was signed, and whether it may be tried again.
+pub use queue::JobError;
+use queue::OrDiscard;
 use runtime::{
     config::{BroughtKey, Config, SealSettings, TimestampAuthority, TokenPlace},
     egress::{Client, HeaderValue, Policy, Request, header},
@@ -29,6 +31,7 @@ use signing::{
     timestamp::{QUERY_TYPE, Query, Token},
     token::{Place, TokenKey},
     verify,
+    verify::Proof,
 };
 use store::{
     SystemDb,
@@ -59,7 +62,7 @@ pub struct Sealer {
 
 /// What will be signed, by whom, and whether with a timestamp.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     identity: Identity,
     statement: Statement,
     /// Name of the authority that has answered.
@@ -67,6 +70,15 @@ pub(crate) struct Plan {
     /// What is known of the signing certificate, as the end of what the page says of it.
     standing: &'static str,
     verify_url: String,
+}
+
+/// A file with its signature.
+#[derive(Debug)]
+pub struct Signed {
+    pub bytes: Vec<u8>,
+    pub sha256: [u8; 32],
+    /// What the signature proves.
+    pub proof: Proof,
 }
 
 impl Sealer {
@@ -123,16 +135,25 @@ impl Sealer {
         }
     }
 
-    /// Settles what the signature of `document` will say. Its content is final, but for the signature page.
+    /// Settles what the signature of `document` will say. Its content, of that digest, is final, but for the signature page.
     pub(crate) async fn plan(
         &self,
         report: &store::reports::Report,
         signed_by: String,
         document: &Document,
+        content_sha256: [u8; 32],
     ) -> Result<Plan, JobError> {
+        let identity = self.identity(Utc::now()).await?;
+        self.plan_for(identity, statement(report, signed_by, document, content_sha256)).await
+    }
+
+    /// As a report's, for a document of whoever brings the key: settles what can be said beside `statement`.
+    ///
+    /// # Errors
+    /// When the certificate was revoked, or there is no timestamp where the settings ask for one.
+    pub async fn plan_for(&self, identity: Identity, statement: Statement) -> Result<Plan, JobError> {
         // A PDF's dates have seconds.
         let now = Utc::now().trunc_subsecs(0);
-        let identity = self.identity(now).await?;
         let found = self.revocations.look_up(identity.chain(), identity.roots(), now).await;
         let found = found.map_err(|revoked| {
             JobError::discard(format!(
@@ -141,17 +162,12 @@ impl Sealer {
         })?;
         let standing = standing(&found);
         let mut identity = identity.with_evidence(found.evidence);
-        let content_sha256 = document.content_sha256();
-        let authority = self.ask_whether_it_answers(&content_sha256, now).await?;
+        let authority = self.ask_whether_it_answers(statement.content_sha256.as_bytes(), now).await?;
         let authority = authority.map(|(name, found)| {
             identity.add_evidence(found.evidence);
             name
         });
-        let statement = Statement {
-            timestamped: authority.is_some(),
-            signed_at: now,
-            ..statement(report, signed_by, document)
-        };
+        let statement = Statement { timestamped: authority.is_some(), signed_at: now, ..statement };
         Ok(Plan { identity, statement, authority, standing, verify_url: self.verify_url.clone() })
     }
 
@@ -218,10 +234,31 @@ impl Sealer {
         pdf: Vec<u8>,
         plan: Plan,
     ) -> Result<(Vec<u8>, IssuedFile), JobError> {
-        let fingerprint = plan.identity.fingerprint();
+        let (sealer, own) = (self.clone(), plan.identity.chain()[0].clone());
+        let seals = tokio::task::spawn_blocking(move || sealer.seals(own));
+        let seals = seals.await?.or_discard("the PDF cannot be signed")?;
+        let Signed { bytes, sha256, proof } = self.sign(pdf, plan, &seals).await?;
+        signing_keys::trust(db.pool(), Purpose::Seal, &seals).await?;
+        signing_keys::trust(db.pool(), Purpose::Timestamp, &self.timestamp_roots).await?;
+        let report = proof.statement.report_id.parse().or_discard("the report's id")?;
+        let file = IssuedFile {
+            sha256,
+            report: ReportId(report),
+            signed_at: proof.signed_at(),
+            signed_by: proof.statement.signed_by,
+            timestamp_authority: proof.timestamp.map(|stamp| stamp.authority),
+            certificate_sha256: proof.fingerprint,
+        };
+        Ok((bytes, file))
+    }
+
+    /// Signs `pdf` as planned. What comes out has passed the verifier, who trusted `seals` (DER). Tells nobody.
+    ///
+    /// # Errors
+    /// When the authority no longer answers, a token is gone, or the PDF cannot be signed.
+    pub async fn sign(&self, pdf: Vec<u8>, plan: Plan, seals: &[Vec<u8>]) -> Result<Signed, JobError> {
         let Plan { identity, statement, .. } = plan;
-        let own = identity.chain()[0].clone();
-        let said = statement.clone();
+        let timestamped = statement.timestamped;
         let seal = tokio::task::spawn_blocking(move || Seal::new(&pdf, &identity, &statement)).await?;
         let seal = match seal {
             // It was there when the plan was made, and will be again.
@@ -229,44 +266,33 @@ impl Sealer {
             seal => seal.or_discard("the PDF cannot be signed")?,
         };
         let token = match &self.settings.timestamps {
-            Some(authority) if said.timestamped => {
+            Some(authority) if timestamped => {
                 Some(self.ask(authority, seal.timestamp_query()?, Utc::now()).await?)
             }
             _ => None,
         };
-        let sealer = self.clone();
+        let anchors = Anchors { seals: seals.to_vec(), timestamps: self.timestamp_roots.to_vec() };
         let checked = tokio::task::spawn_blocking(move || {
             let bytes = seal.finish(token.as_ref())?;
-            let anchors = sealer.anchors(own)?;
             let verdict = verify(&bytes, &anchors, Utc::now());
-            Ok::<_, SignError>((bytes, anchors, verdict))
+            Ok::<_, SignError>((bytes, verdict))
         });
-        let (bytes, anchors, verdict) = checked.await?.or_discard("the PDF cannot be signed")?;
+        let (bytes, verdict) = checked.await?.or_discard("the PDF cannot be signed")?;
         let proof = verdict.finding.or_discard("the signed file does not verify")?;
-        signing_keys::trust(db.pool(), Purpose::Seal, &anchors.seals).await?;
-        signing_keys::trust(db.pool(), Purpose::Timestamp, &anchors.timestamps).await?;
-        let report = said.report_id.parse().or_discard("the report's id")?;
-        let file = IssuedFile {
-            sha256: verdict.sha256,
-            report: ReportId(report),
-            signed_at: proof.signed_at(),
-            signed_by: said.signed_by,
-            timestamp_authority: proof.timestamp.map(|stamp| stamp.authority),
-            certificate_sha256: fingerprint,
-        };
-        Ok((bytes, file))
+        Ok(Signed { bytes, sha256: verdict.sha256, proof })
     }
 
-    /// A key that was brought is trusted by itself: whoever issued its certificate has issued others, to others.
-    fn anchors(&self, own: Vec<u8>) -> Result<Anchors, SignError> {
-        let seals = if self.settings.brought.is_some() { vec![own] } else { self.keyring.roots()? };
-        Ok(Anchors { seals, timestamps: self.timestamp_roots.to_vec() })
+    /// What signatures are trusted by. A key that was brought is trusted by itself: whoever issued its certificate has issued others,
+    /// to others.
+    fn seals(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, SignError> {
+        if self.settings.brought.is_some() { Ok(vec![own]) } else { self.keyring.roots() }
     }
 }
 
 impl Plan {
     /// What stands on the signature page.
-    pub(crate) fn page(&self) -> SignaturePage {
+    #[must_use]
+    pub fn page(&self) -> SignaturePage {
         SignaturePage {
             signer: self.statement.signed_by.clone(),
             organization: Some(self.statement.tenant.clone()),
@@ -310,6 +336,7 @@ pub(crate) fn statement(
     report: &store::reports::Report,
     signed_by: String,
     document: &Document,
+    content_sha256: [u8; 32],
 ) -> Statement {
     let now = Utc::now().trunc_subsecs(0);
     Statement {
@@ -317,7 +344,7 @@ pub(crate) fn statement(
         title: document.cover.title.clone(),
         tenant: document.cover.organization.clone(),
         framework: report.framework.clone(),
-        content_sha256: hex(&document.content_sha256()),
+        content_sha256: hex(&content_sha256),
         signed_by,
         ..Statement::new(report.id.to_string(), document.cover.generated_at, now)
     }

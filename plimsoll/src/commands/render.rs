@@ -8,16 +8,16 @@ use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, SubsecRound, Utc};
 use domain::document::{Branding, Document, Format, ReportOptions, Seal as SignaturePage};
 use rendering::{Options, Rendered, samples};
-use runtime::config::SealSettings;
+use runtime::config::{BroughtKey, SealSettings};
 use serde::de::DeserializeOwned;
 use signing::{
-    Identity, SignError, Statement,
+    Anchors, Identity, SignError, Statement,
     authority::Authority,
     keyring::{Generation, Keyring},
     pack::{File, Input, seal},
-    pdf::Seal,
+    verify::Level,
 };
-use worker::sealing::brought_identity;
+use worker::sealing::{JobError, Sealer, brought_certificate, brought_identity};
 
 use crate::exit::{Exit, Failure};
 use crate::installation;
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// Sign the PDF: with the keys of the installation on this machine if it has any, otherwise with keys that are made for
-    /// this file and thrown away. A pack (--format zip) always is.
+    /// this file and thrown away, and with a timestamp if TSA_URL names an authority. A pack (--format zip) always is.
     #[arg(long)]
     signed: bool,
     /// Write the certificate there by which the signed file can be verified.
@@ -139,25 +139,36 @@ fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     serde_json::from_str(&text).with_context(|| format!("{} is not what is expected there", path.display()))
 }
 
-/// Signed without a timestamp: for seeing what a signed report looks like.
+/// Signed as a worker signs: with a timestamp where an authority is named, and with what shows that no certificate was revoked.
 fn signed(mut document: Document, signing: &Signing, options: &Options) -> Result<Rendered, Failure> {
-    let Signing { keys, verify_url, now } = signing;
-    document.cover.verify_url = Some(verify_url.clone());
-    let statement = statement(&document, *now);
-    let identity = &keys.seal;
+    let Signing { keys, sealer, has_authority, now } = signing;
+    document.cover.verify_url = Some(sealer.verify_url().to_owned());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let plan =
+        runtime.block_on(sealer.plan_for(keys.seal(*now)?, statement(&document, *now)?)).map_err(unsigned)?;
     document.seal = Some(SignaturePage {
-        signer: document.cover.organization.clone(),
-        organization: Some(document.cover.organization.clone()),
-        signed_at: *now,
         reason: Some("Shows what a signed report looks like.".to_owned()),
-        certificate: Some(format!("{}, SHA-256 {}", identity.name(), hex::encode(identity.fingerprint()))),
-        timestamp: Some("None: rendered on the command line.".to_owned()),
-        content_sha256: statement.content_sha256.clone(),
-        verify_url: verify_url.clone(),
+        ..plan.page()
     });
     let rendered = rendering::render(&document, Format::Pdf, options).map_err(anyhow::Error::from)?;
-    let sealed = Seal::new(&rendered.bytes, identity, &statement).and_then(|seal| seal.finish(None));
-    Ok(Rendered { bytes: sealed.map_err(anyhow::Error::from)?, ..rendered })
+    let signed = runtime.block_on(sealer.sign(rendered.bytes, plan, &keys.trusted()?)).map_err(unsigned)?;
+    let level = signed.proof.level.unwrap_or(Level::B);
+    let why = match level {
+        Level::B if *has_authority => ": the timestamp authority of TSA_URL did not answer",
+        Level::B => ": TSA_URL and TSA_ROOTS name a timestamp authority, which makes it B-T or better",
+        Level::Timestamped | Level::LongTerm => "",
+    };
+    terminal::remark(format_args!("the signature is PAdES {}, {}{why}", level.as_str(), level.in_words()));
+    Ok(Rendered { bytes: signed.bytes, ..rendered })
+}
+
+/// A worker would try again where this ends.
+fn unsigned(error: JobError) -> Failure {
+    match error {
+        JobError::Retry(error) | JobError::RetryAfter(_, error) => Failure::unavailable(error),
+        JobError::Snooze { why, .. } | JobError::Discard(why) => anyhow!(why).into(),
+        JobError::Superseded => anyhow!("somebody else signs this").into(),
+    }
 }
 
 /// Several files of the document with a signed list of them. A PDF in it is signed too if that was asked for.
@@ -185,7 +196,7 @@ fn packed(document: &Document, arguments: &Arguments, options: &Options) -> Resu
         version: input.version.clone(),
         sha256: input.sha256.clone(),
     });
-    let statement = statement(document, signing.now);
+    let statement = statement(document, signing.now)?;
     let bytes = signing
         .keys
         .generation
@@ -197,22 +208,25 @@ fn packed(document: &Document, arguments: &Arguments, options: &Options) -> Resu
 }
 
 /// What the signature says.
-fn statement(document: &Document, now: DateTime<Utc>) -> Statement {
+fn statement(document: &Document, now: DateTime<Utc>) -> anyhow::Result<Statement> {
     let cover = &document.cover;
-    Statement {
+    let content = document.content_sha256().context("the report has no hash")?;
+    Ok(Statement {
         report_type: document.report_type.clone(),
         title: cover.title.clone(),
         tenant: cover.organization.clone(),
-        content_sha256: hex::encode(document.content_sha256()),
+        content_sha256: hex::encode(content),
         signed_by: cover.organization.clone(),
         ..Statement::new(cover.document_number.clone(), cover.generated_at, now)
-    }
+    })
 }
 
 /// What everything that one call writes is signed with.
 struct Signing {
     keys: Keys,
-    verify_url: String,
+    sealer: Sealer,
+    /// The settings name a timestamp authority.
+    has_authority: bool,
     now: DateTime<Utc>,
 }
 
@@ -221,34 +235,57 @@ impl Signing {
     fn begin(document: &Document, arguments: &Arguments) -> Result<Self, Failure> {
         let config = installation::settings()?;
         let now = Utc::now().trunc_subsecs(0);
-        let keys = keys(&config.seal, &document.cover.organization, now)?;
+        let sealer = Sealer::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+        let has_authority = config.seal.timestamps.is_some();
+        let keys = keys(config.seal, &document.cover.organization, now)?;
         terminal::remark(format_args!("{}", keys.told));
         if let Some(path) = &arguments.root {
-            if keys.is_brought && arguments.format == Format::Pdf {
+            if keys.brought.is_some() && arguments.format == Format::Pdf {
                 let sentence = "the key was brought: it is verified by the certificate that came with it";
                 return Err(anyhow!(sentence).into());
             }
             fs::write(path, &keys.generation.authority.root.certificate)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        Ok(Self { keys, verify_url: format!("{}/api/v1/reports/verify", config.public_url()), now })
+        Ok(Self { keys, sealer, has_authority, now })
     }
 }
 
 struct Keys {
-    /// For PDFs.
-    seal: Identity,
-    /// The seal was brought, and is not of the generation.
-    is_brought: bool,
-    /// For packs; its root is what whoever verifies has to trust.
+    /// Signs PDFs in place of the generation.
+    brought: Option<BroughtKey>,
+    /// For PDFs and packs; its root is what whoever verifies has to trust.
     generation: Generation,
     /// Which keys these are, for people.
     told: String,
 }
 
+impl Keys {
+    /// For PDFs.
+    fn seal(&self, now: DateTime<Utc>) -> Result<Identity, Failure> {
+        match &self.brought {
+            Some(brought) => brought_identity(brought),
+            None => self.generation.seal(now),
+        }
+        .map_err(unusable)
+    }
+
+    /// What such a seal is trusted by.
+    fn trusted(&self) -> Result<Vec<Vec<u8>>, Failure> {
+        match &self.brought {
+            Some(brought) => brought_certificate(brought).map(|own| vec![own]),
+            None => Anchors::read_pem(&self.generation.authority.root.certificate),
+        }
+        .map_err(unusable)
+    }
+}
+
+fn unusable(error: SignError) -> Failure {
+    Failure::new(Exit::Config, error)
+}
+
 /// The keys of the installation on this machine; without any, keys that nobody keeps.
-fn keys(settings: &SealSettings, organization: &str, now: DateTime<Utc>) -> Result<Keys, Failure> {
-    let unusable = |error: SignError| Failure::new(Exit::Config, error);
+fn keys(settings: SealSettings, organization: &str, now: DateTime<Utc>) -> Result<Keys, Failure> {
     let keyring = Keyring::new(&settings.key_dir);
     let place = settings.key_dir.display();
     let (generation, told) = if keyring.roots().map_err(unusable)?.is_empty() {
@@ -260,18 +297,11 @@ fn keys(settings: &SealSettings, organization: &str, now: DateTime<Utc>) -> Resu
     } else {
         (keyring.current(organization, now).map_err(unusable)?, format!("signed with the keys in {place}"))
     };
-    match &settings.brought {
-        None => {
-            let seal = generation.seal(now).map_err(unusable)?;
-            Ok(Keys { seal, is_brought: false, generation, told })
-        }
-        Some(brought) => {
-            let seal = brought_identity(brought).map_err(unusable)?;
-            let told =
-                "signed with the key that the SEAL_ settings name; a pack with one of its own".to_owned();
-            Ok(Keys { seal, is_brought: true, generation, told })
-        }
-    }
+    let told = match &settings.brought {
+        None => told,
+        Some(_) => "signed with the key that the SEAL_ settings name; a pack with one of its own".to_owned(),
+    };
+    Ok(Keys { brought: settings.brought, generation, told })
 }
 
 /// The folder that was named, or while watching the one in front of us.

@@ -31,9 +31,9 @@ use super::{
 };
 
 /// An authority with a responder, lists and timestamps on a port of its own.
-struct Office {
-    openssl: OpenSsl,
-    address: String,
+pub(super) struct Office {
+    pub(super) openssl: OpenSsl,
+    pub(super) address: String,
     /// Answers 503 to whoever asks about certificates.
     closed: AtomicBool,
     asked: AtomicUsize,
@@ -41,7 +41,7 @@ struct Office {
 
 impl Office {
     /// None where there is no OpenSSL.
-    async fn open() -> Option<Arc<Self>> {
+    pub(super) async fn open() -> Option<Arc<Self>> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}/", listener.local_addr().expect("an address"));
         let openssl = tokio::task::block_in_place(|| OpenSsl::new(&address))?;
@@ -101,7 +101,7 @@ impl Office {
     }
 
     /// What somebody finds who trusts the root and has no server.
-    fn proof(&self, file: &[u8]) -> Proof {
+    pub(super) fn proof(&self, file: &[u8]) -> Proof {
         let root = Anchors::read_pem(&self.openssl.root()).expect("a root");
         let anchors = Anchors { seals: root.clone(), timestamps: root };
         verify(file, &anchors, Utc::now()).finding.expect("a good signature")
