@@ -60,7 +60,7 @@ impl Styles {
             date: top().set_num_format(DATE).set_align(FormatAlign::Left),
             moment: top().set_num_format(MOMENT).set_align(FormatAlign::Left),
             link: link(palette.secondary).set_text_wrap(),
-            stripe: Format::new().set_background_color(Color::RGB(0xD9_D9D9)),
+            stripe: Format::new().set_background_color(Color::RGB(0xF2_F2F2)),
             secondary: palette.secondary,
         }
     }
