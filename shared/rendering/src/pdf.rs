@@ -360,7 +360,7 @@ mod tests {
                 Cell::Link(Link { text: word(28), url: "https://example.org/".to_owned() }),
                 Cell::Text(word(44)),
                 Cell::number(row as f64 * 377.7),
-                if row % 5 == 0 { Cell::Empty } else { Cell::Status(status) },
+                if row.is_multiple_of(5) { Cell::Empty } else { Cell::Status(status) },
                 Cell::Date(chrono::NaiveDate::from_yo_opt(2025, 1 + row as u32 % 365).unwrap()),
             ]
         };

@@ -1,7 +1,5 @@
 //! What a long table takes in memory while it becomes a PDF: the peak of a process of its own, which is this one called again.
 
-#![expect(clippy::print_stdout, reason = "how a process tells the one that called it")]
-
 use std::{env, fs, process::Command};
 
 use chrono::{DateTime, NaiveDate, Utc};
