@@ -18,6 +18,7 @@ const NOT_AUDITED: &[(&str, &str)] = &[
     ("audit_entries", "the trail itself"),
     ("finding_counts", "sums of the rows they are about"),
     ("finding_events", "a history of its own"),
+    ("frozen_rows", "made with their report"),
     ("idempotency_keys", "answers kept for a day"),
     ("job_periods", "bookkeeping of jobs"),
     ("issued_files", "made with their report"),
