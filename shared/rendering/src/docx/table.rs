@@ -46,7 +46,8 @@ fn characters(column: &Column) -> usize {
         ColumnKind::Identifier => 17,
     };
     let longest = column.title.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
-    usize::from(column.width.unwrap_or(usual)).clamp(4, 40).max(longest.min(14) + 2)
+    // Titles are bold, and set in a wider font where the document's own is missing.
+    usize::from(column.width.unwrap_or(usual)).clamp(4, 40).max(longest.min(14) * 5 / 4 + 3)
 }
 
 /// What the columns ask for; where that is more than a line, columns of words give way to those whose content has one length.
