@@ -252,3 +252,64 @@ async fn rubbish_in_redis_disturbs_nobody() {
     assert_eq!(row(&engine.db, job).await.attempt, 1);
     engine.stop().await;
 }
+
+/// A worker that stumbled over what it cannot read would take it up again and again, and what was fetched with it would lie for half a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_in_redis_is_dropped_and_counted_and_holds_up_nobody() {
+    let mut engine = Engine::idle().await;
+    let counted = junk_counted();
+    let name = format!("{}:{}", engine.prefix, Queue::Maintenance);
+    let mut redis = engine.redis().await;
+    let sound =
+        serde_json::to_vec(&queue::claim::JobRef { id: Uuid::new_v4(), fence: 1 }).expect("a reference");
+    let bodies: [(&str, Option<&[u8]>); 4] = [
+        ("nothing", None),
+        ("other", Some(b"{\"no\":\"job\"}")),
+        ("bytes", Some(b"\xff\x00")),
+        ("noteless", Some(&sound)),
+    ];
+    let mut junk = Vec::new();
+    // More than one call fetches, before and between those of jobs.
+    for (number, (kind, body)) in bodies.iter().cycle().take(100).enumerate() {
+        let id = format!("junk-{kind}-{number}");
+        let mut writing = redis::pipe();
+        match number % 2 {
+            0 => writing.cmd("RPUSH").arg(format!("{name}:active")).arg(&id).ignore(),
+            _ => writing.zadd(format!("{name}:scheduled"), &id, 1).ignore(),
+        };
+        if let Some(body) = body {
+            writing.hset(format!("{name}:data"), &id, *body).ignore();
+        }
+        let _: () = writing.query_async(&mut redis).await.expect("written");
+        junk.push(id);
+    }
+    let ids = engine.accept_many(60, Work::default()).await;
+    engine.start_relay().await;
+    engine.start_worker(8).await;
+    engine.until_all_completed(&ids, Duration::from_secs(25)).await;
+    eventually("the end of what cannot be read", Duration::from_secs(25), || async {
+        (junk_counted() - counted >= junk.len() as u64).then_some(())
+    })
+    .await;
+    let kept: Vec<Option<Vec<u8>>> = redis::cmd("HMGET")
+        .arg(format!("{name}:data"))
+        .arg(&junk)
+        .query_async(&mut redis)
+        .await
+        .expect("asked");
+    assert!(kept.iter().all(Option::is_none), "{kept:?}");
+    assert_eq!(engine.redis_keys("junk").await, [""; 0], "notes about it");
+    for set in engine.redis_keys("inflight").await {
+        let in_hand: Vec<String> =
+            redis::cmd("SMEMBERS").arg(set).query_async(&mut redis).await.expect("asked");
+        assert!(!in_hand.iter().any(|id| id.starts_with("junk")), "{in_hand:?}");
+    }
+    assert_eq!(engine.redis_keys("workers:metadata").await.len(), 1, "nobody was rebuilt over it");
+    engine.stop().await;
+}
+
+fn junk_counted() -> u64 {
+    let shown = runtime::metrics::exposition();
+    let series = "plimsoll_transport_junk_total{queue=\"maintenance\"} ";
+    shown.lines().find_map(|line| line.strip_prefix(series)?.parse().ok()).unwrap_or(0)
+}

@@ -1,7 +1,7 @@
 //! Redis, as far as we use it: a small disposable window of job ids for each queue.
 //!
 //! apalis-redis is the carrier, held to what was measured to be safe: one payload type ([`JobRef`]), at most a window's worth of ids (its
-//! fetch script fails for good beyond some 8,000), no locks, no events, results kept so that acknowledgements work, a connection that waits out
+//! fetch script fails for good beyond some 8,000), nothing that cannot be read, no locks, no events, results kept so that acknowledgements work, a connection that waits out
 //! an outage, and our own clean-up, since it never frees what is done. What a relay needs of it is [`Carry`], what a worker needs is [`Bring`]
 //! (`transport/fetch.rs`).
 
@@ -249,7 +249,7 @@ impl Transport {
             .persist_results(true)
             .heartbeat_interval(Duration::from_secs(5))
             .missed_heartbeats(6);
-        RedisStorage::new(Carrier::new(self.connection.clone())).with_config(config)
+        RedisStorage::new(Carrier::new(self.connection.clone(), queue)).with_config(config)
     }
 
     /// Tells of each push to `queue`, until the stream ends.

@@ -82,6 +82,11 @@ pub static SCHEDULE_MISSED: Counter<0> = Counter::new(
 );
 pub static REDIS_IDS: Gauge<1> =
     Gauge::new("redis_ids", ["queue"], "Job ids that wait in Redis to be fetched");
+pub static TRANSPORT_JUNK: Counter<1> = Counter::new(
+    "transport_junk",
+    ["queue"],
+    "What was fetched from Redis, could not be read and was dropped: not the id of a job",
+);
 
 pub static JOBS: Gauge<2> = Gauge::new("jobs", ["queue", "state"], "Unfinished jobs, by state");
 pub static QUEUE_LATENCY: Gauge<1> =
@@ -150,6 +155,7 @@ static ALL: &[&dyn Metric] = &[
     &SCHEDULE_LAG,
     &SCHEDULE_MISSED,
     &REDIS_IDS,
+    &TRANSPORT_JUNK,
     &JOBS,
     &QUEUE_LATENCY,
     &OUTBOX_PENDING,
