@@ -55,6 +55,7 @@ async fn measure(addresses: &Addresses, folder: &Path) -> anyhow::Result<Vec<Row
         ("DATABASE_URL", addresses.worker_url.clone()),
         ("API_DATABASE_URL", addresses.api_url.clone()),
         ("REDIS_URL", addresses.redis_url.clone()),
+        ("ALLOW_VOLATILE_DATABASE", "true".to_owned()),
         ("DATABASE_MAX_CONNECTIONS", "16".to_owned()),
         ("DEBUG", "true".to_owned()),
     ]
@@ -185,7 +186,7 @@ insert into jobs (id, tenant_id, kind, kind_version, queue, priority, payload, s
 values (gen_random_uuid(), '{tenant}', 'render_report', 1, 'rendering', 5,
         '{{\"tenant_id\": \"{tenant}\", \"report_id\": \"{session}\"}}', 'available', now(), 5, 300, '{tenant}/' || gen_random_uuid(), null,
         '{user}', null, 0, null)
-on conflict (kind, unique_key) where unique_key is not null and finished_at is null do nothing
+on conflict (kind, unique_key) where unique_key is not null and finished_at is null and not cancel_requested do nothing
 returning id as job \\gset
 insert into reports (tenant_id, id, title, report_type, framework, format, options, requested_by, job_id)
 values ('{tenant}', gen_random_uuid(), 'The last quarter', 'executive_summary', null, 'pdf', '{{}}', '{user}', :job);

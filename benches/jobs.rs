@@ -1,5 +1,5 @@
 //! The job engine, durable (fsync on): no-op jobs a second through one worker process, pick-up on an idle system, what an idle worker costs,
-//! what a dispatch costs as the backlog grows, and enqueueing in bulk beside COPY. Beside them BullMQ and Celery on the same Redis, which
+//! what a dispatch costs as the backlog grows and beside an old snapshot, and enqueueing in bulk beside COPY. Beside them BullMQ and Celery on the same Redis, which
 //! keep no record of what they did.
 //!
 //! Relay and worker run in processes of their own: this program starts itself with `PLIMSOLL_BENCH_ROLE` set. The worker's log is off, as
@@ -21,7 +21,7 @@ use queue::{
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
+use sqlx::{Executor as _, PgPool};
 use store::SystemDb;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,9 @@ const CELERY_THREADS: usize = 16;
 const BACKLOGS: [i64; 4] = [1_000, 10_000, 100_000, 1_000_000];
 /// Jobs worked off on top of each backlog.
 const SLICE: i64 = 10_000;
+/// Jobs worked off beside a snapshot, and before that while it was there already.
+const FEW: usize = 10_000;
+const OLD: i64 = 20_000;
 const PREFIX: &str = "bench";
 
 /// Does nothing.
@@ -121,7 +124,24 @@ async fn measure(db: &SystemDb, owner_url: &str, processes: &Processes) -> anyho
     }
     rows.extend(backlogs(pool).await?);
     rows.push(bulk(db, owner_url).await?);
+    rows.push(beside_a_snapshot(pool, owner_url).await?);
     Ok((rows, own))
+}
+
+/// What somebody else's session costs that sits in a transaction, a dump for example: nothing can be cleared away that was finished since.
+async fn beside_a_snapshot(pool: &PgPool, owner_url: &str) -> anyhow::Result<Row> {
+    clear(pool).await?;
+    let before = end_to_end(pool, FEW).await?;
+    clear(pool).await?;
+    let mut idle = store::db::connect_once(&SecretString::from(owner_url.to_owned())).await?;
+    idle.execute("begin isolation level repeatable read; select from jobs limit 1").await?;
+    fill(pool, OLD).await?;
+    until_completed(pool, OLD).await?;
+    clear(pool).await?;
+    let beside = end_to_end(pool, FEW).await?;
+    idle.execute("rollback").await?;
+    let name = format!("beside a snapshot that {OLD} finished jobs are younger than");
+    Ok(Row::beside(name, beside, "jobs/s", "without it", before))
 }
 
 /// Jobs a second, from the moment a paused queue goes on until the last is recorded as completed.

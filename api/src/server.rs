@@ -8,6 +8,7 @@ use runtime::{
     config::Config,
     health::{self, Pulse},
 };
+use store::db::Login;
 use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
@@ -187,7 +188,17 @@ async fn inspect(config: &Config, state: &AppState) -> anyhow::Result<Inspected>
         );
     }
     store::secrets::check(&mut connection, &state.secrets).await?;
-    let rights = store::db::excessive_rights(&mut connection).await?;
+    let volatile = store::db::volatile_settings(&mut connection).await?.join(" and ");
+    if !volatile.is_empty() {
+        if !config.allow_volatile_database {
+            bail!(
+                "Postgres runs with {volatile} off, so that a power cut can take back what was accepted: turn it on, or set \
+                 ALLOW_VOLATILE_DATABASE=true where nothing matters"
+            );
+        }
+        tracing::warn!("Postgres runs with {volatile} off: a power cut can take back what was accepted");
+    }
+    let rights = store::db::excessive_rights(&mut connection, Login::Api).await?;
     if rights.is_empty() {
         return Ok(Inspected::Sound);
     }

@@ -50,6 +50,7 @@ impl Program {
             .env("API_LISTEN", api.to_string())
             .env("ADMIN_LISTEN", admin.to_string())
             .env("LOG_LEVEL", "warn")
+            .env("ALLOW_VOLATILE_DATABASE", "true")
             .envs(settings.iter().copied())
             .spawn()
             .expect("the program starts");

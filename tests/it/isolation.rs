@@ -84,7 +84,13 @@ async fn the_apis_login_cannot_become_anything_more() {
     let refused = sqlx::query("set role plimsoll_system").execute(db.app.shared()).await;
     assert!(refused.expect_err("it may not").to_string().contains("permission denied"));
     let mut connection = store::db::connect_once(&db.api_url).await.expect("it may connect");
-    assert!(store::db::excessive_rights(&mut connection).await.expect("asked").is_empty());
+    let rights = store::db::excessive_rights(&mut connection, store::db::Login::Api).await.expect("asked");
+    assert!(rights.is_empty(), "{rights:?}");
+    let mut connection = store::db::connect_once(&db.worker_url).await.expect("it may connect");
+    let rights = store::db::excessive_rights(&mut connection, store::db::Login::Api).await.expect("asked");
+    assert!(rights.len() == 1 && rights[0].contains("may become plimsoll_system"), "{rights:?}");
+    let rights = store::db::excessive_rights(&mut connection, store::db::Login::System).await.expect("asked");
+    assert!(rights.is_empty(), "{rights:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,6 +57,32 @@ fn correlate(tenant_id: TenantId) -> Correlate {
 }
 
 #[tokio::test]
+async fn whoever_asks_while_the_same_work_is_being_cancelled_gets_a_job_that_will_be_done() {
+    let db = TestDb::new().await;
+    let work = Work { unique: Some("nvd".into()), ..Work::default() };
+    let hourly = Hourly { subject: "nvd".into() };
+    let (first, of_the_hour) =
+        (ask(&db, Origin::INSTALLATION, &work).await, ask(&db, Origin::INSTALLATION, &hourly).await);
+    for job in [first.id, of_the_hour.id] {
+        set_state(&db, job, "leased_until = now() + interval '1 minute'").await;
+    }
+    assert_eq!(ask(&db, Origin::INSTALLATION, &work).await, Enqueued { id: first.id, created: false });
+    sqlx::query("select jobs_cancel($1)")
+        .bind([first.id.0, of_the_hour.id.0])
+        .execute(db.system.pool())
+        .await
+        .expect("asked to end");
+    let second = ask(&db, Origin::INSTALLATION, &work).await;
+    assert!(second.created && second.id != first.id, "the dying one does nothing for anybody");
+    assert_eq!(
+        ask(&db, Origin::INSTALLATION, &work).await,
+        Enqueued { id: second.id, created: false },
+        "and from then on there is one again"
+    );
+    assert!(ask(&db, Origin::INSTALLATION, &hourly).await.created);
+}
+
+#[tokio::test]
 async fn five_changes_before_the_comparison_begins_are_compared_once() {
     let db = TestDb::new().await;
     let tenant = db.tenant("acme").await;

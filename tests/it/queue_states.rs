@@ -54,6 +54,26 @@ async fn a_failing_job_is_tried_as_often_as_its_policy_says_and_then_dead() {
 }
 
 #[tokio::test]
+async fn what_a_handler_gives_up_for_being_too_long_ends_as_what_the_engine_gives_up() {
+    let db = TestDb::new().await;
+    let job = accept(&db, &asked_to(Act::RunOutOfTime)).await;
+    let runner = runner(&db, &Tally::new(&db), LEASE);
+    for _ in 1..=3 {
+        let reference = dispatch(&db, job).await;
+        runner.run(reference).await;
+    }
+    let row = row(&db, job).await;
+    assert_eq!((row.state.as_str(), row.dead_reason.as_deref()), ("dead", Some("timeout")));
+    let classes: Vec<Option<String>> =
+        sqlx::query_scalar("select error_class from job_attempts where job_id = $1 order by fence")
+            .bind(job.0)
+            .fetch_all(db.pool())
+            .await
+            .expect("read");
+    assert!(classes.iter().all(|class| class.as_deref() == Some("timeout")), "{classes:?}");
+}
+
+#[tokio::test]
 async fn a_job_that_recovers_is_completed() {
     let db = TestDb::new().await;
     let job = accept(&db, &asked_to(Act::FailUntilAttempt(3))).await;

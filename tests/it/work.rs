@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use domain::id::JobId;
 use harness::TestDb;
 use queue::{
     Attempt, Done, Handler, Job, JobError, Queue, Registry, RetryPolicy, UniqueKey,
     claim::JobRef,
     enqueue::{Origin, enqueue},
+    error::Class,
     runner::Runner,
 };
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,8 @@ pub(crate) enum Act {
     Discard,
     Snooze,
     SleepMillis(u64),
+    /// Gives up by a clock of its own.
+    RunOutOfTime,
     /// Ends with this result, without a transaction of its own.
     Finish(String),
 }
@@ -113,6 +117,10 @@ impl Work {
                 return Err(JobError::Retry(anyhow::anyhow!("not yet")));
             }
             Act::FailUntilAttempt(_) => {}
+            Act::RunOutOfTime => {
+                let error = anyhow::anyhow!("it took longer than it may").context(Class::Timeout);
+                return Err(JobError::Retry(error));
+            }
             Act::Panic => panic!("it was asked to panic"),
             Act::Discard => return Err(JobError::discard("there is no point")),
             Act::Snooze => return Err(JobError::snooze(Duration::from_secs(60), "the moon is not full")),

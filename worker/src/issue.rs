@@ -10,7 +10,7 @@ use domain::{
     document::{Branding, Document, Format, ReportOptions},
     id::{ReportId, TenantId, UserId},
 };
-use queue::{Attempt, JobError, OrDiscard};
+use queue::{Attempt, JobError, OrDiscard, error::Class};
 use rendering::{
     Rendered, Stage,
     child::{Job, OUTPUT},
@@ -222,6 +222,9 @@ impl Press<'_> {
         let rendered = rendered.map_err(|failure| match failure {
             RenderFailure::Refused(why) => {
                 JobError::discard(format!("the report cannot be rendered as {format}: {why}"))
+            }
+            late @ RenderFailure::TooLong(_) => {
+                JobError::Retry(anyhow::Error::from(late).context(Class::Timeout))
             }
             // Too large for the limits today is too large tomorrow, but a neighbour may have taken what it needed.
             other => JobError::Retry(other.into()),

@@ -23,9 +23,31 @@ pub(crate) fn check_username(problems: &mut Problems, username: &str) {
     problems.require((3..=64).contains(&length), "username", || {
         format!("a username has 3 to 64 characters, this one has {length}")
     });
-    problems.require(!username.contains(|c: char| c.is_control() || c.is_whitespace()), "username", || {
-        "a username has no spaces and no control characters: leave them out".into()
+    let odd = username.chars().find(|c| !c.is_alphanumeric() && !c.is_ascii_graphic());
+    problems.require(odd.is_none(), "username", || {
+        let odd = odd.map_or(0, u32::from);
+        format!(
+            "a username consists of letters, digits and ASCII punctuation, without spaces and what cannot be seen: leave out U+{odd:04X}"
+        )
     });
+    problems.require(alphabets(username) <= 1, "username", || {
+        format!("`{username}` has letters of different alphabets that look alike: keep to one")
+    });
+}
+
+/// How many of the alphabets that share the looks of letters it takes from: an `а` of the Cyrillic one in `admin` would make another name
+/// that reads the same wherever it is shown (Unicode Technical Report 36, section 2.1).
+fn alphabets(text: &str) -> usize {
+    let greek = |c: char| matches!(c, '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}');
+    let cyrillic =
+        |c: char| matches!(c, '\u{400}'..='\u{52f}' | '\u{1c80}'..='\u{1c8f}' | '\u{2de0}'..='\u{2dff}');
+    let latin = |c: char| {
+        c.is_ascii_alphabetic()
+            || matches!(c, '\u{aa}' | '\u{ba}' | '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' | '\u{ff21}'..='\u{ff5a}')
+    };
+    usize::from(text.contains(latin))
+        + usize::from(text.contains(greek))
+        + usize::from(text.contains(cyrillic))
 }
 
 /// Notes what is wrong with an e-mail address.
@@ -269,6 +291,41 @@ mod tests {
             "a,b@c.d",
         ] {
             assert!(!is_email(bad), "{bad}");
+        }
+    }
+
+    fn objections(username: &str) -> usize {
+        let mut problems = Problems::default();
+        check_username(&mut problems, username);
+        usize::from(problems.finish().is_err())
+    }
+
+    #[test]
+    fn usernames_look_like_no_others() {
+        for good in [
+            "admin",
+            "zoë.müller",
+            "Ольга",
+            "μαρία-2",
+            "李小龍",
+            "DOMAIN\\ada",
+            "ada+ops@example.com",
+            "user#EXT#",
+        ] {
+            assert_eq!(objections(good), 0, "{good}");
+        }
+        for bad in [
+            "аdmin",
+            "admin\u{200b}",
+            "ad\u{202e}min",
+            "\u{feff}admin",
+            "two words",
+            "tab\tbed",
+            "αdmin",
+            "ab",
+            "ad\u{ad}min",
+        ] {
+            assert_eq!(objections(bad), 1, "{bad:?}");
         }
     }
 

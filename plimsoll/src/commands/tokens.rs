@@ -3,7 +3,9 @@
 use runtime::config::Config;
 use runtime::secrets::Keys;
 use secrecy::SecretString;
-use store::auth;
+use sqlx::Connection as _;
+use store::audit::{self, By, Note};
+use store::{auth, db};
 use uuid::Uuid;
 
 use crate::exit::{Exit, Failure};
@@ -44,9 +46,20 @@ pub(super) async fn run(config: Config, arguments: &Arguments) -> Result<(), Fai
     let keys =
         Keys::load(&installation.config.secrets_key).map_err(|error| Failure::new(Exit::Config, error))?;
     let secret = SecretString::from(hex::encode(rand::random::<[u8; 32]>()));
-    let left = auth::rotate_signing_key(&mut owner, &keys, Uuid::now_v7(), &secret, *forget)
+    let mut tx = owner.begin().await.map_err(Failure::unavailable)?;
+    let left = auth::rotate_signing_key(&mut tx, &keys, Uuid::now_v7(), &secret, *forget)
         .await
         .map_err(Failure::unavailable)?;
+    let note = Note {
+        action: "tokens.rotate",
+        target_type: "installation",
+        target_id: None,
+        detail: serde_json::json!({ "forgot_older_keys": forget, "older_keys_left": left }),
+    };
+    let by = By { actor: "system".into(), ..By::default() };
+    db::act_as_system(&mut tx).await.map_err(Failure::unavailable)?;
+    audit::note(&mut tx, None, &by, &note).await.map_err(Failure::unavailable)?;
+    tx.commit().await.map_err(Failure::unavailable)?;
     terminal::result(format_args!("access tokens are signed with a new key; {left} older ones still verify"));
     Ok(())
 }

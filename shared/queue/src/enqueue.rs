@@ -233,7 +233,8 @@ async fn record<J: Job>(
             return Ok(Enqueued { id: JobId(row.id), created: true });
         }
         let unfinished: Option<Uuid> = sqlx::query_scalar(
-            "select id from jobs where kind = $1 and unique_key = $2 and finished_at is null",
+            // One that is being cancelled will not do what this one asks for.
+            "select id from jobs where kind = $1 and unique_key = $2 and finished_at is null and not cancel_requested",
         )
         .bind(J::KIND)
         .bind(row.key_during(During::Unfinished))
@@ -246,7 +247,7 @@ async fn record<J: Job>(
     }
 }
 
-/// False: an unfinished job has the key.
+/// False: an unfinished job has the key, and is not being cancelled.
 async fn insert<J: Job>(
     connection: &mut PgConnection,
     origin: Origin,
@@ -261,7 +262,8 @@ async fn insert<J: Job>(
          values ($1, $2, $3, $4, $5, $6, $7,
                  case when $15 > 0 then 'waiting' when $8 > now() then 'scheduled' else 'available' end,
                  coalesce($8, now()), $9, $10, $11, $12, $13, $14, $15, $16)
-         on conflict (kind, unique_key) where unique_key is not null and finished_at is null do nothing",
+         on conflict (kind, unique_key) where unique_key is not null and finished_at is null and not cancel_requested
+             do nothing",
     )
     .bind(row.id)
     .bind(origin.tenant.map(|tenant| tenant.0))
@@ -300,7 +302,8 @@ async fn insert_chunk<J: Job>(
          select new.id, $5, $6, $7, $8, $9, new.payload, $10, $11, new.unique_key, new.concurrency_key, $12, $13
            from unnest($1::uuid[], $2::jsonb[], $3::text[], $4::text[])
                 as new (id, payload, unique_key, concurrency_key)
-         on conflict (kind, unique_key) where unique_key is not null and finished_at is null do nothing
+         on conflict (kind, unique_key) where unique_key is not null and finished_at is null and not cancel_requested
+             do nothing
          returning id",
     )
     .bind(&ids)
@@ -355,7 +358,8 @@ async fn begin_period<J: Job>(
          values ($1, $2, $3, $4, now() + make_interval(secs => $5))
          on conflict (kind, key) do update set job_id = excluded.job_id, until = excluded.until
           where job_periods.until <= now()
-             or exists (select from jobs where jobs.id = job_periods.job_id and jobs.state in ('cancelled', 'dead'))",
+             or exists (select from jobs
+                         where jobs.id = job_periods.job_id and (jobs.state in ('cancelled', 'dead') or jobs.cancel_requested))",
     )
     .bind(origin.tenant.map(|tenant| tenant.0))
     .bind(J::KIND)

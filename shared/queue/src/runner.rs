@@ -282,6 +282,13 @@ impl<C: Send + Sync + 'static> Runner<C> {
         let pause = retry.pause_after(claimed.attempt, rand::random());
         Ended::Verdict(match error {
             JobError::Superseded => return Ended::Superseded,
+            // What the handler itself gave up for being too long is what the clock above gives up.
+            JobError::Retry(error)
+                if claimed.attempt >= claimed.max_attempts
+                    && error.downcast_ref::<Class>() == Some(&Class::Timeout) =>
+            {
+                Verdict::Dead { reason: "timeout", error: shorten(format!("{error:#}")) }
+            }
             JobError::Retry(error) => Verdict::Retry {
                 pause,
                 class: Class::of(&error).as_str(),

@@ -84,6 +84,8 @@ pub struct Config {
     pub audit_key_file: PathBuf,
     pub secrets_key: SecretsKey,
     pub debug: bool,
+    /// Start although a power cut could take back what Postgres has committed.
+    pub allow_volatile_database: bool,
     pub worker_queues: Vec<String>,
     pub worker_slots: usize,
     pub job_lease: Duration,
@@ -189,6 +191,7 @@ impl Config {
             audit_key_file: reader.optional("AUDIT_KEY_FILE").unwrap_or_else(|| home.join("keys/audit.key")),
             secrets_key: SecretsKey::read(&mut reader, &home),
             debug: reader.required("DEBUG"),
+            allow_volatile_database: reader.required("ALLOW_VOLATILE_DATABASE"),
             worker_queues: reader.list("WORKER_QUEUES"),
             worker_slots: reader.within("WORKER_SLOTS", 1, 256),
             job_lease: Duration::from_secs(reader.within::<u64>("JOB_LEASE_SECONDS", 1, 3600)),

@@ -236,8 +236,13 @@ fn pool(url: &SecretString, role: &'static str, max_connections: u32) -> Result<
         .map_err(Error::Database)?
         .application_name("plimsoll")
         // A request must not wait for ever behind somebody's forgotten transaction; and compiling our statements takes Postgres
-        // longer than running them.
-        .options([("idle_in_transaction_session_timeout", "60s"), ("timezone", "UTC"), ("jit", "off")]);
+        // longer than running them. What was answered is on the disk, whatever the server or the login has set.
+        .options([
+            ("idle_in_transaction_session_timeout", "60s"),
+            ("timezone", "UTC"),
+            ("jit", "off"),
+            ("synchronous_commit", "on"),
+        ]);
     let set_role = match role {
         "plimsoll_app" => "set role plimsoll_app",
         _ => "set role plimsoll_system",
@@ -264,13 +269,24 @@ fn pool(url: &SecretString, role: &'static str, max_connections: u32) -> Result<
         .connect_lazy_with(options))
 }
 
-/// What a login could do beyond its role, worst first; empty when it is as weak as it should be.
+/// Whose login it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// Of what answers requests: it is one tenant at a time.
+    Api,
+    /// Of workers, schedulers and commands, which act for every tenant.
+    System,
+}
+
+/// What a login could do beyond what it needs, worst first; empty when it is as weak as it should be.
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub async fn excessive_rights(connection: &mut PgConnection) -> Result<Vec<String>> {
-    let (login, superuser, bypass): (String, bool, bool) = sqlx::query_as(
-        "select session_user::text, rolsuper, rolbypassrls from pg_roles where rolname = session_user",
+pub async fn excessive_rights(connection: &mut PgConnection, of: Login) -> Result<Vec<String>> {
+    let (login, superuser, bypass, system): (String, bool, bool, bool) = sqlx::query_as(
+        "select session_user::text, rolsuper, rolbypassrls,
+                coalesce((select pg_has_role(session_user, oid, 'member') from pg_roles where rolname = 'plimsoll_system'), false)
+           from pg_roles where rolname = session_user",
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -281,7 +297,21 @@ pub async fn excessive_rights(connection: &mut PgConnection) -> Result<Vec<Strin
     if bypass {
         found.push(format!("the login `{login}` may bypass row-level security"));
     }
+    if system && !superuser && of == Login::Api {
+        found.push(format!("the login `{login}` may become plimsoll_system, which sees every organization"));
+    }
     Ok(found)
+}
+
+/// The settings of the server that let a power cut take back what was committed; empty when it is sound.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn volatile_settings(connection: &mut PgConnection) -> Result<Vec<String>> {
+    let off = sqlx::query_scalar(
+        "select name from pg_settings where name in ('fsync', 'full_page_writes') and setting = 'off' order by name",
+    );
+    Ok(off.fetch_all(connection).await?)
 }
 
 /// Lets a connection of its own see every tenant's rows, as [`SystemDb`]'s do.

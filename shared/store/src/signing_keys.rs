@@ -6,7 +6,11 @@ use sha2::{Digest, Sha256};
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use crate::{db::TenantTx, error::Result};
+use crate::{
+    audit::{self, By, Note},
+    db::{TenantTx, begin_transaction},
+    error::Result,
+};
 
 /// What a certificate is trusted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,20 +35,32 @@ pub struct TrustAnchors {
     pub timestamps: Vec<Vec<u8>>,
 }
 
-/// Trusts `certificates` (DER) for `purpose` from now on. Those that are trusted already stay as they are.
+/// Trusts `certificates` (DER) for `purpose` from now on, and notes it in the audit trail. Those that are trusted already stay as they are.
 ///
 /// # Errors
 /// When the database refuses, as it does to requests: only workers may.
 pub async fn trust(pool: &PgPool, purpose: Purpose, certificates: &[Vec<u8>]) -> Result<()> {
     for certificate in certificates {
-        sqlx::query(
+        let digest = Sha256::digest(certificate);
+        let mut tx = begin_transaction(pool, "begin").await?;
+        let added = sqlx::query(
             "insert into trust_anchors (sha256, purpose, certificate) values ($1, $2, $3) on conflict do nothing",
         )
-        .bind(Sha256::digest(certificate).as_slice())
+        .bind(digest.as_slice())
         .bind(purpose.as_str())
         .bind(certificate)
-        .execute(pool)
+        .execute(&mut *tx)
         .await?;
+        if added.rows_affected() == 1 {
+            let note = Note {
+                action: "signing.trust",
+                target_type: "certificate",
+                target_id: Some(hex::encode(digest)),
+                detail: serde_json::json!({ "purpose": purpose.as_str() }),
+            };
+            audit::note(&mut tx, None, &By { actor: "system".into(), ..By::default() }, &note).await?;
+        }
+        tx.commit().await?;
     }
     Ok(())
 }

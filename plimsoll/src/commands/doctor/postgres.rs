@@ -45,7 +45,8 @@ async fn look(name: &str, url: &SecretString, in_full: bool) -> store::Result<Ve
         findings.push(clock(&mut connection).await?);
         findings.push(schema(&mut connection).await);
     }
-    let excessive = db::excessive_rights(&mut connection).await?;
+    let of = if name == "API_DATABASE_URL" { db::Login::Api } else { db::Login::System };
+    let excessive = db::excessive_rights(&mut connection, of).await?;
     findings.push(if excessive.is_empty() {
         ok("postgres login", format!("{name} can do no more than it needs"))
     } else {
@@ -72,13 +73,8 @@ async fn version(connection: &mut PgConnection) -> store::Result<Finding> {
 }
 
 async fn durability(connection: &mut PgConnection) -> store::Result<Finding> {
-    let off: Vec<String> = sqlx::query_scalar(
-        "select name from pg_settings
-          where name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off'
-          order by name",
-    )
-    .fetch_all(connection)
-    .await?;
+    // Our own sessions wait for the disk at each COMMIT, whatever `synchronous_commit` is elsewhere.
+    let off = db::volatile_settings(connection).await?;
     Ok(if off.is_empty() {
         ok("postgres", "an answered commit is on the disk")
     } else {

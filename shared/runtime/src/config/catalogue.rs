@@ -261,6 +261,11 @@ pub const SETTINGS: &[Setting] = &[
         "false",
         "true: no timestamp, no signed report, it is tried again; false: the report says that it has none.",
     ),
+    setting(
+        "ALLOW_VOLATILE_DATABASE",
+        "false",
+        "true lets the API start although Postgres has fsync or full_page_writes off: for tests, not for data.",
+    ),
     setting("DEBUG", "false", "true turns request limits off, for development on a loopback address only."),
     setting("WORKER_QUEUES", "ingest,analysis,rendering,delivery,maintenance", "Queues this worker serves."),
     setting(
