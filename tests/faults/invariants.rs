@@ -140,12 +140,15 @@ async fn promises(system: &System<'_>, wrong: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// I3: the file of each completed report is there, as long and with the digest that its row says.
+/// I3: the file of each completed report, and of each long table of one, is there, as long and with the digest that its row says.
 async fn artifacts(system: &System<'_>, wrong: &mut Vec<String>) -> Result<()> {
-    let rows: Vec<(String, i64, Vec<u8>)> =
-        sqlx::query_as("select storage_key, byte_count, sha256 from artifacts")
-            .fetch_all(system.db.pool())
-            .await?;
+    let rows: Vec<(String, i64, Vec<u8>)> = sqlx::query_as(
+        "select storage_key, byte_count, sha256 from artifacts
+             union all
+             select storage_key, byte_count, sha256 from frozen_rows",
+    )
+    .fetch_all(system.db.pool())
+    .await?;
     for (key, byte_count, sha256) in rows {
         let path = system.folder.join("artifacts").join(&key);
         match std::fs::read(&path) {
