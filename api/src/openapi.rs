@@ -1,5 +1,7 @@
 //! The OpenAPI document: made of the handlers, with what they share written once.
 
+mod examples;
+
 use std::collections::BTreeMap;
 
 use utoipa::{
@@ -110,26 +112,42 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     limit_writes(&mut document);
     reshape(&mut document);
     describe(&mut document);
+    examples::show(&mut document);
     document
 }
 
-/// The standard wants a description of every response (OpenAPI 3.1, section 4.8.17.1): where the schema says all, the status does.
+/// Every answer that an operation describes itself, with its status.
+fn responses(document: &mut utoipa::openapi::OpenApi) -> impl Iterator<Item = (&str, &mut Response)> {
+    let items = document.paths.paths.values_mut();
+    let operations = items
+        .flat_map(|item| [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete]);
+    let answers = operations.flatten().flat_map(|operation| &mut operation.responses.responses);
+    answers.filter_map(|(status, response)| match response {
+        RefOr::T(response) => Some((status.as_str(), response)),
+        RefOr::Ref(_) => None,
+    })
+}
+
+/// The standard wants a description of every response (OpenAPI 3.1, section 4.8.17.1): where the schema says all, the status does. A schema
+/// describes text, though: bytes are what their media type says (section 4.8.14.2).
 fn describe(document: &mut utoipa::openapi::OpenApi) {
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
-        for (status, response) in
-            operations.into_iter().flatten().flat_map(|one| &mut one.responses.responses)
-        {
-            if let RefOr::T(response) = response
-                && response.description.is_empty()
+    for (status, response) in responses(document) {
+        if response.description.is_empty() {
+            response.description = match status {
+                "201" => "What was made.",
+                "202" => "The work is recorded and will be done.",
+                "204" => "Done; there is nothing to say.",
+                _ => "What was asked for.",
+            }
+            .into();
+        }
+        for (media_type, content) in &mut response.content {
+            let is_binary =
+                ["application/pdf", "application/octet-stream", "image/png"].contains(&media_type.as_str());
+            if let RefOr::T(content) = content
+                && is_binary
             {
-                response.description = match status.as_str() {
-                    "201" => "What was made.",
-                    "202" => "The work is recorded and will be done.",
-                    "204" => "Done; there is nothing to say.",
-                    _ => "What was asked for.",
-                }
-                .into();
+                content.schema = None;
             }
         }
     }
@@ -178,9 +196,11 @@ fn reshape(document: &mut utoipa::openapi::OpenApi) {
 #[schema(example = json!({"detail": "Resource not found", "status": "error", "code": "NOT_FOUND"}))]
 #[expect(dead_code, reason = "stands in the OpenAPI document only")]
 struct StatusError {
+    /// What is wrong, in a sentence.
     detail: String,
     /// `error`.
     status: String,
+    /// The same in a word that stays the same: `NOT_FOUND`.
     code: String,
     /// For invalid input: each field with what is wrong.
     #[schema(required = false)]
@@ -204,6 +224,7 @@ struct CodedError {
 struct CodedErrorBody {
     /// A word that stays the same.
     code: String,
+    /// What is wrong, in a sentence.
     message: String,
     /// What there is to know of it: `errors` of invalid input, `retry_after` of a 429.
     details: serde_json::Map<String, serde_json::Value>,
@@ -214,6 +235,7 @@ struct CodedErrorBody {
 #[schema(example = json!({"detail": "Resource not found", "error": {"code": "NOT_FOUND", "message": "Resource not found"}}))]
 #[expect(dead_code, reason = "stands in the OpenAPI document only")]
 struct ReportError {
+    /// What is wrong, in a sentence.
     detail: String,
     /// For invalid input: each field with what is wrong.
     #[schema(required = false)]
@@ -228,7 +250,9 @@ struct ReportError {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "stands in the OpenAPI document only")]
 struct ReportErrorBody {
+    /// A word that stays the same.
     code: String,
+    /// The same sentence as `detail`.
     message: String,
     /// For invalid input.
     #[schema(required = false)]
@@ -241,6 +265,7 @@ struct ReportErrorBody {
 struct Issue {
     /// Where, as `recipients.0`.
     path: String,
+    /// What is wrong, what the rule is, and what to do.
     message: String,
 }
 
@@ -285,13 +310,17 @@ fn refusals() -> Vec<(String, RefOr<Response>)> {
     };
     let later = |response: ResponseBuilder| response.header("Retry-After", seconds("Seconds to wait."));
     let named = [
-        ("BadRequest", error("The request cannot be done as it is.")),
+        (
+            "BadRequest",
+            error("The request makes no sense as it is, or its body ended before it was complete."),
+        ),
         ("Unauthenticated", error("There is no valid credential.")),
         ("Forbidden", error("The role, or the key's scopes, do not allow it.")),
         ("NotFound", error("There is none of that id, or not for you.")),
         ("Conflict", error("It contradicts what is there already.")),
+        ("TooSlow", error("The body did not come in time.")),
         ("TooLarge", error("The body is too large.")),
-        ("UnsupportedMediaType", error("The body is not declared to be JSON.")),
+        ("UnsupportedMediaType", error("The body is not declared to be what is wanted, or is compressed.")),
         (
             "Invalid",
             body("Validation error: each field with what is wrong and what to do.", "ValidationErrorBody"),
@@ -325,20 +354,16 @@ macro_rules! refusals {
 refusals! {
     /// What may happen to anybody.
     Anyone = "500" "Internal", "503" "Unavailable";
-    /// What may happen to whoever has to be signed in.
-    SignedIn = "401" "Unauthenticated", "500" "Internal", "503" "Unavailable";
-    /// What may happen to whoever needs a certain role.
-    WithRole = "401" "Unauthenticated", "403" "Forbidden", "500" "Internal", "503" "Unavailable";
+    /// What may happen to whoever has to be signed in. Reading, too, may be more than a key's scopes allow.
+    SignedIn = "401" "Unauthenticated", "403" "Forbidden", "500" "Internal", "503" "Unavailable";
     /// The id may name nothing.
     Missing = "404" "NotFound";
     /// A parameter may break its rule.
     Invalid = "422" "Invalid";
-    /// A body may be wrong in more ways.
-    BadBody = "413" "TooLarge", "415" "UnsupportedMediaType", "422" "Invalid";
+    /// What may be wrong with a body, of whatever media type.
+    BadBody = "400" "BadRequest", "408" "TooSlow", "413" "TooLarge", "415" "UnsupportedMediaType", "422" "Invalid";
     /// It may contradict what is there; also an `Idempotency-Key` that was used for something else.
     Conflicting = "409" "Conflict";
-    /// The contents may not make sense together.
-    Nonsense = "400" "BadRequest";
     /// It may need somebody else's service.
     UpstreamFails = "502" "BadGateway";
     /// It may come too often.

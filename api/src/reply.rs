@@ -20,15 +20,19 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Page<T> {
+    /// The items of this page.
     pub(crate) data: Vec<T>,
     /// Items on all pages together.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, example = 1)]
     total: i64,
-    #[schema(minimum = 1)]
+    /// Counted from 1.
+    #[schema(minimum = 1, example = 1)]
     page: u32,
-    #[schema(minimum = 1, maximum = 500)]
+    /// Items on a full page.
+    #[schema(minimum = 1, maximum = 500, example = 50)]
     page_size: u32,
-    #[schema(minimum = 0)]
+    /// `total` in pages of `page_size`; 0 when there is nothing.
+    #[schema(minimum = 0, example = 1)]
     total_pages: i64,
 }
 
@@ -65,6 +69,8 @@ impl<T: Serialize> IntoResponse for Created<T> {
 /// What was deleted.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Deleted {
+    /// Of what is gone.
+    #[schema(example = "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a")]
     id: Uuid,
     /// Always true: what did not exist is a 404.
     #[schema(example = true)]
@@ -123,6 +129,7 @@ impl<T: Serialize> IntoResponse for Accepted<T> {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobAccepted {
     /// Ask `GET /api/jobs/{job_id}`, or listen to `GET /api/jobs/{job_id}/events`.
+    #[schema(example = "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a")]
     pub(crate) job_id: Uuid,
     /// `queued`.
     #[schema(example = "queued")]
@@ -140,8 +147,13 @@ impl JobAccepted {
 pub(crate) struct FileAccepted {
     #[serde(flatten)]
     job: JobAccepted,
+    /// The report that the file is of; of an export, the one that it was made as.
+    #[schema(example = "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7c")]
     report_id: Uuid,
     /// Where the file will be.
+    #[schema(
+        example = "https://plimsoll.example.com/api/reports/0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7c/download?format=pdf"
+    )]
     download_url: String,
 }
 

@@ -61,6 +61,75 @@ fn every_operation_has_an_id_of_its_own_a_summary_a_tag_and_what_can_go_wrong() 
     }
 }
 
+/// `node` itself, or what it refers to.
+fn resolved<'a>(node: &'a Value, document: &'a Value) -> &'a Value {
+    match node["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).expect(reference),
+        None => node,
+    }
+}
+
+/// What a request or an answer of this media type looks like: its own example, or that of its schema.
+fn example<'a>(content: &'a Value, document: &'a Value) -> Option<&'a Value> {
+    content.get("example").or_else(|| resolved(&content["schema"], document).get("example"))
+}
+
+/// The parts of `contents`, by their media types.
+fn media_types(contents: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    contents.as_object().into_iter().flatten()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+#[test]
+fn every_operation_and_every_parameter_is_described() {
+    let document = document();
+    let is_described =
+        |node: &Value| node["description"].as_str().is_some_and(|text| !text.trim().is_empty());
+    for (name, operation) in operations(&document) {
+        assert!(is_described(operation), "{name} has no description");
+        for parameter in list(&operation["parameters"]) {
+            assert!(is_described(parameter), "{name} does not describe {}", parameter["name"]);
+        }
+    }
+}
+
+#[test]
+fn every_body_has_an_example_and_what_can_be_wrong_with_it() {
+    let document = document();
+    let mut bodies = 0;
+    for (name, operation) in operations(&document) {
+        for (media_type, content) in media_types(&operation["requestBody"]["content"]) {
+            bodies += 1;
+            assert!(example(content, &document).is_some(), "{name} shows no body of {media_type}");
+            for status in ["400", "408", "413", "415", "422"] {
+                assert!(
+                    operation["responses"].get(status).is_some(),
+                    "{name} takes a body and has no {status}"
+                );
+            }
+        }
+    }
+    assert!(bodies > 40, "only {bodies} bodies were looked at");
+}
+
+#[test]
+fn every_json_answer_has_an_example() {
+    let document = document();
+    let mut missing = Vec::new();
+    for (name, operation) in operations(&document) {
+        for (status, response) in operation["responses"].as_object().expect(&name) {
+            let content = resolved(response, &document)["content"].get("application/json");
+            if content.is_some_and(|content| example(content, &document).is_none()) {
+                missing.push(format!("{name} {status}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "give the schema, or each of its members, an example: {missing:#?}");
+}
+
 #[test]
 fn whoever_must_be_signed_in_is_told_so() {
     let document = document();
@@ -69,6 +138,8 @@ fn whoever_must_be_signed_in_is_told_so() {
         let may_be_401 = operation["responses"].get("401").is_some();
         let signs_in = ["/login", "/refresh", "/callback"].iter().any(|end| name.ends_with(end));
         assert_eq!(may_be_401, !is_public || signs_in, "{name}");
+        // A role may be too low, and a key's scopes may be too narrow for anything.
+        assert!(is_public || operation["responses"].get("403").is_some(), "{name} has no 403");
     }
 }
 

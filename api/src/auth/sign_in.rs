@@ -48,6 +48,7 @@ pub(crate) struct Tokens {
     /// Good for one use of `POST /api/auth/refresh`.
     #[schema(example = "k1YxJ0zN0XgD3m9rT6m5sBqf2V8uZ4aEwPcHnLyIo7M")]
     pub(crate) refresh_token: String,
+    /// `bearer`, as RFC 6749, section 5.1, calls it.
     #[schema(example = "bearer")]
     pub(crate) token_type: &'static str,
 }
@@ -58,6 +59,7 @@ pub(crate) struct Tokens {
                           "role": "admin"}))]
 pub(crate) struct Me {
     pub(crate) id: Uuid,
+    /// What they sign in with.
     pub(crate) username: String,
     pub(crate) email: String,
     #[schema(value_type = RoleWord)]

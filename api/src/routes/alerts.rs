@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     error::{ApiError, Problems},
     extract::{Actor, Analyst, Json, Listing, PageParams, Path, ReadOnly},
-    openapi::{BadBody, Invalid, Missing, SignedIn, WithRole},
+    openapi::{BadBody, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     state::AppState,
 };
@@ -42,7 +42,9 @@ impl From<AlertSeverity> for Severity {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct AlertFilter {
+    /// Only alerts that somebody has acknowledged, or only those that nobody has.
     acknowledged: Option<bool>,
+    /// Only alerts that matter so much.
     #[param(inline)]
     severity: Option<AlertSeverity>,
 }
@@ -58,7 +60,9 @@ struct Alert {
     id: Uuid,
     /// `source_quarantined`, `job_poisoned`, or the word of whoever wrote it.
     alert_type: String,
+    /// What it says, in a line.
     title: String,
+    /// All that there is to say; may be empty.
     message: String,
     #[schema(value_type = AlertSeverity)]
     severity: String,
@@ -69,12 +73,15 @@ struct Alert {
     occurrences: i32,
     /// Who wrote it; null: it was raised by what happened.
     created_by: Option<String>,
+    /// When it was raised first.
     created_at: DateTime<Utc>,
     /// When it happened last.
     last_raised_at: DateTime<Utc>,
+    /// Somebody has seen it, and sees to it.
     acknowledged: bool,
     /// The name of whoever acknowledged it first.
     acknowledged_by: Option<String>,
+    /// Null: nobody has yet.
     acknowledged_at: Option<DateTime<Utc>>,
 }
 
@@ -105,8 +112,10 @@ struct CreateAlert {
     /// Lower-case letters, digits, `_`, `.` and `-`, a letter first.
     #[schema(min_length = 1, max_length = 64, pattern = "^[a-z][a-z0-9_.-]{0,63}$")]
     alert_type: String,
+    /// What it says, in a line.
     #[schema(min_length = 1, max_length = 200)]
     title: String,
+    /// All that there is to say; may be left out.
     #[serde(default)]
     #[schema(max_length = 4000)]
     message: String,
@@ -130,8 +139,10 @@ async fn list_alerts(
 }
 
 /// Write an alert
+///
+/// For what somebody should know of that the product does not see by itself. It is in the list like those that were raised.
 #[utoipa::path(post, path = "/api/alerts", tag = "alerts", request_body = CreateAlert,
-    responses((status = 201, body = Alert), WithRole, BadBody))]
+    responses((status = 201, body = Alert), SignedIn, BadBody))]
 async fn create_alert(
     actor: Actor<Analyst>,
     Json(request): Json<CreateAlert>,
@@ -177,7 +188,7 @@ fn check(request: &CreateAlert) -> Result<(), ApiError> {
 /// Records who and when. Acknowledging it again changes nothing.
 #[utoipa::path(patch, path = "/api/alerts/{alert_id}/acknowledge", tag = "alerts",
     params(("alert_id" = Uuid, Path, description = "The alert's id.")),
-    responses((status = 200, body = Alert), WithRole, Missing))]
+    responses((status = 200, body = Alert), SignedIn, Missing))]
 async fn acknowledge_alert(actor: Actor<Analyst>, Path(id): Path<AlertId>) -> Result<Json<Alert>, ApiError> {
     let by = actor.id();
     let mut tx = actor.begin().await?;

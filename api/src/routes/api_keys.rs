@@ -19,7 +19,7 @@ use crate::{
     },
     error::{ApiError, FieldError, Problems},
     extract::{Actor, Admin, InPerson, Json, Listing, PageParams, Path, Policy},
-    openapi::{BadBody, Conflicting, Invalid, Missing, WithRole},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     state::AppState,
     words::{RoleWord, ScopeWord},
@@ -79,14 +79,22 @@ pub(super) struct CreateApiKey {
 
 /// A key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "kind": "organization", "name": "nightly pipeline", "prefix": "hg_ak_6fHqT2bZ",
+    "role": "analyst", "scopes": ["inventory:write", "reports:read"], "status": "active",
+    "created_by": "550e8400-e29b-41d4-a716-446655440000", "created_at": "2026-11-21T10:00:00Z", "expires_at": "2027-02-19T10:00:00Z",
+    "last_used_at": "2026-11-22T02:15:00Z", "revoked_at": null}))]
 pub(super) struct ApiKey {
     id: Uuid,
+    /// Whose it is: the organization's, or the personal token of whoever made it.
     #[schema(value_type = KindFilter)]
     kind: &'static str,
+    /// What it is for.
     name: String,
     /// What the key begins with, to know it again by.
     #[schema(example = "hg_ak_6fHqT2bZ")]
     prefix: String,
+    /// The most that it may do.
     #[schema(value_type = RoleWord)]
     role: &'static str,
     /// Empty: whatever the role may do.
@@ -96,9 +104,11 @@ pub(super) struct ApiKey {
     /// Who made it.
     created_by: Uuid,
     created_at: DateTime<Utc>,
+    /// It is good for nothing from then on.
     expires_at: DateTime<Utc>,
     /// To the minute.
     last_used_at: Option<DateTime<Utc>>,
+    /// Null: nobody has revoked it.
     revoked_at: Option<DateTime<Utc>>,
 }
 
@@ -149,7 +159,7 @@ pub(super) struct ApiKeyCreated {
 ///
 /// The organization's keys and the personal tokens of its people, the newest first; revoked ones stay in the list.
 #[utoipa::path(get, path = "/api/api-keys", tag = "api-keys", params(PageParams, ApiKeyFilter),
-    responses((status = 200, body = Page<ApiKey>), WithRole, Invalid))]
+    responses((status = 200, body = Page<ApiKey>), SignedIn, Invalid))]
 async fn list_api_keys(
     actor: Actor<Admin>,
     Listing { page, filter }: Listing<ApiKeyFilter>,
@@ -163,7 +173,7 @@ async fn list_api_keys(
 ///
 /// It goes on working when its maker is gone. The key is shown in this answer and never again.
 #[utoipa::path(post, path = "/api/api-keys", tag = "api-keys", request_body = CreateApiKey,
-    responses((status = 201, body = ApiKeyCreated), WithRole, Conflicting, BadBody))]
+    responses((status = 201, body = ApiKeyCreated), SignedIn, Conflicting, BadBody))]
 async fn create_api_key(
     actor: Actor<InPerson<Admin>>,
     Json(request): Json<CreateApiKey>,
@@ -172,9 +182,11 @@ async fn create_api_key(
 }
 
 /// Get a key
+///
+/// A key of the organization, or a personal token of one of its people. Its secret is not kept, so nobody can be shown it.
 #[utoipa::path(get, path = "/api/api-keys/{key_id}", tag = "api-keys",
     params(("key_id" = Uuid, Path, description = "The key's id.")),
-    responses((status = 200, body = ApiKey), WithRole, Missing))]
+    responses((status = 200, body = ApiKey), SignedIn, Missing))]
 async fn get_api_key(actor: Actor<Admin>, Path(id): Path<ApiKeyId>) -> Result<Json<ApiKey>, ApiError> {
     let key = api_keys::find(&mut actor.begin().await?, id, None).await?;
     Ok(Json(key.into()))
@@ -185,7 +197,7 @@ async fn get_api_key(actor: Actor<Admin>, Path(id): Path<ApiKeyId>) -> Result<Js
 /// It is worthless with the next request, and stays in the list. Revoking it again changes nothing.
 #[utoipa::path(delete, path = "/api/api-keys/{key_id}", tag = "api-keys",
     params(("key_id" = Uuid, Path, description = "The key's id.")),
-    responses((status = 200, body = ApiKey), WithRole, Missing))]
+    responses((status = 200, body = ApiKey), SignedIn, Missing))]
 async fn revoke_api_key(actor: Actor<Admin>, Path(id): Path<ApiKeyId>) -> Result<Json<ApiKey>, ApiError> {
     let mut tx = actor.begin().await?;
     let key = api_keys::revoke(&mut tx, id, None).await?;

@@ -12,7 +12,7 @@ use super::vuln_matches::VulnMatch;
 use crate::{
     error::{ApiError, Problems},
     extract::{Actor, Analyst, Json, Listing, PageParams, Path, ReadOnly, Unfiltered},
-    openapi::{BadBody, Invalid, Missing, Nonsense, SignedIn, WithRole},
+    openapi::{BadBody, Invalid, Missing, SignedIn},
     reply::Page,
     state::AppState,
     words::{RiskZoneWord, Tag},
@@ -43,31 +43,48 @@ struct AssetFilter {
 
 /// An asset.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "550e8400-e29b-41d4-a716-446655440000", "kind": "host", "hostname": "web-1", "external_id": "8c1f0e4a5b6d47e8",
+    "os_distro": "debian", "os_version": "12", "os_codename": "bookworm", "os_name": "Debian GNU/Linux 12 (bookworm)",
+    "platform": "Debian:12", "kernel": "6.1.0-28-amd64", "architecture": "x86_64", "risk_zone": "production",
+    "tags": ["pci-scope", "web"], "first_seen_at": "2026-11-20T06:00:00Z", "last_seen_at": "2026-11-22T06:00:00Z",
+    "inventory_stale": false, "correlated_at": "2026-11-22T06:01:10Z"}))]
 struct Asset {
     id: Uuid,
     /// `host`, or `software` for the subject of an SBOM.
     #[schema(example = "host")]
     kind: String,
+    /// Of software: the name of the SBOM's subject.
     #[schema(example = "web-1")]
     hostname: String,
     /// Stable over renames: a machine id, or an SBOM's subject.
     external_id: Option<String>,
+    /// `ID` of os-release(5). Null: software has none.
     #[schema(example = "debian")]
     os_distro: Option<String>,
+    /// `VERSION_ID` of os-release(5).
     #[schema(example = "12")]
     os_version: Option<String>,
+    /// `VERSION_CODENAME` of os-release(5).
     #[schema(example = "bookworm")]
     os_codename: Option<String>,
+    /// `PRETTY_NAME` of os-release(5).
     os_name: Option<String>,
     /// Whose advisories judge its packages. Null: nobody's that we know.
     #[schema(example = "Debian:12")]
     platform: Option<String>,
+    /// The release of the running kernel, as `uname -r` prints it.
     kernel: Option<String>,
+    /// Of the machine, as `uname -m` prints it.
     architecture: Option<String>,
+    /// Where it stands in the network.
     #[schema(value_type = RiskZoneWord)]
     risk_zone: String,
+    /// Words that people group assets by.
     tags: Vec<String>,
+    /// When its first inventory was taken in.
     first_seen_at: DateTime<Utc>,
+    /// When its last inventory was taken in.
     last_seen_at: DateTime<Utc>,
     /// Nothing was heard of it for 24 hours, or for as long as the integration that it is pulled from allows.
     inventory_stale: bool,
@@ -81,14 +98,20 @@ struct Asset {
 struct AssetDetail {
     #[serde(flatten)]
     asset: Asset,
+    /// Packages that are installed on it.
+    #[schema(example = 412)]
     package_count: i64,
     /// Null: applications are not collected yet.
+    #[schema(example = json!(null))]
     app_count: Option<i64>,
     /// Null: infrastructure components are not collected yet.
+    #[schema(example = json!(null))]
     infra_count: Option<i64>,
     /// Null: container images are not collected yet.
+    #[schema(example = json!(null))]
     docker_image_count: Option<i64>,
     /// Findings that are not resolved.
+    #[schema(example = 7)]
     vuln_count: i64,
 }
 
@@ -136,7 +159,9 @@ impl From<assets::AssetDetail> for AssetDetail {
                           "purl": null, "first_seen_at": "2026-11-21T10:00:00Z"}))]
 struct AssetPackage {
     id: i64,
+    /// As the package manager calls it: the binary package.
     name: String,
+    /// As the package manager writes it.
     version: String,
     /// Empty where the inventory does not say.
     arch: String,
@@ -144,10 +169,13 @@ struct AssetPackage {
     platform: String,
     /// What advisories speak of: the source package on Debian, Ubuntu and Alpine.
     source_name: String,
+    /// The version that advisories are compared with.
     source_version: String,
     /// False: no advisory's range can be compared with this version, so nothing is known about it.
     version_understood: bool,
+    /// The package URL that the inventory gave; null where it gave none.
     purl: Option<String>,
+    /// When it was first in an inventory of the asset.
     first_seen_at: DateTime<Utc>,
 }
 
@@ -186,16 +214,20 @@ struct UpdateAssets {
     #[serde(default)]
     #[schema(required, min_items = 1, max_items = 500, value_type = Vec<Uuid>)]
     asset_ids: Vec<AssetId>,
+    /// The zone that all of them are to stand in; left as it is when missing.
     #[schema(value_type = Option<RiskZoneWord>)]
     risk_zone: Option<String>,
+    /// Tags that all of them are to have.
     #[serde(default)]
     #[schema(value_type = Vec<Tag>)]
     add_tags: Vec<String>,
+    /// Tags that none of them is to have; one that is also added is removed.
     #[serde(default)]
     #[schema(value_type = Vec<Tag>)]
     remove_tags: Vec<String>,
 }
 
+/// What came of it.
 #[derive(Debug, Serialize, ToSchema)]
 struct AssetsUpdated {
     /// How many assets there were.
@@ -224,6 +256,8 @@ async fn list_assets(
 }
 
 /// Get an asset
+///
+/// With the numbers of its packages and of its findings that are not resolved.
 #[utoipa::path(get, path = "/api/assets/{asset_id}", tag = "assets",
     params(("asset_id" = Uuid, Path, description = "The asset's id.")),
     responses((status = 200, body = AssetDetail), SignedIn, Missing))]
@@ -233,9 +267,11 @@ async fn get_asset(actor: Actor<ReadOnly>, Path(id): Path<AssetId>) -> Result<Js
 }
 
 /// Set an asset's tags
+///
+/// They take the place of those that it had. Tags that inventories know nothing of stay when one is taken in.
 #[utoipa::path(patch, path = "/api/assets/{asset_id}", tag = "assets", request_body = UpdateAsset,
     params(("asset_id" = Uuid, Path, description = "The asset's id.")),
-    responses((status = 200, body = AssetDetail), WithRole, Missing, BadBody))]
+    responses((status = 200, body = AssetDetail), SignedIn, Missing, BadBody))]
 async fn update_asset(
     actor: Actor<Analyst>,
     Path(id): Path<AssetId>,
@@ -255,7 +291,7 @@ async fn update_asset(
 ///
 /// Sets the risk zone, adds tags and removes tags. Needs at least one of the three.
 #[utoipa::path(patch, path = "/api/assets/bulk", tag = "assets", request_body = UpdateAssets,
-    responses((status = 200, body = AssetsUpdated), WithRole, Nonsense, BadBody))]
+    responses((status = 200, body = AssetsUpdated), SignedIn, BadBody))]
 async fn update_assets(
     actor: Actor<Analyst>,
     Json(request): Json<UpdateAssets>,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     error::ApiError,
     extract::{Actor, Analyst, Listing, PageParams, day},
-    openapi::{Invalid, WithRole},
+    openapi::{Invalid, SignedIn},
     reply::Page,
     state::AppState,
 };
@@ -25,6 +25,7 @@ struct AuditFilter {
     /// A whole action, or what it is about: `user.create`, or `user` for all of these.
     #[param(example = "user.create")]
     action: Option<String>,
+    /// Only what was done to this kind of thing.
     #[param(example = "user")]
     target_type: Option<String>,
     /// Id of what it was done to.
@@ -41,6 +42,12 @@ struct AuditFilter {
 
 /// Somebody did something.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "actor": "admin", "actor_id": "550e8400-e29b-41d4-a716-446655440000",
+    "action": "user.update", "target_type": "user", "target_id": "550e8400-e29b-41d4-a716-446655440001",
+    "old_value": {"role": "read_only"}, "new_value": {"role": "analyst"}, "request_id": "0199f8a26c1e7b629a535e1f0c2d4b7f",
+    "address": "192.0.2.17", "sequence": 4711,
+    "hash": "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9", "created_at": "2026-11-22T10:00:00Z"}))]
 struct AuditEntry {
     id: Uuid,
     /// The name at that time.
@@ -48,10 +55,13 @@ struct AuditEntry {
     actor: String,
     /// Null for what the product did by itself, and for who was not signed in.
     actor_id: Option<Uuid>,
+    /// What was done: the thing and the deed.
     #[schema(example = "user.create")]
     action: String,
+    /// What kind of thing it was done to.
     #[schema(example = "user")]
     target_type: String,
+    /// Its id; null where it has none, such as a failed sign-in.
     target_id: Option<String>,
     /// Of a change: the fields that it changed, as they were. Secrets are masked.
     #[schema(value_type = Option<Object>)]
@@ -95,7 +105,7 @@ impl From<Entry> for AuditEntry {
 /// Newest first. Administrators of the installation also see what belongs to no organization. `plimsoll audit verify` finds out whether
 /// entries were changed or removed.
 #[utoipa::path(get, path = "/api/audit", tag = "system", params(PageParams, AuditFilter),
-    responses((status = 200, body = Page<AuditEntry>), WithRole, Invalid))]
+    responses((status = 200, body = Page<AuditEntry>), SignedIn, Invalid))]
 async fn list_audit(
     actor: Actor<Analyst>,
     Listing { page, filter }: Listing<AuditFilter>,

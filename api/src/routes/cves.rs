@@ -93,20 +93,30 @@ impl From<CveSort> for cves::Sort {
     "epss_score": 0.94, "epss_percentile": 0.99, "kev": true, "has_exploit": true}))]
 struct Cve {
     cve_id: String,
+    /// In English, as the NVD has it. Null: only EPSS, KEV or an advisory knows the CVE.
     description: Option<String>,
     /// The rating of the best score.
     #[schema(value_type = SeverityWord)]
     severity: &'static str,
+    /// In the NVD.
     published_at: Option<DateTime<Utc>>,
+    /// In the NVD.
     last_modified_at: Option<DateTime<Utc>>,
+    /// How far the NVD is with it: `Analyzed`, `Awaiting Analysis`, `Rejected` …
     nvd_status: Option<String>,
+    /// Base score of CVSS 2.0, 0 to 10. Null, as with the two that follow: nobody gave one.
     cvss_v2_score: Option<f32>,
+    /// Base score of CVSS 3.1 or 3.0, 0 to 10.
     cvss_v31_score: Option<f32>,
+    /// Base score of CVSS 4.0, 0 to 10.
     cvss_v4_score: Option<f32>,
     /// Probability of exploitation within thirty days, 0 to 1. Null: EPSS does not know it.
     epss_score: Option<f32>,
+    /// The part of all CVEs that are no more likely to be exploited, 0 to 1.
     epss_percentile: Option<f32>,
+    /// In CISA's catalogue of vulnerabilities known to be exploited.
     kev: bool,
+    /// A reference of the record is an exploit.
     has_exploit: bool,
 }
 
@@ -115,22 +125,37 @@ struct Cve {
 struct CveDetail {
     #[serde(flatten)]
     cve: Cve,
+    /// What the score was made from.
+    #[schema(example = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N")]
     cvss_v31_vector: Option<String>,
+    /// What the score was made from.
+    #[schema(example = json!(null))]
     cvss_v4_vector: Option<String>,
+    /// The weaknesses that it is a case of.
+    #[schema(example = json!(["CWE-125"]))]
     cwes: Vec<String>,
+    /// Where to read about it.
+    #[schema(example = json!(["https://nvd.nist.gov/vuln/detail/CVE-2014-0160"]))]
     references: Vec<String>,
     /// What CISA says of it, if it is known to be exploited.
     kev_entry: Option<KevEntry>,
     /// Assets with a finding of it that is not resolved.
+    #[schema(example = 3)]
     affected_asset_count: i64,
 }
 
 /// An entry of CISA's catalogue.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"name": "OpenSSL Information Disclosure Vulnerability", "required_action": "Apply updates per vendor instructions.",
+                          "date_added": "2022-05-04", "due_date": "2022-05-25", "ransomware": false}))]
 struct KevEntry {
+    /// What CISA calls it.
     name: String,
+    /// What CISA tells federal agencies to do.
     required_action: Option<String>,
+    /// The day on which it came into the catalogue.
     date_added: Option<NaiveDate>,
+    /// The day by which federal agencies must have done it.
     due_date: Option<NaiveDate>,
     /// True: known to be used for ransomware.
     ransomware: Option<bool>,
@@ -179,14 +204,19 @@ impl From<cves::CveDetail> for CveDetail {
 
 /// An asset that a CVE concerns.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "550e8400-e29b-41d4-a716-446655440000", "hostname": "web-1", "os_distro": "debian",
+    "os_version": "12", "risk_zone": "production", "tags": ["pci-scope"], "composite_score": 9.1, "packages": ["openssl"], "statuses": ["open"]}))]
 struct AffectedAsset {
     id: Uuid,
     #[schema(example = "web-1")]
     hostname: String,
+    /// `ID` of os-release(5).
     os_distro: Option<String>,
+    /// `VERSION_ID` of os-release(5).
     os_version: Option<String>,
     #[schema(value_type = RiskZoneWord)]
     risk_zone: String,
+    /// Words that people group assets by.
     tags: Vec<String>,
     /// The worst of its findings of the CVE, 0 to 10.
     composite_score: f32,

@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
                           "scheduler_jobs": 8, "uptime_seconds": 86432.15}))]
 struct Health {
     status: HealthStatus,
+    /// Of the process that answers.
     version: &'static str,
     database: Connection,
     redis: Connection,
@@ -61,6 +62,7 @@ impl From<bool> for Connection {
 /// Whether a probe succeeded.
 #[derive(Debug, Serialize, ToSchema)]
 struct Alive {
+    /// Always `ok`: a probe that fails has another status code.
     #[schema(example = "ok")]
     status: &'static str,
 }

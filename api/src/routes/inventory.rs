@@ -16,7 +16,7 @@ use crate::{
     error::{ApiError, FieldError, Problems},
     extract::{Actor, Analyst, Upload, parse},
     idempotency::{Begun, IdempotencyKey},
-    openapi::{BadBody, Conflicting, WithRole},
+    openapi::{BadBody, Conflicting, SignedIn},
     reply::{Accepted, JobAccepted},
     state::AppState,
 };
@@ -34,6 +34,7 @@ const LONGEST_HOSTNAME: usize = 253;
     "packages": [{"name": "libssl3", "version": "3.0.11-1~deb12u2", "architecture": "amd64", "source_name": "openssl",
                   "source_version": "3.0.11-1~deb12u2", "ecosystem": null, "purl": null}]}))]
 struct HostReport {
+    /// What the host calls itself.
     #[schema(min_length = 1, max_length = 253)]
     hostname: String,
     /// A stable id of the machine that outlives a rename.
@@ -44,10 +45,13 @@ struct HostReport {
     _agent_version: Option<String>,
     #[schema(value_type = HostSystem)]
     os: OperatingSystem,
+    /// As `uname -r` prints it.
     #[serde(rename = "kernel")]
     _kernel: Option<String>,
+    /// As `uname -m` prints it.
     #[serde(rename = "architecture")]
     _architecture: Option<String>,
+    /// Everything that is installed: what is missing here is gone from the asset.
     #[schema(value_type = Vec<HostPackage>, min_items = 1)]
     packages: Vec<IgnoredAny>,
 }
@@ -75,10 +79,13 @@ struct HostSystem {
 #[schema(as = InstalledPackage)]
 #[expect(dead_code, reason = "describes `domain::inventory::InstalledPackage` in the OpenAPI document")]
 struct HostPackage {
+    /// As the package manager calls it.
     #[schema(example = "libssl3")]
     name: String,
+    /// As the package manager writes it, epoch and revision included.
     #[schema(example = "3.0.11-1~deb12u2")]
     version: String,
+    /// That it was built for, as the package manager writes it.
     architecture: Option<String>,
     /// The source package it was built from, where that has another name.
     source_name: Option<String>,
@@ -87,6 +94,7 @@ struct HostPackage {
     /// The language ecosystem in OSV spelling (`crates.io`, `npm`, `PyPI` …); null for packages of the
     /// operating system.
     ecosystem: Option<String>,
+    /// Its package URL, where the agent knows one.
     purl: Option<String>,
 }
 
@@ -96,12 +104,15 @@ struct HostPackage {
     "metadata": {"component": {"type": "application", "name": "shop", "version": "2.1.0"}},
     "components": [{"type": "library", "name": "lodash", "version": "4.17.20", "purl": "pkg:npm/lodash@4.17.20"}]}))]
 struct CycloneDx {
+    /// By this the document is known for CycloneDX.
     #[serde(rename = "bomFormat")]
     #[schema(pattern = "^CycloneDX$")]
     bom_format: String,
+    /// 1.2 to 1.7.
     #[serde(rename = "specVersion")]
     #[schema(pattern = "^1\\.[2-7]$", example = "1.5")]
     spec_version: String,
+    /// What the subject is made of.
     #[serde(default)]
     #[schema(value_type = Vec<Object>, min_items = 1, required)]
     components: Vec<IgnoredAny>,
@@ -114,9 +125,11 @@ struct CycloneDx {
                   "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl",
                                     "referenceLocator": "pkg:npm/lodash@4.17.20"}]}]}))]
 struct Spdx {
+    /// 2.2 or 2.3.
     #[serde(rename = "spdxVersion")]
     #[schema(pattern = "^SPDX-2\\.[23]$", example = "SPDX-2.3")]
     spdx_version: String,
+    /// What the subject is made of.
     #[serde(default)]
     #[schema(value_type = Vec<Object>, min_items = 1, required)]
     packages: Vec<IgnoredAny>,
@@ -136,6 +149,7 @@ struct Kind {
 struct InventoryAccepted {
     #[serde(flatten)]
     job: JobAccepted,
+    /// Of what was handed in; it is kept as it came.
     submission_id: Uuid,
 }
 
@@ -148,7 +162,7 @@ struct InventoryAccepted {
     params(IdempotencyKey),
     responses((status = 202, body = InventoryAccepted,
                headers(("Location" = String, description = "Where to ask about the job."))),
-              WithRole, Conflicting, BadBody))]
+              SignedIn, Conflicting, BadBody))]
 async fn submit_report(
     actor: Actor<Analyst>,
     key: IdempotencyKey,
@@ -165,7 +179,7 @@ async fn submit_report(
                          (Spdx = "application/spdx+json"))),
     responses((status = 202, body = InventoryAccepted,
                headers(("Location" = String, description = "Where to ask about the job."))),
-              WithRole, Conflicting, BadBody))]
+              SignedIn, Conflicting, BadBody))]
 async fn submit_sbom(
     actor: Actor<Analyst>,
     key: IdempotencyKey,

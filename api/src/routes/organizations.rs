@@ -20,7 +20,7 @@ use crate::{
     auth::account::{check, secret},
     error::{ApiError, Problems},
     extract::{Actor, Admin, InPerson, InstanceAdmin, Json, Listing, PageParams, Path, ReadOnly, Unfiltered},
-    openapi::{BadBody, Conflicting, Invalid, Missing, WithRole},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     routes::users::taken,
     state::AppState,
@@ -28,12 +28,13 @@ use crate::{
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"slug": "acme-corp", "display_name": "Acme Corp", "administrator": {
-    "username": "acme-admin", "email": "admin@acme.example", "password": "correct horse battery staple"}}))]
+#[schema(example = json!({"slug": "globex", "display_name": "Globex", "administrator": {
+    "username": "globex-admin", "email": "admin@globex.example", "password": "correct horse battery staple"}}))]
 struct CreateOrganization {
     /// Its name in addresses: small letters, digits and hyphens.
     #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     slug: String,
+    /// Its name for people.
     #[schema(min_length = 1, max_length = 200)]
     display_name: String,
     administrator: Administrator,
@@ -43,10 +44,13 @@ struct CreateOrganization {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Administrator {
+    /// Unique over all organizations, since a sign-in names none.
     #[schema(min_length = 3, max_length = 64)]
     username: String,
+    /// Unique over all organizations, too.
     #[schema(min_length = 3, max_length = 254, format = Email)]
     email: String,
+    /// 8 to 128 characters. Refused when it is among the first that anybody would guess, such as the username.
     #[serde(deserialize_with = "secret")]
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
     password: SecretString,
@@ -54,8 +58,9 @@ struct Administrator {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"display_name": "Acme Corporation"}))]
+#[schema(example = json!({"display_name": "Globex Corporation"}))]
 struct UpdateOrganization {
+    /// Its name for people.
     #[schema(min_length = 1, max_length = 200)]
     display_name: String,
 }
@@ -66,7 +71,9 @@ struct UpdateOrganization {
                           "users": 12, "created_at": "2026-11-22T02:00:00Z"}))]
 struct Organization {
     id: Uuid,
+    /// Its name in addresses. It never changes.
     slug: String,
+    /// Its name for people.
     display_name: String,
     /// People who may sign in.
     #[schema(minimum = 0)]
@@ -90,7 +97,7 @@ impl From<organizations::Organization> for Organization {
 ///
 /// One's own; administrators of the installation see all.
 #[utoipa::path(get, path = "/api/organizations", tag = "organizations", params(PageParams),
-    responses((status = 200, body = Page<Organization>), WithRole, Invalid))]
+    responses((status = 200, body = Page<Organization>), SignedIn, Invalid))]
 async fn list_organizations(
     State(app): State<AppState>,
     actor: Actor<ReadOnly>,
@@ -108,7 +115,7 @@ async fn list_organizations(
 ///
 /// With its first administrator, who makes its other users. Needs an administrator of the installation.
 #[utoipa::path(post, path = "/api/organizations", tag = "organizations", request_body = CreateOrganization,
-    responses((status = 201, body = Organization), WithRole, Conflicting, BadBody))]
+    responses((status = 201, body = Organization), SignedIn, Conflicting, BadBody))]
 async fn create_organization(
     State(app): State<AppState>,
     _: Actor<InPerson<InstanceAdmin>>,
@@ -147,7 +154,7 @@ async fn create_organization(
 /// One's own; administrators of the installation get any.
 #[utoipa::path(get, path = "/api/organizations/{organization_id}", tag = "organizations",
     params(("organization_id" = Uuid, Path, description = "The organization's id.")),
-    responses((status = 200, body = Organization), WithRole, Missing))]
+    responses((status = 200, body = Organization), SignedIn, Missing))]
 async fn get_organization(
     State(app): State<AppState>,
     actor: Actor<ReadOnly>,
@@ -163,7 +170,7 @@ async fn get_organization(
 #[utoipa::path(patch, path = "/api/organizations/{organization_id}", tag = "organizations",
     request_body = UpdateOrganization,
     params(("organization_id" = Uuid, Path, description = "The organization's id.")),
-    responses((status = 200, body = Organization), WithRole, Missing, BadBody))]
+    responses((status = 200, body = Organization), SignedIn, Missing, BadBody))]
 async fn update_organization(
     State(app): State<AppState>,
     actor: Actor<Admin>,

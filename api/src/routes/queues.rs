@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     error::{ApiError, Problems},
     extract::{Actor, InstanceAdmin, Json, Path, Policy, ReadOnly, given},
-    openapi::{BadBody, Missing, SignedIn, WithRole},
+    openapi::{BadBody, Missing, SignedIn},
     state::AppState,
     words::QueueWord,
 };
@@ -29,7 +29,9 @@ use crate::{
 struct Queue {
     #[schema(value_type = QueueWord)]
     queue: String,
+    /// Nothing of it is begun.
     paused: bool,
+    /// Null: it is not paused.
     paused_at: Option<DateTime<Utc>>,
     /// Who paused it.
     paused_by: Option<Uuid>,
@@ -39,6 +41,7 @@ struct Queue {
     later: i64,
     /// Sent to the workers, not begun.
     dispatched: i64,
+    /// Jobs that workers have in hand.
     running: i64,
     /// Since when the oldest due job could have run.
     oldest_due: Option<DateTime<Utc>>,
@@ -56,6 +59,7 @@ struct QueueLimits {
     max_running: Option<i32>,
     /// Jobs at once of one organization.
     max_per_tenant: Option<i32>,
+    /// How many may begin in a time.
     rate: Option<QueueRate>,
 }
 
@@ -63,8 +67,10 @@ struct QueueLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct QueueRate {
+    /// So many, of all organizations.
     #[schema(minimum = 1)]
     jobs: i32,
+    /// In so many seconds, whenever they begin.
     #[schema(minimum = 1)]
     seconds: i32,
 }
@@ -96,6 +102,7 @@ impl From<QueueView> for Queue {
 /// All queues.
 #[derive(Debug, Serialize, ToSchema)]
 struct QueueList {
+    /// Every queue that there is.
     data: Vec<Queue>,
 }
 
@@ -117,7 +124,7 @@ async fn list_queues(actor: Actor<ReadOnly>) -> Result<Json<QueueList>, ApiError
 /// Nothing more is begun, whoever asks. What runs is finished; what is asked for is accepted and waits. Holds within a second, on every node.
 #[utoipa::path(post, path = "/api/queues/{queue}/pause", tag = "jobs",
     params(("queue" = QueueWord, Path, description = "The queue.")),
-    responses((status = 200, body = Queue), WithRole, Missing))]
+    responses((status = 200, body = Queue), SignedIn, Missing))]
 async fn pause_queue(actor: Actor<InstanceAdmin>, Path(name): Path<String>) -> Result<Json<Queue>, ApiError> {
     let (name, by) = (named(&name)?, actor.by().clone());
     let mut tx = actor.begin().await?;
@@ -128,9 +135,11 @@ async fn pause_queue(actor: Actor<InstanceAdmin>, Path(name): Path<String>) -> R
 }
 
 /// Resume a queue
+///
+/// What waited in it is begun, within a second, on every node. Resuming again changes nothing.
 #[utoipa::path(post, path = "/api/queues/{queue}/resume", tag = "jobs",
     params(("queue" = QueueWord, Path, description = "The queue.")),
-    responses((status = 200, body = Queue), WithRole, Missing))]
+    responses((status = 200, body = Queue), SignedIn, Missing))]
 async fn resume_queue(
     actor: Actor<InstanceAdmin>,
     Path(name): Path<String>,
@@ -148,12 +157,15 @@ async fn resume_queue(
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"max_per_tenant": 2, "rate": {"jobs": 10, "seconds": 60}}))]
 struct QueueChanges {
+    /// Jobs at once over all workers.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<i32>, minimum = 1)]
     max_running: Option<Option<i32>>,
+    /// Jobs at once of one organization.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<i32>, minimum = 1)]
     max_per_tenant: Option<Option<i32>>,
+    /// How many may begin in a time.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<QueueRate>)]
     rate: Option<Option<QueueRate>>,
@@ -164,7 +176,7 @@ struct QueueChanges {
 /// Holds within a second, on every node, for whatever is begun from then on.
 #[utoipa::path(patch, path = "/api/queues/{queue}", tag = "jobs", request_body = QueueChanges,
     params(("queue" = QueueWord, Path, description = "The queue.")),
-    responses((status = 200, body = Queue), WithRole, Missing, BadBody))]
+    responses((status = 200, body = Queue), SignedIn, Missing, BadBody))]
 async fn limit_queue(
     actor: Actor<InstanceAdmin>,
     Path(name): Path<String>,

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     error::{ApiError, FieldError, Problems},
     extract::{Actor, InstanceAdmin, Json, ReadOnly},
-    openapi::{BadBody, SignedIn, WithRole},
+    openapi::{BadBody, SignedIn},
     state::AppState,
 };
 
@@ -39,6 +39,7 @@ impl From<Retention> for RetentionSettings {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"retention_days": 60, "overrides": {"webhook_deliveries": 14, "scan_runs": null}}))]
 struct UpdateRetention {
+    /// For whatever `overrides` does not name.
     #[schema(minimum = 1, maximum = 3650)]
     retention_days: Option<i32>,
     /// Days by table; null lets a table go by `retention_days` again, and `audit_log` be kept for ever. Tables that are not named stay as they
@@ -61,7 +62,7 @@ async fn get_retention(actor: Actor<ReadOnly>) -> Result<Json<RetentionSettings>
 ///
 /// All organizations share these settings, so this needs an administrator of the installation.
 #[utoipa::path(patch, path = "/api/config/retention", tag = "settings", request_body = UpdateRetention,
-    responses((status = 200, body = RetentionSettings), WithRole, BadBody))]
+    responses((status = 200, body = RetentionSettings), SignedIn, BadBody))]
 async fn update_retention(
     actor: Actor<InstanceAdmin>,
     Json(request): Json<UpdateRetention>,

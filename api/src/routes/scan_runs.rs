@@ -17,7 +17,7 @@ use crate::{
     error::ApiError,
     extract::{Actor, Admin, Listing, PageParams, Path, ReadOnly, SortDirection, day, direction},
     idempotency::{Begun, IdempotencyKey},
-    openapi::{Conflicting, Invalid, Missing, SignedIn, WithRole},
+    openapi::{Conflicting, Invalid, Missing, SignedIn},
     reply::{Accepted, JobAccepted, Page},
     state::AppState,
 };
@@ -119,26 +119,43 @@ impl From<RunSort> for scan_runs::Sort {
 
 /// One run, with its counts.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "run_type": "source_crawl", "source_slug": "nvd", "status": "success",
+    "started_at": "2026-11-22T06:00:00Z", "completed_at": "2026-11-22T06:00:41Z", "records_processed": 310000, "records_created": 120,
+    "records_updated": 873, "records_removed": 0, "records_unchanged": 309007, "records_rejected": 0, "bytes_read": 84213377,
+    "provenance": {"url": "https://nvd.example.com/feed.json.gz", "etag": "\"5f2b\"", "label": "2026-11-22", "skipped": 0},
+    "error": null, "job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7d"}))]
 struct ScanRun {
     id: Uuid,
+    /// What it did: crawled a source, took in an inventory, or compared packages with what is known.
     #[schema(value_type = RunType)]
     run_type: String,
     /// The source that was crawled, or the integration that was pulled; null for other runs.
     #[schema(example = "nvd")]
     source_slug: Option<String>,
+    /// `partial`: some of it could not be had. `unchanged`: nothing was new. `quarantined`: the content was not believed and not merged.
     #[schema(value_type = RunStatus)]
     status: String,
     started_at: DateTime<Utc>,
+    /// Null while it runs.
     completed_at: Option<DateTime<Utc>>,
+    /// Records that were read: of a crawl advisories and scores, of an inventory packages.
     records_processed: i64,
+    /// Of these, those that were new.
     records_created: i64,
+    /// Of these, those that differed from what was kept.
     records_updated: i64,
+    /// Records that were kept and are not there any more.
     records_removed: i64,
+    /// Of these, those that were kept just so.
     records_unchanged: i64,
+    /// Of these, those that could not be read.
     records_rejected: i64,
+    /// What came over the network or from the disk, as it came.
     bytes_read: i64,
     /// Where the content came from: address, validators, digest, what it calls itself.
     provenance: serde_json::Value,
+    /// Why it failed; null: it did not.
     error: Option<String>,
     /// The job that this was a run of.
     job_id: Option<Uuid>,
@@ -173,6 +190,7 @@ impl From<scan_runs::ScanRun> for ScanRun {
 pub(super) struct CrawlAccepted {
     #[serde(flatten)]
     pub(super) job: JobAccepted,
+    /// The source that is crawled.
     pub(super) source_slug: String,
 }
 
@@ -206,7 +224,7 @@ async fn list_scan_runs(
     params(("source_slug" = String, Path, description = "The source's slug.", example = "nvd"), IdempotencyKey),
     responses((status = 202, body = CrawlAccepted,
                headers(("Location" = String, description = "Where to ask about the job."))),
-              WithRole, Missing, Conflicting, Invalid))]
+              SignedIn, Missing, Conflicting, Invalid))]
 async fn trigger_crawl(
     actor: Actor<Admin>,
     key: IdempotencyKey,
@@ -245,7 +263,7 @@ struct CrawlsAccepted {
 #[utoipa::path(post, path = "/api/scan-runs/trigger", tag = "sources", params(IdempotencyKey),
     responses((status = 202, body = CrawlsAccepted,
                headers(("Location" = String, description = "Where to ask about the batch's job."))),
-              WithRole, Conflicting, Invalid))]
+              SignedIn, Conflicting, Invalid))]
 async fn trigger_all_crawls(
     actor: Actor<Admin>,
     key: IdempotencyKey,

@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     error::{ApiError, FieldError, Problems},
     extract::{Actor, InstanceAdmin, Json, ReadOnly},
-    openapi::{BadBody, SignedIn, WithRole},
+    openapi::{BadBody, SignedIn},
     state::AppState,
 };
 
@@ -24,6 +24,7 @@ const SCORING: [FeedKind; 3] = [FeedKind::Nvd, FeedKind::Epss, FeedKind::CisaKev
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Weight {
+    /// The source, by its name in addresses.
     #[schema(example = "nvd")]
     source_slug: String,
     /// 0.0: not at all.
@@ -38,6 +39,7 @@ struct Weight {
                 {"source_slug": "nvd", "priority_weight": 1.0}],
     "formula_preview": "composite = (1.0*nvd + 1.5*epss + 2.0*cisa-kev) / sum(weights)"}))]
 struct Scoring {
+    /// By the slug of the source.
     weights: Vec<Weight>,
     /// How a score is made: of the enabled sources that give one. What a source does not know of takes no part.
     formula_preview: String,
@@ -79,6 +81,8 @@ struct UpdateScoring {
 }
 
 /// Weights and formula
+///
+/// How much each enabled source counts in the composite score of a finding, which is 0 to 10.
 #[utoipa::path(get, path = "/api/config/scoring", tag = "settings", responses((status = 200, body = Scoring), SignedIn))]
 async fn get_scoring(actor: Actor<ReadOnly>) -> Result<Json<Scoring>, ApiError> {
     let mut tx = actor.begin().await?;
@@ -90,7 +94,7 @@ async fn get_scoring(actor: Actor<ReadOnly>) -> Result<Json<Scoring>, ApiError> 
 /// All or none of them. When one differs from what it was, every organization's findings are scored anew, by a job of the kind
 /// `correlate`. All organizations share the sources, so this needs an administrator of the installation.
 #[utoipa::path(patch, path = "/api/config/scoring", tag = "settings", request_body = UpdateScoring,
-    responses((status = 200, body = Scoring), WithRole, BadBody))]
+    responses((status = 200, body = Scoring), SignedIn, BadBody))]
 async fn update_scoring(
     actor: Actor<InstanceAdmin>,
     Json(request): Json<UpdateScoring>,
@@ -129,7 +133,7 @@ fn check(weights: &[Weight], sources: &[SourceWeight]) -> Result<(), ApiError> {
 ///
 /// Every source gets the weight 1.0, those that are not enabled too.
 #[utoipa::path(post, path = "/api/config/scoring/reset", tag = "settings",
-    responses((status = 200, body = Scoring), WithRole))]
+    responses((status = 200, body = Scoring), SignedIn))]
 async fn reset_scoring(actor: Actor<InstanceAdmin>) -> Result<Json<Scoring>, ApiError> {
     let mut tx = actor.begin().await?;
     let changed = scoring::reset(&mut tx).await?;

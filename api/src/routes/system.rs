@@ -23,7 +23,7 @@ use crate::{
     error::ApiError,
     extract::{Actor, Admin, InstanceAdmin, Json, ReadOnly, body, parse},
     idempotency::{Begun, IdempotencyKey},
-    openapi::{BadBody, Conflicting, Invalid, SignedIn, WithRole},
+    openapi::{BadBody, Conflicting, Invalid, SignedIn},
     reply::{Accepted, JobAccepted},
     state::AppState,
 };
@@ -52,7 +52,7 @@ struct InventoryForced {
 #[utoipa::path(post, path = "/api/system/force-correlate", tag = "system", params(IdempotencyKey),
     responses((status = 202, body = JobAccepted,
                headers(("Location" = String, description = "Where to ask about the job."))),
-              WithRole, Conflicting, Invalid))]
+              SignedIn, Conflicting, Invalid))]
 async fn force_correlate(
     actor: Actor<Admin>,
     key: IdempotencyKey,
@@ -74,7 +74,7 @@ async fn force_correlate(
 #[utoipa::path(post, path = "/api/system/force-inventory", tag = "system", params(IdempotencyKey),
     responses((status = 202, body = InventoryForced,
                headers(("Location" = String, description = "Where to ask about the batch's job."))),
-              WithRole, Conflicting, Invalid))]
+              SignedIn, Conflicting, Invalid))]
 async fn force_inventory(
     actor: Actor<Admin>,
     key: IdempotencyKey,
@@ -122,6 +122,7 @@ async fn force_inventory(
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"level": "debug"}))]
 struct LogLevel {
+    /// What matters less is not logged.
     level: LogLevelWord,
 }
 
@@ -160,7 +161,7 @@ impl From<LogLevelWord> for Level {
 ///
 /// What was chosen last, or what the API's `LOG_LEVEL` says if nothing ever was.
 #[utoipa::path(get, path = "/api/system/log-level", tag = "system",
-    responses((status = 200, body = LogLevel), WithRole))]
+    responses((status = 200, body = LogLevel), SignedIn))]
 async fn current_log_level(
     State(app): State<AppState>,
     actor: Actor<Admin>,
@@ -176,7 +177,7 @@ async fn current_log_level(
 /// All processes, of all parts of the installation, follow within five seconds, and those that start later do too. `debug` is
 /// about the product's own work; libraries stay at `info`. Secrets are logged at no level.
 #[utoipa::path(put, path = "/api/system/log-level", tag = "system", request_body = LogLevel,
-    responses((status = 200, body = LogLevel), WithRole, BadBody))]
+    responses((status = 200, body = LogLevel), SignedIn, BadBody))]
 async fn choose_log_level(
     actor: Actor<InstanceAdmin>,
     Json(wanted): Json<LogLevel>,
@@ -203,6 +204,7 @@ struct SystemStatus {
     status: HealthStatus,
     /// Of the process that answers.
     version: &'static str,
+    /// Nothing can be changed for now.
     maintenance_mode: bool,
     /// Since when that is so.
     maintenance_changed_at: DateTime<Utc>,
@@ -227,12 +229,15 @@ struct SystemStatus {
 /// What Postgres says of itself.
 #[derive(Debug, Serialize, ToSchema)]
 struct DatabaseDetails {
+    /// Of the server.
     version: String,
+    /// All of the database on the disk.
     #[schema(minimum = 0)]
     size_bytes: i64,
     /// Of all programs to this database.
     #[schema(minimum = 0)]
     connections: i64,
+    /// So many the server lets in.
     #[schema(minimum = 1)]
     max_connections: i32,
 }
@@ -240,12 +245,14 @@ struct DatabaseDetails {
 /// A worker process.
 #[derive(Debug, Serialize, ToSchema)]
 struct Node {
+    /// New at every start.
     name: String,
     host: String,
     version: String,
     /// `working`, `quiet` or `draining`.
     mode: String,
     started_at: DateTime<Utc>,
+    /// It speaks every two seconds.
     heartbeat_at: DateTime<Utc>,
     /// False when it has been silent for half a minute.
     alive: bool,
@@ -255,6 +262,7 @@ struct Node {
 #[derive(Debug, Serialize, ToSchema)]
 struct QueueDepth {
     queue: String,
+    /// Nothing of it is begun.
     paused: bool,
     /// Jobs that could run now if there were room.
     #[schema(minimum = 0)]
@@ -265,6 +273,7 @@ struct QueueDepth {
     /// Sent to the workers, not begun.
     #[schema(minimum = 0)]
     dispatched: i64,
+    /// Jobs that workers have in hand.
     #[schema(minimum = 0)]
     running: i64,
     /// Jobs that live workers could run at once.
@@ -351,7 +360,9 @@ struct UpdateMaintenance {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"maintenance_mode": true, "changed_at": "2026-11-21T06:00:00Z"}))]
 struct MaintenanceMode {
+    /// Nothing can be changed for now.
     maintenance_mode: bool,
+    /// When it was begun or ended last.
     changed_at: DateTime<Utc>,
 }
 
@@ -360,8 +371,9 @@ struct MaintenanceMode {
 /// While it lasts, every request that would change something is answered with 503 and `Retry-After`, except signing in and out and this
 /// one. Workers finish what runs and begin nothing; when it ends they all work again, those that were quiet before too. Without a body
 /// it switches.
-#[utoipa::path(patch, path = "/api/system/maintenance", tag = "system", request_body = Option<UpdateMaintenance>,
-    responses((status = 200, body = MaintenanceMode), WithRole, BadBody))]
+#[utoipa::path(patch, path = "/api/system/maintenance", tag = "system", 
+    request_body(content = UpdateMaintenance, description = "Which of the two; without a body, whichever it is not."),
+    responses((status = 200, body = MaintenanceMode), SignedIn, BadBody))]
 async fn set_maintenance(
     State(app): State<AppState>,
     actor: Actor<InstanceAdmin>,

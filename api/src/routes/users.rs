@@ -17,7 +17,7 @@ use crate::{
     auth::account::{check, check_email, check_password, secret},
     error::{ApiError, Problems},
     extract::{Actor, Admin, InPerson, Json, Listing, PageParams, Path, SortDirection, word},
-    openapi::{BadBody, Conflicting, Invalid, Missing, WithRole},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     state::AppState,
     words::{AuthProviderWord, RoleWord, ThemeWord},
@@ -37,6 +37,7 @@ struct UserFilter {
     /// `username` unless something else is asked for.
     #[param(inline)]
     sort: Option<UserSort>,
+    /// `asc` unless something else is asked for.
     #[param(inline)]
     sort_dir: Option<SortDirection>,
 }
@@ -65,13 +66,16 @@ impl From<UserSort> for Sort {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"username": "analyst1", "email": "analyst1@example.com", "password": "securepassword",
+#[schema(example = json!({"username": "analyst1", "email": "analyst1@example.com", "password": "seven grey herons at noon",
                           "role": "analyst"}))]
 struct CreateUser {
+    /// What they sign in with; it never changes.
     #[schema(min_length = 3, max_length = 64)]
     username: String,
+    /// Where they are written to.
     #[schema(min_length = 3, max_length = 254, format = Email)]
     email: String,
+    /// 8 to 128 characters. Refused when it is among the first that anybody would guess, such as the username.
     #[serde(deserialize_with = "secret")]
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
     password: SecretString,
@@ -85,6 +89,7 @@ struct CreateUser {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"email": "analyst1@example.com", "role": "analyst", "is_active": true}))]
 struct UpdateUser {
+    /// Where they are written to.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, min_length = 3, max_length = 254, format = Email)]
     email: Option<String>,
@@ -104,8 +109,9 @@ struct UpdateUser {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"password": "correct horse battery staple"}))]
+#[schema(example = json!({"password": "nine brown owls at midnight"}))]
 struct SetPassword {
+    /// 8 to 128 characters. Refused when it is among the first that anybody would guess, such as the username.
     #[serde(deserialize_with = "secret")]
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
     password: SecretString,
@@ -135,6 +141,7 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Res
     "theme_preference": "dark", "created_at": "2024-01-15T10:00:00Z", "last_login_at": "2024-03-20T08:15:00Z"}))]
 pub(super) struct User {
     id: Uuid,
+    /// What they sign in with.
     username: String,
     email: String,
     #[schema(value_type = RoleWord)]
@@ -144,10 +151,12 @@ pub(super) struct User {
     is_instance_admin: bool,
     #[schema(value_type = AuthProviderWord)]
     auth_provider: &'static str,
+    /// May sign in.
     is_active: bool,
     #[schema(value_type = ThemeWord)]
     theme_preference: String,
     created_at: DateTime<Utc>,
+    /// Null: never.
     last_login_at: Option<DateTime<Utc>>,
 }
 
@@ -170,8 +179,10 @@ impl From<UserDetail> for User {
 }
 
 /// List users
+///
+/// The organization's people, those who were deactivated among them.
 #[utoipa::path(get, path = "/api/users", tag = "users", params(PageParams, UserFilter),
-    responses((status = 200, body = Page<User>), WithRole, Invalid))]
+    responses((status = 200, body = Page<User>), SignedIn, Invalid))]
 async fn list_users(
     actor: Actor<Admin>,
     Listing { page, filter }: Listing<UserFilter>,
@@ -187,7 +198,7 @@ async fn list_users(
 ///
 /// Username and e-mail address are unique over all organizations, since a sign-in names none.
 #[utoipa::path(post, path = "/api/users", tag = "users", request_body = CreateUser,
-    responses((status = 201, body = User), WithRole, Conflicting, BadBody))]
+    responses((status = 201, body = User), SignedIn, Conflicting, BadBody))]
 async fn create_user(
     State(app): State<AppState>,
     actor: Actor<Admin>,
@@ -210,9 +221,11 @@ async fn create_user(
 }
 
 /// Get a user
+///
+/// A person of the organization, whether they may sign in or not.
 #[utoipa::path(get, path = "/api/users/{user_id}", tag = "users",
     params(("user_id" = Uuid, Path, description = "The user's id.")),
-    responses((status = 200, body = User), WithRole, Missing))]
+    responses((status = 200, body = User), SignedIn, Missing))]
 async fn get_user(actor: Actor<Admin>, Path(id): Path<UserId>) -> Result<Json<User>, ApiError> {
     let user = users::find(&mut actor.begin().await?, id).await?;
     Ok(Json(user.into()))
@@ -224,7 +237,7 @@ async fn get_user(actor: Actor<Admin>, Path(id): Path<UserId>) -> Result<Json<Us
 /// the last of the installation, stays one.
 #[utoipa::path(patch, path = "/api/users/{user_id}", tag = "users", request_body = UpdateUser,
     params(("user_id" = Uuid, Path, description = "The user's id.")),
-    responses((status = 200, body = User), WithRole, Missing, Conflicting, BadBody))]
+    responses((status = 200, body = User), SignedIn, Missing, Conflicting, BadBody))]
 async fn update_user(
     actor: Actor<Admin>,
     Path(id): Path<UserId>,
@@ -254,7 +267,7 @@ async fn update_user(
 /// organization that they made go on. Nothing is deleted. Deactivating again changes nothing.
 #[utoipa::path(delete, path = "/api/users/{user_id}", tag = "users",
     params(("user_id" = Uuid, Path, description = "The user's id.")),
-    responses((status = 200, body = User), WithRole, Missing, Conflicting))]
+    responses((status = 200, body = User), SignedIn, Missing, Conflicting))]
 async fn deactivate_user(actor: Actor<Admin>, Path(id): Path<UserId>) -> Result<Json<User>, ApiError> {
     let mut tx = actor.begin().await?;
     let change = Change { is_active: Some(false), ..Change::default() };
@@ -268,7 +281,7 @@ async fn deactivate_user(actor: Actor<Admin>, Path(id): Path<UserId>) -> Result<
 /// For those who have forgotten theirs. Ends all sessions of the person.
 #[utoipa::path(post, path = "/api/users/{user_id}/password", tag = "users", request_body = SetPassword,
     params(("user_id" = Uuid, Path, description = "The user's id.")),
-    responses((status = 200, body = User), WithRole, Missing, Conflicting, BadBody))]
+    responses((status = 200, body = User), SignedIn, Missing, Conflicting, BadBody))]
 async fn set_user_password(
     State(app): State<AppState>,
     actor: Actor<InPerson<Admin>>,

@@ -27,7 +27,7 @@ use crate::{
     error::ApiError,
     extract::{Client, file_of},
     limit,
-    openapi::{Anyone, BadBody, Limited, Nonsense},
+    openapi::{Anyone, BadBody, Limited},
     state::AppState,
 };
 
@@ -49,6 +49,7 @@ struct Verification {
     signed_at: Option<DateTime<Utc>>,
     /// The organization that the report is about.
     tenant: Option<String>,
+    /// That the report is on; null, too, for one that is on none.
     framework: Option<String>,
     /// When the report's data was frozen.
     generated_at: Option<DateTime<Utc>>,
@@ -102,8 +103,8 @@ async fn verification_page() -> Response {
 /// For everybody, without an account. A file that is not signed, or was changed, is answered with 200 and
 /// `valid: false`. Browsers that ask for HTML get a page.
 #[utoipa::path(post, path = "/api/v1/reports/verify", tag = "reports", security(()),
-    request_body(content = SignedFile, content_type = "multipart/form-data"),
-    responses((status = 200, body = Verification), Anyone, BadBody, Limited, Nonsense))]
+    request_body(content = SignedFile, content_type = "multipart/form-data", example = json!({"file": "%PDF-1.7 (and the rest of the file)"})),
+    responses((status = 200, body = Verification), Anyone, BadBody, Limited))]
 async fn verify_report(
     State(app): State<AppState>,
     _: Attempt,

@@ -18,7 +18,7 @@ use crate::{
     extract::{
         Actor, Analyst, Json, Listing, PageParams, Path, Range, ReadOnly, SortDirection, direction, word,
     },
-    openapi::{BadBody, Invalid, Missing, SignedIn, WithRole},
+    openapi::{BadBody, Invalid, Missing, SignedIn},
     reply::Page,
     state::AppState,
     words::{FindingStatusWord, SeverityWord},
@@ -32,19 +32,23 @@ const HISTORY: i64 = 100;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct MatchFilter {
+    /// Only what was found on this asset.
     #[param(value_type = Option<Uuid>)]
     asset_id: Option<AssetId>,
     /// Exactly this CVE, or an advisory's own id where it names none.
     #[param(example = "CVE-2014-0160")]
     cve_id: Option<String>,
+    /// Only findings that stand there.
     #[serde(default, deserialize_with = "word")]
     #[param(inline, value_type = Option<FindingStatusWord>)]
     status: Option<FindingStatus>,
+    /// Only findings of this severity.
     #[serde(default, deserialize_with = "word")]
     #[param(inline, value_type = Option<SeverityWord>)]
     severity: Option<Severity>,
     /// True: known to be exploited.
     kev: Option<bool>,
+    /// True: a reference of the CVE is an exploit.
     has_exploit: Option<bool>,
     /// True: there is a version without it.
     patch_available: Option<bool>,
@@ -104,6 +108,7 @@ impl From<MatchSort> for findings::Sort {
 pub(super) struct VulnMatch {
     id: Uuid,
     asset_id: Uuid,
+    /// What the asset is called at present.
     asset_hostname: String,
     /// The CVE, or the advisory's own id where it names none.
     cve_id: String,
@@ -111,9 +116,11 @@ pub(super) struct VulnMatch {
     ecosystem: String,
     /// As advisories call it: the source package on Debian, Ubuntu and Alpine.
     package_name: String,
+    /// The version that was compared: that of the source package where advisories speak of it.
     installed_version: String,
     /// The first version without it. Null: none is known.
     fixed_version: Option<String>,
+    /// There is a version without it.
     patch_available: bool,
     /// `confirmed`, or `undecided` where versions could not be compared.
     confidence: String,
@@ -121,18 +128,25 @@ pub(super) struct VulnMatch {
     vendor_state: String,
     #[schema(value_type = SeverityWord)]
     severity: String,
+    /// Base score of the best CVSS version that rates it, 0 to 10. Null: none does.
     cvss_score: Option<f32>,
+    /// Probability of exploitation within thirty days, 0 to 1. Null: EPSS does not know it.
     epss_score: Option<f32>,
+    /// In CISA's catalogue of vulnerabilities known to be exploited.
     kev: bool,
+    /// A reference of the CVE is an exploit.
     has_exploit: bool,
     /// 0 to 10.
     composite_score: f32,
     #[schema(value_type = FindingStatusWord)]
     status: String,
+    /// Why somebody judged it so.
     status_note: Option<String>,
+    /// When a comparison found it first.
     first_seen_at: DateTime<Utc>,
     /// When it was last compared and still there.
     last_confirmed_at: DateTime<Utc>,
+    /// Null: it is not resolved.
     resolved_at: Option<DateTime<Utc>>,
     /// How it was resolved; `manual` when somebody said so.
     resolution: Option<String>,
@@ -170,14 +184,32 @@ impl From<findings::Finding> for VulnMatch {
 
 /// A finding with why it is one and what became of it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "asset_id": "550e8400-e29b-41d4-a716-446655440000",
+    "asset_hostname": "web-1", "cve_id": "CVE-2014-0160", "ecosystem": "Debian", "package_name": "openssl",
+    "installed_version": "1.0.1e-2", "fixed_version": "1.0.1e-2+deb7u5", "patch_available": true,
+    "confidence": "confirmed", "vendor_state": "affected", "severity": "high", "cvss_score": 7.5,
+    "epss_score": 0.94, "kev": true, "has_exploit": true, "composite_score": 9.1, "status": "open",
+    "status_note": null, "first_seen_at": "2026-11-21T10:00:00Z", "last_confirmed_at": "2026-11-21T10:00:00Z",
+    "resolved_at": null, "resolution": null,
+    "cve": {"cve_id": "CVE-2014-0160", "description": "OpenSSL's TLS heartbeat reads beyond its buffer.",
+            "published_at": "2014-04-07T22:55:03Z", "last_modified_at": "2026-04-12T10:00:00Z", "cvss_v31_score": 7.5,
+            "cvss_v31_vector": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N", "cvss_v4_score": null, "cvss_v4_vector": null,
+            "epss_score": 0.94, "epss_percentile": 0.99, "kev": true, "has_exploit": true},
+    "advisory": "DSA-2896-1", "advisory_url": "https://security-tracker.debian.org/tracker/DSA-2896-1",
+    "evidence": {"advisory": 4711, "source": "debian-tracker", "tier": "distro", "rule": "version is below the fixed version",
+                 "platform": "Debian:7", "package": "openssl", "version": "1.0.1e-2", "fixed": "1.0.1e-2+deb7u5"},
+    "history": [{"at": "2026-11-21T10:00:00Z", "event": "opened", "detail": {"installed_version": "1.0.1e-2"}, "actor": null}]}))]
 struct VulnMatchDetail {
     #[serde(flatten)]
     finding: VulnMatch,
     cve: MatchedCve,
     /// The advisory that says so: its id and where to read it.
     advisory: Option<String>,
+    /// Null: the advisory has no address.
     advisory_url: Option<String>,
     /// Why this is a finding: advisory, range, compared version, rule.
+    #[schema(value_type = Object)]
     evidence: serde_json::Value,
     /// The latest hundred events, the latest first.
     history: Vec<MatchEvent>,
@@ -186,17 +218,27 @@ struct VulnMatchDetail {
 /// What is known about the CVE of a finding.
 #[derive(Debug, Serialize, ToSchema)]
 struct MatchedCve {
+    /// The CVE, or the advisory's own id where it names none.
     cve_id: String,
+    /// In English. Null: nobody described it.
     description: Option<String>,
     published_at: Option<DateTime<Utc>>,
     last_modified_at: Option<DateTime<Utc>>,
+    /// Base score of CVSS 3.1 or 3.0, 0 to 10.
     cvss_v31_score: Option<f32>,
+    /// What the score was made from.
     cvss_v31_vector: Option<String>,
+    /// Base score of CVSS 4.0, 0 to 10.
     cvss_v4_score: Option<f32>,
+    /// What the score was made from.
     cvss_v4_vector: Option<String>,
+    /// Probability of exploitation within thirty days, 0 to 1.
     epss_score: Option<f32>,
+    /// The part of all CVEs that are no more likely to be exploited, 0 to 1.
     epss_percentile: Option<f32>,
+    /// In CISA's catalogue of vulnerabilities known to be exploited.
     kev: bool,
+    /// A reference of the CVE is an exploit.
     has_exploit: bool,
 }
 
@@ -206,6 +248,7 @@ struct MatchEvent {
     at: DateTime<Utc>,
     /// `opened`, `updated`, `resolved`, `reopened` or `triaged`.
     event: String,
+    /// What there is to know of it, by the kind of event: versions, verdicts, notes.
     detail: serde_json::Value,
     /// The user who did it; null for the machine.
     actor: Option<Uuid>,
@@ -273,6 +316,7 @@ struct UpdateMatches {
     status_note: Option<String>,
 }
 
+/// What came of it.
 #[derive(Debug, Serialize, ToSchema)]
 struct MatchesUpdated {
     /// How many findings there were.
@@ -286,6 +330,8 @@ fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FindingStatus, D
 }
 
 /// List findings
+///
+/// One for each vulnerability on each package of each asset, resolved ones among them; the highest scores first.
 #[utoipa::path(get, path = "/api/vuln-matches", tag = "findings", params(PageParams, MatchFilter),
     responses((status = 200, body = Page<VulnMatch>), SignedIn, Invalid))]
 async fn list_vuln_matches(
@@ -343,7 +389,7 @@ async fn get_vuln_match(
 /// The verdict, its reason and who gave it go into the finding's history.
 #[utoipa::path(patch, path = "/api/vuln-matches/{match_id}", tag = "findings", request_body = UpdateMatch,
     params(("match_id" = Uuid, Path, description = "The finding's id.")),
-    responses((status = 200, body = VulnMatchDetail), WithRole, Missing, BadBody))]
+    responses((status = 200, body = VulnMatchDetail), SignedIn, Missing, BadBody))]
 async fn update_vuln_match(
     actor: Actor<Analyst>,
     Path(id): Path<FindingId>,
@@ -363,8 +409,10 @@ async fn update_vuln_match(
 }
 
 /// Judge many findings
+///
+/// As `PATCH /api/vuln-matches/{match_id}`, for all that are named at once: each has the verdict in its history.
 #[utoipa::path(post, path = "/api/vuln-matches/bulk-status", tag = "findings", request_body = UpdateMatches,
-    responses((status = 200, body = MatchesUpdated), WithRole, BadBody))]
+    responses((status = 200, body = MatchesUpdated), SignedIn, BadBody))]
 async fn update_vuln_matches(
     actor: Actor<Analyst>,
     Json(request): Json<UpdateMatches>,

@@ -23,7 +23,7 @@ use crate::{
     error::{ApiError, FieldError, Problems},
     extract::{Actor, Admin, InstanceAdmin, Json, Listing, PageParams, Path, ReadOnly, given_secret},
     idempotency::{Begun, IdempotencyKey},
-    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn, WithRole},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Accepted, JobAccepted, Page},
     state::AppState,
     words::MASK,
@@ -35,8 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct SourceFilter {
+    /// Only sources that tell of this.
     #[param(inline)]
     category: Option<Category>,
+    /// Only sources that are crawled, or only those that are not.
     enabled: Option<bool>,
 }
 
@@ -65,12 +67,15 @@ impl Category {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"enabled": true, "crawl_interval_minutes": 360, "priority_weight": 1.5, "notes": "mirrored"}))]
 struct UpdateSource {
+    /// Whether it is crawled.
     enabled: Option<bool>,
+    /// So often it is crawled.
     #[schema(minimum = 5, maximum = 43200)]
     crawl_interval_minutes: Option<i32>,
     /// How much it counts in the composite score.
     #[schema(minimum = 0.0, maximum = 10.0)]
     priority_weight: Option<f32>,
+    /// For people; nothing reads them.
     #[schema(max_length = 4000)]
     notes: Option<String>,
     /// Let the next content be far smaller than the last, which is otherwise held to be a fault of the
@@ -85,21 +90,35 @@ struct UpdateSource {
 
 /// A source of vulnerability data.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "slug": "nvd", "name": "National Vulnerability Database", "category": "cve",
+    "feed": "nvd", "url": "https://nvd.example.com/feeds/", "crawl_interval_minutes": 360, "enabled": true, "priority_weight": 1.0,
+    "notes": "", "accept_shrink": false, "record_count": 310000, "content_label": "2026-11-22", "content_as_of": "2026-11-22T05:45:00Z",
+    "next_crawl_at": "2026-11-22T12:00:00Z", "last_crawled_at": "2026-11-22T06:00:00Z", "last_success_at": "2026-11-22T06:00:41Z",
+    "last_crawl_status": "success", "last_error": null, "api_key": "********"}))]
 struct VulnSource {
     id: Uuid,
+    /// Its name in addresses.
     #[schema(example = "nvd")]
     slug: String,
+    /// Its name for people.
     #[schema(example = "National Vulnerability Database")]
     name: String,
     #[schema(value_type = Category)]
     category: String,
     /// The format of its content: `cisa-kev`, `epss`, `debian-tracker`, `alpine-secdb`, `osv` or `nvd`.
     feed: String,
+    /// Where its content is fetched.
     url: String,
+    /// So often it is crawled.
     crawl_interval_minutes: i32,
+    /// It is crawled.
     enabled: bool,
+    /// How much it counts in the composite score, 0 to 10.
     priority_weight: f32,
+    /// For people; may be empty.
     notes: String,
+    /// The next content may be far smaller than the last.
     accept_shrink: bool,
     /// Records in the content that was merged last.
     record_count: i64,
@@ -108,10 +127,13 @@ struct VulnSource {
     /// How old that content says it is.
     content_as_of: Option<DateTime<Utc>>,
     next_crawl_at: DateTime<Utc>,
+    /// However that went. Null: never.
     last_crawled_at: Option<DateTime<Utc>>,
+    /// When its content was merged or found unchanged. Null: never.
     last_success_at: Option<DateTime<Utc>>,
     /// `success`, `unchanged`, `failed` or `quarantined`; null before the first crawl.
     last_crawl_status: Option<String>,
+    /// Why the last crawl failed; null: it did not.
     last_error: Option<String>,
     /// `********` when one is kept for it.
     api_key: Option<&'static str>,
@@ -145,6 +167,8 @@ impl VulnSource {
 }
 
 /// List sources
+///
+/// By slug, with what became of the last crawl of each. All organizations share them.
 #[utoipa::path(get, path = "/api/config/vuln-sources", tag = "sources", params(PageParams, SourceFilter),
     responses((status = 200, body = Page<VulnSource>), SignedIn, Invalid))]
 async fn list_vuln_sources(
@@ -166,6 +190,8 @@ async fn list_vuln_sources(
 }
 
 /// Get a source
+///
+/// With what became of its last crawl. All organizations share it.
 #[utoipa::path(get, path = "/api/config/vuln-sources/{config_id}", tag = "sources",
     params(("config_id" = Uuid, Path, description = "The source's id.")),
     responses((status = 200, body = VulnSource), SignedIn, Missing))]
@@ -189,7 +215,7 @@ async fn shown(tx: &mut TenantTx, id: SourceId) -> Result<VulnSource, ApiError> 
 /// sources, so this needs an administrator of the installation.
 #[utoipa::path(patch, path = "/api/config/vuln-sources/{config_id}", tag = "sources", request_body = UpdateSource,
     params(("config_id" = Uuid, Path, description = "The source's id.")),
-    responses((status = 200, body = VulnSource), WithRole, Missing, BadBody))]
+    responses((status = 200, body = VulnSource), SignedIn, Missing, BadBody))]
 async fn update_vuln_source(
     State(app): State<AppState>,
     actor: Actor<InstanceAdmin>,
@@ -266,7 +292,7 @@ fn check(request: &UpdateSource) -> Result<(), ApiError> {
     params(("config_id" = Uuid, Path, description = "The source's id."), IdempotencyKey),
     responses((status = 202, body = CrawlAccepted,
                headers(("Location" = String, description = "Where to ask about the job."))),
-              WithRole, Missing, Conflicting, Invalid))]
+              SignedIn, Missing, Conflicting, Invalid))]
 async fn crawl_vuln_source(
     actor: Actor<Admin>,
     key: IdempotencyKey,

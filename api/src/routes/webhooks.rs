@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     error::{ApiError, Problems},
     extract::{Actor, Admin, Json, Listing, PageParams, Path, Unfiltered},
-    openapi::{BadBody, Conflicting, Invalid, Missing, WithRole},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Deleted, Page},
     state::AppState,
     words::EventWord,
@@ -37,7 +37,7 @@ struct CreateWebhook {
     /// Where to post. Addresses inside private networks need the setting `WEBHOOK_ALLOW_PRIVATE`.
     #[schema(min_length = 8, max_length = 2048, format = "uri")]
     url: String,
-    /// What to be told of; empty or missing: everything. There is `report.generated`.
+    /// What to be told of; empty or missing: everything. There are `report.generated` and `batch.finished`.
     #[serde(default)]
     #[schema(value_type = Vec<EventWord>)]
     events: Vec<String>,
@@ -48,11 +48,15 @@ struct CreateWebhook {
 
 /// An endpoint.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "url": "https://hooks.example.com/plimsoll",
+    "events": ["report.generated"], "enabled": true, "disabled_reason": null, "created_at": "2026-11-22T10:00:00Z"}))]
 struct Webhook {
     id: Uuid,
+    /// Where events are posted.
     url: String,
     /// Empty: everything.
     events: Vec<String>,
+    /// Events are sent to it.
     enabled: bool,
     /// Why nothing is sent to it any more.
     disabled_reason: Option<String>,
@@ -83,8 +87,10 @@ struct WebhookCreated {
 }
 
 /// List webhooks
+///
+/// The newest first, those to which nothing is sent any more among them, with why.
 #[utoipa::path(get, path = "/api/webhooks", tag = "webhooks", params(PageParams),
-    responses((status = 200, body = Page<Webhook>), WithRole, Invalid))]
+    responses((status = 200, body = Page<Webhook>), SignedIn, Invalid))]
 async fn list_webhooks(
     actor: Actor<Admin>,
     Listing { page, .. }: Listing<Unfiltered>,
@@ -99,7 +105,7 @@ async fn list_webhooks(
 /// `webhook-signature`), and tried again for days when the endpoint does not answer. The secret is shown in
 /// this answer and never again.
 #[utoipa::path(post, path = "/api/webhooks", tag = "webhooks", request_body = CreateWebhook,
-    responses((status = 201, body = WebhookCreated), WithRole, Conflicting, BadBody))]
+    responses((status = 201, body = WebhookCreated), SignedIn, Conflicting, BadBody))]
 async fn create_webhook(
     axum::extract::State(app): axum::extract::State<AppState>,
     actor: Actor<Admin>,
@@ -138,9 +144,11 @@ async fn create_webhook(
 }
 
 /// Get a webhook
+///
+/// With why nothing is sent to it any more, if that is so. Its secret was shown when it was made.
 #[utoipa::path(get, path = "/api/webhooks/{webhook_id}", tag = "webhooks",
     params(("webhook_id" = Uuid, Path, description = "The webhook's id.")),
-    responses((status = 200, body = Webhook), WithRole, Missing))]
+    responses((status = 200, body = Webhook), SignedIn, Missing))]
 async fn get_webhook(actor: Actor<Admin>, Path(id): Path<WebhookId>) -> Result<Json<Webhook>, ApiError> {
     let webhook = webhooks::find(&mut actor.begin().await?, id).await?;
     Ok(Json(webhook.into()))
@@ -151,7 +159,7 @@ async fn get_webhook(actor: Actor<Admin>, Path(id): Path<WebhookId>) -> Result<J
 /// What was on its way to it is not sent any more.
 #[utoipa::path(delete, path = "/api/webhooks/{webhook_id}", tag = "webhooks",
     params(("webhook_id" = Uuid, Path, description = "The webhook's id.")),
-    responses((status = 200, body = Deleted), WithRole, Missing))]
+    responses((status = 200, body = Deleted), SignedIn, Missing))]
 async fn delete_webhook(actor: Actor<Admin>, Path(id): Path<WebhookId>) -> Result<Deleted, ApiError> {
     let mut tx = actor.begin().await?;
     webhooks::delete(&mut tx, id).await?;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     error::ApiError,
     extract::{Actor, InstanceAdmin, Json, Listing, PageParams, Path, Policy, ReadOnly, Unfiltered},
-    openapi::{Invalid, Missing, SignedIn, WithRole},
+    openapi::{Invalid, Missing, SignedIn},
     reply::Page,
     state::AppState,
     words::JobKindWord,
@@ -20,10 +20,17 @@ use crate::{
 
 /// A worker process.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "name": "worker-1-4711-1f0c2d4b", "host": "worker-1", "version": "0.1.0", "queues": ["ingest", "rendering"], "slots": [4, 2],
+    "wanted": "work", "mode": "working", "started_at": "2026-11-20T06:00:00Z", "heartbeat_at": "2026-11-22T10:00:00Z", "alive": true,
+    "running": 1, "jobs": [{"id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "kind": "render_report", "queue": "rendering", "attempt": 1,
+                            "progress": 60, "progress_note": "laying out pages", "started_at": "2026-11-22T09:59:58Z"}]}))]
 struct Worker {
     /// New at every start.
     name: String,
+    /// The machine or container that it runs on.
     host: String,
+    /// Of the product.
     version: String,
     /// The queues it serves: ingest, analysis, rendering, delivery, maintenance.
     queues: Vec<String>,
@@ -51,10 +58,13 @@ struct JobInHand {
     #[schema(value_type = JobKindWord)]
     kind: String,
     queue: String,
+    /// Counted from 1.
     attempt: i32,
     /// 0 to 100.
     progress: i16,
+    /// What it is about at the moment, in words.
     progress_note: Option<String>,
+    /// When this attempt began.
     started_at: Option<DateTime<Utc>>,
 }
 
@@ -124,7 +134,7 @@ async fn list_workers(
 /// It takes nothing new within two seconds, and finishes what runs. `resume` lets it work again.
 #[utoipa::path(post, path = "/api/workers/{worker}/quiet", tag = "jobs",
     params(("worker" = String, Path, description = "Its name.")),
-    responses((status = 200, body = Worker), WithRole, Missing))]
+    responses((status = 200, body = Worker), SignedIn, Missing))]
 async fn quiet_worker(
     actor: Actor<InstanceAdmin>,
     Path(name): Path<String>,
@@ -137,7 +147,7 @@ async fn quiet_worker(
 /// It takes nothing new within two seconds, finishes what runs, and ends. Whatever keeps processes may start it again.
 #[utoipa::path(post, path = "/api/workers/{worker}/drain", tag = "jobs",
     params(("worker" = String, Path, description = "Its name.")),
-    responses((status = 200, body = Worker), WithRole, Missing))]
+    responses((status = 200, body = Worker), SignedIn, Missing))]
 async fn drain_worker(
     actor: Actor<InstanceAdmin>,
     Path(name): Path<String>,
@@ -150,7 +160,7 @@ async fn drain_worker(
 /// Ends `quiet`.
 #[utoipa::path(post, path = "/api/workers/{worker}/resume", tag = "jobs",
     params(("worker" = String, Path, description = "Its name.")),
-    responses((status = 200, body = Worker), WithRole, Missing))]
+    responses((status = 200, body = Worker), SignedIn, Missing))]
 async fn resume_worker(
     actor: Actor<InstanceAdmin>,
     Path(name): Path<String>,

@@ -31,7 +31,7 @@ use crate::{
     },
     error::{ApiError, Problems},
     extract::{Actor, InPerson, Json, ReadOnly, SignInAttempt},
-    openapi::{Anyone, BadBody, Conflicting, Limited, WithRole},
+    openapi::{Anyone, BadBody, Conflicting, Limited, SignedIn},
     state::AppState,
     words::ThemeWord,
 };
@@ -43,17 +43,22 @@ use crate::{
 struct Providers {
     /// Always true: the first administrator has a password here.
     internal_enabled: bool,
+    /// People of a directory may sign in with the password they have there.
     ldap_enabled: bool,
+    /// `GET /api/auth/oidc/authorize` says where.
     oidc_enabled: bool,
     /// Null while OpenID Connect is off.
     oidc_provider_name: Option<String>,
 }
 
+/// Who somebody says they are.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"username": "admin", "password": "secretpassword"}))]
+#[schema(example = json!({"username": "admin", "password": "correct horse battery staple"}))]
 struct Login {
+    /// Their name here, or in the directory.
     username: String,
+    /// The one that they have here or, where a directory is asked, there.
     #[serde(deserialize_with = "secret")]
     #[schema(value_type = String, format = Password)]
     password: SecretString,
@@ -63,6 +68,7 @@ struct Login {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"refresh_token": "k1YxJ0zN0XgD3m9rT6m5sBqf2V8uZ4aEwPcHnLyIo7M"}))]
 struct Refresh {
+    /// As the last sign-in or refresh gave it.
     refresh_token: String,
 }
 
@@ -94,11 +100,13 @@ impl Theme {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"current_password": "secretpassword", "new_password": "correct horse battery staple"}))]
+#[schema(example = json!({"current_password": "correct horse battery staple", "new_password": "seven grey herons at noon"}))]
 struct ChangePassword {
+    /// Proves that it is the person, and not somebody at their desk.
     #[serde(deserialize_with = "secret")]
     #[schema(value_type = String, format = Password)]
     current_password: SecretString,
+    /// 8 to 128 characters. Refused when it is among the first that anybody would guess, such as the username.
     #[serde(deserialize_with = "secret")]
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
     new_password: SecretString,
@@ -107,11 +115,14 @@ struct ChangePassword {
 /// The session is over.
 #[derive(Debug, Serialize, ToSchema)]
 struct SignedOut {
+    /// Always true.
     #[schema(example = true)]
     signed_out: bool,
 }
 
 /// Ways to sign in
+///
+/// For the sign-in page, before anybody is: which of its ways to show.
 #[utoipa::path(get, path = "/api/auth/providers", tag = "auth", security(()),
     responses((status = 200, body = Providers), Anyone))]
 async fn list_auth_providers(State(app): State<AppState>) -> Json<Providers> {
@@ -185,7 +196,7 @@ async fn refresh(
 ///
 /// Ends the session: its access tokens, its refresh token and its cookie are worthless from now on.
 #[utoipa::path(post, path = "/api/auth/logout", tag = "auth",
-    responses((status = 200, body = SignedOut), WithRole))]
+    responses((status = 200, body = SignedOut), SignedIn))]
 async fn logout(State(app): State<AppState>, actor: Actor<InPerson<ReadOnly>>) -> Result<Response, ApiError> {
     let mut tx = actor.begin().await?;
     if let Some(session) = actor.session() {
@@ -209,7 +220,7 @@ async fn logout(State(app): State<AppState>, actor: Actor<InPerson<ReadOnly>>) -
 /// `next-auth.session-token` (behind https with the prefix `__Host-`), until a refresh token would run out. Requests
 /// that change something are taken with it from this site's own pages only.
 #[utoipa::path(post, path = "/api/auth/session", tag = "auth",
-    responses((status = 200, body = Me), WithRole))]
+    responses((status = 200, body = Me), SignedIn))]
 async fn keep_session(
     State(app): State<AppState>,
     actor: Actor<InPerson<ReadOnly>>,
@@ -226,7 +237,9 @@ async fn keep_session(
 }
 
 /// Who is signed in
-#[utoipa::path(get, path = "/api/auth/me", tag = "auth", responses((status = 200, body = Me), WithRole))]
+///
+/// The person, or the one who made the key.
+#[utoipa::path(get, path = "/api/auth/me", tag = "auth", responses((status = 200, body = Me), SignedIn))]
 async fn get_me(actor: Actor<ReadOnly>) -> Result<Json<Me>, ApiError> {
     if matches!(actor.credential, Credential::OrganizationKey(_)) {
         return Err(ApiError::Forbidden("This key belongs to an organization, not to a person".into()));
@@ -235,8 +248,10 @@ async fn get_me(actor: Actor<ReadOnly>) -> Result<Json<Me>, ApiError> {
 }
 
 /// Update oneself
+///
+/// How the console looks to them. Name, address and role are for administrators to change.
 #[utoipa::path(patch, path = "/api/auth/me", tag = "auth", request_body = UpdateMe,
-    responses((status = 200, body = User), WithRole, BadBody))]
+    responses((status = 200, body = User), SignedIn, BadBody))]
 async fn update_me(
     actor: Actor<InPerson<ReadOnly>>,
     Json(request): Json<UpdateMe>,
@@ -252,7 +267,7 @@ async fn update_me(
 ///
 /// Ends every other session of the person. At most as often as one may sign in.
 #[utoipa::path(post, path = "/api/auth/password", tag = "auth", request_body = ChangePassword,
-    responses((status = 200, body = Me), WithRole, Conflicting, BadBody))]
+    responses((status = 200, body = Me), SignedIn, Conflicting, BadBody))]
 async fn change_password(
     _: SignInAttempt,
     State(app): State<AppState>,

@@ -14,7 +14,7 @@ use crate::{
     },
     error::ApiError,
     extract::{Json, SignInAttempt},
-    openapi::{Anyone, BadBody, Conflicting, Limited, Missing, Nonsense, UpstreamFails},
+    openapi::{Anyone, BadBody, Conflicting, Limited, Missing, UpstreamFails},
     state::AppState,
 };
 
@@ -23,9 +23,11 @@ use crate::{
 #[schema(example = json!({"authorization_url": "https://keycloak.example.com/realms/corp/protocol/openid-connect/auth?...",
                           "state": "random-state-token", "nonce": "random-nonce-token"}))]
 struct Authorization {
+    /// Where the browser is to go: the provider's own page, with all its parameters.
     authorization_url: String,
     /// To be kept by the front end, and sent as `expected_state`.
     state: String,
+    /// To be kept by the front end, and sent as `nonce`.
     nonce: String,
 }
 
@@ -40,6 +42,7 @@ struct Callback {
     state: String,
     /// As the front end kept it: it shows that the same browser set out.
     expected_state: String,
+    /// As the front end kept it.
     nonce: String,
 }
 
@@ -66,7 +69,7 @@ async fn authorize_oidc(
               (status = 401, description = "The sign-in is unknown, over, or not the one that was begun.",
                body = crate::error::ErrorBody),
               (status = 403, description = "In no group that may use this installation.", body = crate::error::ErrorBody),
-              Anyone, Missing, Nonsense, Conflicting, BadBody, Limited, UpstreamFails))]
+              Anyone, Missing, Conflicting, BadBody, Limited, UpstreamFails))]
 async fn complete_oidc(
     SignInAttempt(by): SignInAttempt,
     State(app): State<AppState>,

@@ -28,12 +28,15 @@ const SETUP_TOKEN: &str = "x-setup-token";
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"username": "admin", "email": "admin@example.com", "password": "secretpassword"}))]
+#[schema(example = json!({"username": "admin", "email": "admin@example.com", "password": "correct horse battery staple"}))]
 struct SetUp {
+    /// What the administrator signs in with.
     #[schema(min_length = 3, max_length = 64)]
     username: String,
+    /// Where the administrator is written to.
     #[schema(min_length = 3, max_length = 254, format = Email)]
     email: String,
+    /// 8 to 128 characters. Refused when it is among the first that anybody would guess, such as the username.
     #[serde(deserialize_with = "secret")]
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
     password: SecretString,

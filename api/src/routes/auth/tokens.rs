@@ -7,15 +7,17 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     error::ApiError,
     extract::{Actor, InPerson, Json, Listing, PageParams, Path, ReadOnly, Unfiltered},
-    openapi::{BadBody, Conflicting, Invalid, Missing, WithRole},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     routes::api_keys::{ApiKey, ApiKeyCreated, CreateApiKey, make},
     state::AppState,
 };
 
 /// List one's personal tokens
+///
+/// The newest first; revoked ones stay in the list.
 #[utoipa::path(get, path = "/api/auth/tokens", tag = "auth", params(PageParams),
-    responses((status = 200, body = Page<ApiKey>), WithRole, Invalid))]
+    responses((status = 200, body = Page<ApiKey>), SignedIn, Invalid))]
 async fn list_personal_tokens(
     actor: Actor<InPerson<ReadOnly>>,
     Listing { page, .. }: Listing<Unfiltered>,
@@ -30,7 +32,7 @@ async fn list_personal_tokens(
 /// It acts as its person, with the lesser of both roles at the moment of the request. The token is shown in this answer and
 /// never again.
 #[utoipa::path(post, path = "/api/auth/tokens", tag = "auth", request_body = CreateApiKey,
-    responses((status = 201, body = ApiKeyCreated), WithRole, Conflicting, BadBody))]
+    responses((status = 201, body = ApiKeyCreated), SignedIn, Conflicting, BadBody))]
 async fn create_personal_token(
     actor: Actor<InPerson<ReadOnly>>,
     Json(request): Json<CreateApiKey>,
@@ -43,7 +45,7 @@ async fn create_personal_token(
 /// It is worthless with the next request. Revoking it again changes nothing.
 #[utoipa::path(delete, path = "/api/auth/tokens/{key_id}", tag = "auth",
     params(("key_id" = Uuid, Path, description = "The token's id.")),
-    responses((status = 200, body = ApiKey), WithRole, Missing))]
+    responses((status = 200, body = ApiKey), SignedIn, Missing))]
 async fn revoke_personal_token(
     actor: Actor<InPerson<ReadOnly>>,
     Path(id): Path<ApiKeyId>,

@@ -23,7 +23,7 @@ use crate::{
     error::{ApiError, Problems},
     extract::{Actor, Admin, Json, Path, Query, file_of, given},
     layers::REPR_DIGEST,
-    openapi::{Anyone, BadBody, Invalid, Missing, Nonsense, WithRole},
+    openapi::{Anyone, BadBody, Invalid, Missing, SignedIn},
     state::AppState,
     words::AssetTypeWord,
 };
@@ -45,6 +45,7 @@ struct PublicBranding {
     logo_light_url: Option<String>,
     /// For dark grounds.
     logo_dark_url: Option<String>,
+    /// What browsers show beside the page's title.
     favicon_url: Option<String>,
 }
 
@@ -53,17 +54,24 @@ struct PublicBranding {
 struct BrandingSettings {
     #[serde(flatten)]
     public: PublicBranding,
+    /// What the organization does, as it wants it to stand on documents.
+    #[schema(example = "Manufacturing")]
     industry: Option<String>,
     contact_info: ContactInfo,
     legal: Legal,
+    /// Null: nothing was ever chosen.
+    #[schema(example = "2026-11-22T11:30:00Z")]
     updated_at: Option<DateTime<Utc>>,
 }
 
 /// The colours of pages and documents. Null: the product's own.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct Colours {
+    /// Of covers and headings, as `#RRGGBB`.
     primary_color: Option<String>,
+    /// Of charts and links.
     secondary_color: Option<String>,
+    /// Of small marks.
     accent_color: Option<String>,
 }
 
@@ -103,17 +111,24 @@ impl From<Branding> for Shown {
 
 /// Whom to ask about a document.
 #[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(example = json!({"address": "123 Industrial Blvd", "phone": "+1 (555) 123-4567", "email": "security@acme.example",
+                          "website": "https://acme.example"}))]
 struct ContactInfo {
+    /// By post. Null, like all that follows: it stands on no document.
     address: Option<String>,
     phone: Option<String>,
     email: Option<String>,
+    /// With `https://` or `http://`.
     website: Option<String>,
 }
 
 /// What stands at the end of every document.
 #[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(example = json!({"confidentiality_statement": "This report contains confidential information.", "disclaimer": null}))]
 struct Legal {
+    /// Who may read a document. Null: none is printed.
     confidentiality_statement: Option<String>,
+    /// What nobody may rely on. Null: none is printed.
     disclaimer: Option<String>,
 }
 
@@ -127,6 +142,7 @@ struct UpdateBranding {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
     company_name: Option<Option<String>>,
+    /// What the organization does.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
     industry: Option<Option<String>>,
@@ -148,9 +164,11 @@ struct UpdateBranding {
     legal: UpdateLegal,
 }
 
+/// Whom to ask about a document. What is not named stays; null takes it away.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UpdateContact {
+    /// By post.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 500)]
     address: Option<Option<String>>,
@@ -166,12 +184,15 @@ struct UpdateContact {
     website: Option<Option<String>>,
 }
 
+/// What stands at the end of every document. What is not named stays; null takes it away.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UpdateLegal {
+    /// Who may read a document.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 4000)]
     confidentiality_statement: Option<Option<String>>,
+    /// What nobody may rely on.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 4000)]
     disclaimer: Option<Option<String>>,
@@ -338,7 +359,7 @@ async fn get_branding(
 ///
 /// Documents take it over with the next report. What is not named stays as it is.
 #[utoipa::path(patch, path = "/api/branding", tag = "settings", request_body = UpdateBranding,
-    responses((status = 200, body = BrandingSettings), WithRole, BadBody))]
+    responses((status = 200, body = BrandingSettings), SignedIn, BadBody))]
 async fn update_branding(
     State(app): State<AppState>,
     actor: Actor<Admin>,
@@ -373,8 +394,8 @@ fn asset_type(word: &str) -> Result<AssetType, ApiError> {
 /// A PNG. It is decoded and written anew: nothing but the pixels is kept. `logo_light` stands on documents.
 #[utoipa::path(post, path = "/api/branding/assets/{asset_type}", tag = "settings",
     params(("asset_type" = inline(AssetTypeWord), Path, description = "Which picture.")),
-    request_body(content = AssetFile, content_type = "multipart/form-data"),
-    responses((status = 204, description = "It is kept."), WithRole, Missing, Nonsense, BadBody))]
+    request_body(content = AssetFile, content_type = "multipart/form-data", example = json!({"file": "(the bytes of a PNG)"})),
+    responses((status = 204, description = "It is kept."), SignedIn, Missing, BadBody))]
 async fn upload_picture(
     Path(word): Path<String>,
     actor: Actor<Admin>,
@@ -414,9 +435,11 @@ async fn get_picture(
 }
 
 /// Take a picture away
+///
+/// Pages and documents go back to the product's own look.
 #[utoipa::path(delete, path = "/api/branding/assets/{asset_type}", tag = "settings",
     params(("asset_type" = inline(AssetTypeWord), Path, description = "Which picture.")),
-    responses((status = 204, description = "It is gone."), WithRole, Missing))]
+    responses((status = 204, description = "It is gone."), SignedIn, Missing))]
 async fn delete_picture(Path(word): Path<String>, actor: Actor<Admin>) -> Result<StatusCode, ApiError> {
     let place = asset_type(&word)?;
     let mut tx = actor.begin().await?;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{ApiError, Problems},
     extract::{Actor, Admin, Json, LongJson, ReadOnly, given},
-    openapi::{BadBody, Nonsense, SignedIn, WithRole},
+    openapi::{BadBody, SignedIn},
     state::AppState,
 };
 
@@ -40,8 +40,11 @@ struct OrganizationBranding {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = BrandedOrganization)]
 struct Organization {
+    /// As documents call it: the name that was chosen, or else the organization's own.
     name: String,
+    /// What it does. Null: nothing was said.
     industry: Option<String>,
+    /// Where its logo is. Null: it has none.
     logo_url: Option<String>,
     #[serde(flatten)]
     colours: Colours,
@@ -54,7 +57,8 @@ struct Organization {
     "organization": {"name": "Manufacturing Corp", "industry": "Manufacturing", "primary_color": "#1E3A8A",
         "secondary_color": "#3B82F6", "accent_color": "#EF4444"},
     "contact_info": {"address": "123 Industrial Blvd", "phone": "+1 (555) 123-4567", "email": "security@manufacturingcorp.com",
-        "website": "https://manufacturingcorp.com"}}))]
+        "website": "https://manufacturingcorp.com"},
+    "logo_upload": {"filename": "company-logo.png", "image_data": "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="}}))]
 struct UpdateOrganizationBranding {
     #[serde(default)]
     organization: UpdateOrganization,
@@ -62,25 +66,32 @@ struct UpdateOrganizationBranding {
     contact_info: UpdateContact,
     #[serde(default)]
     legal: UpdateLegal,
+    /// A new logo; the one that there is stays when it is missing.
     logo_upload: Option<LogoUpload>,
 }
 
+/// What it is called and its colours. What is not named stays; null goes back to the product's own look.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = UpdateBrandedOrganization)]
 struct UpdateOrganization {
+    /// As documents are to call it; null: the organization's own name.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
     name: Option<Option<String>>,
+    /// What it does.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
     industry: Option<Option<String>>,
+    /// Of covers and headings.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, example = "#1E3A8A")]
     primary_color: Option<Option<String>>,
+    /// Of charts and links.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, example = "#3B82F6")]
     secondary_color: Option<Option<String>>,
+    /// Of small marks.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, example = "#EF4444")]
     accent_color: Option<Option<String>>,
@@ -111,9 +122,11 @@ struct LogoUpload {
     "logo_url": "https://plimsoll.example.com/api/branding/assets/logo_light?organization=manufacturing&version=2c26b46b68ff",
     "updated_at": "2026-11-22T11:30:00Z"}))]
 struct BrandingUpdated {
+    /// The same whatever was changed.
     message: &'static str,
     /// Null: there is none.
     logo_url: Option<String>,
+    /// When anything of it was changed last.
     updated_at: Option<DateTime<Utc>>,
 }
 
@@ -122,6 +135,8 @@ fn logo_url(app: &AppState, record: &Record) -> Option<String> {
 }
 
 /// How documents look
+///
+/// With contact and legal statements, for whoever is signed in. `GET /api/branding` is for everybody.
 #[utoipa::path(get, path = "/api/v1/reports/branding", tag = "reports",
     responses((status = 200, body = OrganizationBranding), SignedIn))]
 async fn get_organization_branding(
@@ -140,7 +155,7 @@ async fn get_organization_branding(
 ///
 /// All of it or nothing. A logo that cannot be used is refused with the code `BRANDING_UPLOAD_FAILED` and the reason.
 #[utoipa::path(post, path = "/api/v1/reports/branding", tag = "reports", request_body = UpdateOrganizationBranding,
-    responses((status = 200, body = BrandingUpdated), WithRole, Nonsense, BadBody))]
+    responses((status = 200, body = BrandingUpdated), SignedIn, BadBody))]
 async fn update_organization_branding(
     State(app): State<AppState>,
     actor: Actor<Admin>,

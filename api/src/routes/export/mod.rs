@@ -60,19 +60,23 @@ struct ExportFilter {
     #[serde(default, deserialize_with = "what")]
     #[param(inline, value_type = Option<ExportWord>)]
     report_type: Option<What>,
+    /// Only what was found on this asset.
     #[param(value_type = Option<Uuid>)]
     asset_id: Option<AssetId>,
     /// Exactly this CVE, or an advisory's own id where it names none.
     #[param(example = "CVE-2014-0160")]
     cve_id: Option<String>,
+    /// Only findings that stand there.
     #[serde(default, deserialize_with = "word")]
     #[param(inline, value_type = Option<FindingStatusWord>)]
     status: Option<FindingStatus>,
+    /// Only findings of this severity.
     #[serde(default, deserialize_with = "word")]
     #[param(inline, value_type = Option<SeverityWord>)]
     severity: Option<Severity>,
     /// True: known to be exploited.
     kev: Option<bool>,
+    /// True: a reference of the CVE is an exploit.
     has_exploit: Option<bool>,
     /// True: there is a version without it.
     patch_available: Option<bool>,
@@ -143,7 +147,13 @@ fn export_format(word: &str) -> Result<ExportFormat, ApiError> {
 #[utoipa::path(get, path = "/api/export/{format}", tag = "findings",
     params(("format" = inline(ExportFormatWord), Path, description = "Of the file."), ExportFilter),
     responses((status = 200, description = "The file.", content(
-                  (String = "text/csv"), (Object = "application/json"), (String = "text/html"), (Vec<u8> = "application/pdf"))),
+                  (String = "text/csv"), (Object = "application/json", example = json!({
+                      "generated_at": "2026-11-22T10:00:00Z", "request": {"what": "vulnerabilities", "severity": "high"},
+                      "data": [{"cve_id": "CVE-2014-0160", "severity": "high", "composite_score": 9.1, "cvss_score": 7.5, "epss_score": 0.94,
+                                "kev": true, "has_exploit": true, "patch_available": true, "packages": "openssl", "assets": 3, "findings": 3,
+                                "first_seen_at": "2026-11-21T10:00:00Z"}],
+                      "total": 1})),
+                   (String = "text/html"), (Vec<u8> = "application/pdf"))),
               (status = 202, body = FileAccepted,
                headers(("Location" = String, description = "Where to ask about the job."))),
               SignedIn, Missing, Invalid, Limited))]

@@ -20,7 +20,7 @@ use self::change::{Change, is_app_id, is_login, within};
 use crate::{
     error::ApiError,
     extract::{Actor, Admin, Json, ReadOnly, given, given_secret},
-    openapi::{BadBody, SignedIn, WithRole},
+    openapi::{BadBody, SignedIn},
     routes::tested::Tested,
     state::AppState,
     words::{GithubAuthWord, MASK},
@@ -39,10 +39,13 @@ struct Integrations {
 #[schema(example = json!({"url": "https://wazuh.example.com:55000", "api_key": "********", "poll_interval_minutes": 15,
                           "staleness_threshold_hours": 24}))]
 struct WazuhSettings {
+    /// Of the manager's API. Null: it is not set up.
     url: Option<String>,
     /// `********` when there is one.
     api_key: Option<&'static str>,
+    /// So often inventories are pulled.
     poll_interval_minutes: i32,
+    /// A host that has been silent for so long is stale.
     staleness_threshold_hours: i32,
 }
 
@@ -62,12 +65,16 @@ impl From<Integration<Wazuh>> for WazuhSettings {
 #[schema(example = json!({"url": "https://api.github.com", "org": "example", "auth_type": "pat", "pat": "********", "app_id": null,
                           "private_key": null}))]
 struct GithubSettings {
+    /// Of the API; of a GitHub Enterprise Server `https://host/api/v3`.
     url: String,
+    /// The organization whose repositories are pulled. Null: it is not set up.
     org: Option<String>,
+    /// Which of the two credentials is used.
     #[schema(value_type = GithubAuthWord)]
     auth_type: GithubAuth,
     /// `********` when there is one.
     pat: Option<&'static str>,
+    /// Id or client id of a GitHub App.
     app_id: Option<String>,
     /// `********` when there is one.
     private_key: Option<&'static str>,
@@ -90,7 +97,9 @@ impl From<Integration<Github>> for GithubSettings {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"url": "https://ceph.example.com:8443", "username": "plimsoll", "password": "********"}))]
 struct CephSettings {
+    /// Of the manager's dashboard. Null: it is not set up.
     url: Option<String>,
+    /// Of an account of the dashboard.
     username: Option<String>,
     /// `********` when there is one.
     password: Option<&'static str>,
@@ -139,9 +148,11 @@ struct UpdateGithub {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, format = "uri", max_length = 2048)]
     url: Option<Option<String>>,
+    /// The organization whose repositories are pulled.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?$")]
     org: Option<Option<String>>,
+    /// Which of the two credentials is used.
     #[schema(value_type = Option<GithubAuthWord>)]
     auth_type: Option<GithubAuth>,
     /// A personal access token. `********` leaves it as it is.
@@ -167,6 +178,7 @@ struct UpdateCeph {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, format = "uri", max_length = 2048)]
     url: Option<Option<String>>,
+    /// Of an account of the dashboard.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
     username: Option<Option<String>>,
@@ -194,7 +206,7 @@ async fn get_integrations(actor: Actor<ReadOnly>) -> Result<Json<Integrations>, 
 ///
 /// A new address needs the key again, even if it is the same.
 #[utoipa::path(patch, path = "/api/config/integrations/wazuh", tag = "settings", request_body = UpdateWazuh,
-    responses((status = 200, body = WazuhSettings), WithRole, BadBody))]
+    responses((status = 200, body = WazuhSettings), SignedIn, BadBody))]
 async fn update_wazuh(
     State(app): State<AppState>,
     actor: Actor<Admin>,
@@ -234,7 +246,7 @@ async fn update_wazuh(
 ///
 /// A new address needs token and key again, even if they are the same.
 #[utoipa::path(patch, path = "/api/config/integrations/github", tag = "settings", request_body = UpdateGithub,
-    responses((status = 200, body = GithubSettings), WithRole, BadBody))]
+    responses((status = 200, body = GithubSettings), SignedIn, BadBody))]
 async fn update_github(
     State(app): State<AppState>,
     actor: Actor<Admin>,
@@ -275,7 +287,7 @@ async fn update_github(
 ///
 /// A new address needs the password again, even if it is the same.
 #[utoipa::path(patch, path = "/api/config/integrations/ceph", tag = "settings", request_body = UpdateCeph,
-    responses((status = 200, body = CephSettings), WithRole, BadBody))]
+    responses((status = 200, body = CephSettings), SignedIn, BadBody))]
 async fn update_ceph(
     State(app): State<AppState>,
     actor: Actor<Admin>,

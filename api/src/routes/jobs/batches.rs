@@ -31,7 +31,7 @@ use super::{
 use crate::{
     error::ApiError,
     extract::{Actor, Analyst, Json, Listing, PageParams, Path, ReadOnly},
-    openapi::{Invalid, Missing, SignedIn, WithRole},
+    openapi::{Invalid, Missing, SignedIn},
     state::AppState,
 };
 
@@ -45,7 +45,9 @@ const KIND: &str = "finish_batch";
     "jobs": 5, "completed": 2, "failed": 0, "cancelled": 0, "running": 1, "waiting": 2,
     "requested_by": null, "created_at": "2026-11-21T10:00:00Z", "finished_at": null}))]
 struct Batch {
+    /// That of the job which ends it.
     id: Uuid,
+    /// What it is for, in words.
     name: String,
     /// `running` until the last member has ended, then `completed` when all were, and otherwise `failed`; `cancelled` when nobody waits
     /// for them any more.
@@ -56,17 +58,22 @@ struct Batch {
     /// Its members.
     #[schema(minimum = 0)]
     jobs: i64,
+    /// Members that did what they were for.
     #[schema(minimum = 0)]
     completed: i64,
+    /// Members that were given up.
     #[schema(minimum = 0)]
     failed: i64,
+    /// Members that somebody cancelled.
     #[schema(minimum = 0)]
     cancelled: i64,
+    /// Members that a worker has in hand.
     #[schema(minimum = 0)]
     running: i64,
     /// Neither running nor at an end.
     #[schema(minimum = 0)]
     waiting: i64,
+    /// The user who asked for it; null: nobody did.
     requested_by: Option<Uuid>,
     created_at: DateTime<Utc>,
     /// When its end was told to whoever listens (`batch.finished`).
@@ -129,8 +136,10 @@ struct BatchFilter {
 /// A page of batches.
 #[derive(Debug, Serialize, ToSchema)]
 struct BatchPage {
+    /// The batches of this page.
     data: Vec<Batch>,
     /// Send it as `cursor` for what follows; null when nothing does.
+    #[schema(example = json!(null))]
     next_cursor: Option<String>,
 }
 
@@ -183,7 +192,7 @@ async fn find(tx: &mut TenantTx, id: JobId) -> store::Result<Batch> {
 /// Cancels its members that have not ended. The batch ends when they have. Members that all organizations share go on.
 #[utoipa::path(post, path = "/api/batches/{batch_id}/cancel", tag = "jobs",
     params(("batch_id" = Uuid, Path, description = "The batch.")),
-    responses((status = 200, body = Batch), WithRole, Missing))]
+    responses((status = 200, body = Batch), SignedIn, Missing))]
 async fn cancel_batch(actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<Json<Batch>, ApiError> {
     let by = actor.by().clone();
     let mut tx = begin(&actor).await?;

@@ -28,7 +28,7 @@ use self::{
 use crate::{
     error::{ApiError, FieldError},
     extract::{Actor, InstanceAdmin, Json, Listing, PageParams, Path, Policy, ReadOnly},
-    openapi::{Invalid, Missing, SignedIn, WithRole},
+    openapi::{Invalid, Missing, SignedIn},
     state::AppState,
 };
 
@@ -64,18 +64,23 @@ struct JobDetail {
 /// A page of jobs, and where to go on.
 #[derive(Debug, Serialize, ToSchema)]
 struct JobPage {
+    /// The jobs of this page.
     data: Vec<Job>,
     /// Jobs on all pages together, counted on the first page only, and to ten thousand at most.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, example = 1)]
     total: Option<i64>,
     /// False when there are more than `total`.
+    #[schema(example = true)]
     total_is_exact: Option<bool>,
-    #[schema(minimum = 1)]
+    /// Counted from 1; with a cursor, the pages that came before are not counted.
+    #[schema(minimum = 1, example = 1)]
     page: u32,
-    #[schema(minimum = 1, maximum = 500)]
+    /// Jobs on a full page.
+    #[schema(minimum = 1, maximum = 500, example = 50)]
     page_size: u32,
     /// Send it as `cursor` for what follows; null when nothing does. There may be one though `data` is short, even empty: for a rare kind or
     /// text, an answer looks at ten thousand jobs at most.
+    #[schema(example = json!(null))]
     next_cursor: Option<String>,
 }
 
@@ -84,7 +89,7 @@ struct JobPage {
 /// The organization's own and those that all share (crawls of public sources), the newest first. Finished
 /// ones are kept for thirty days. Go on with `next_cursor`: by number, pages reach as far as ten thousand jobs.
 #[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(PageParams, JobFilter),
-    responses((status = 200, body = JobPage), WithRole, Invalid))]
+    responses((status = 200, body = JobPage), SignedIn, Invalid))]
 async fn list_jobs(
     actor: Actor<ReadOnly>,
     Listing { page, filter }: Listing<JobFilter>,

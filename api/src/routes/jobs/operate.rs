@@ -25,7 +25,7 @@ use super::{
 use crate::{
     error::ApiError,
     extract::{Actor, Admin, Analyst, InstanceAdmin, Json, Path, Policy},
-    openapi::{BadBody, Conflicting, Missing, Nonsense, WithRole},
+    openapi::{BadBody, Conflicting, Missing, SignedIn},
     state::AppState,
     words::{JobKindWord, QueueWord},
 };
@@ -80,7 +80,7 @@ impl Operation {
 /// state follows. Cancelling twice is the same as once.
 #[utoipa::path(post, path = "/api/jobs/{job_id}/cancel", tag = "jobs",
     params(("job_id" = Uuid, Path, description = "The job.")),
-    responses((status = 200, body = Job), WithRole, Missing, Conflicting))]
+    responses((status = 200, body = Job), SignedIn, Missing, Conflicting))]
 async fn cancel_job(actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<Json<Job>, ApiError> {
     change(&actor, Operation::Cancel, id).await
 }
@@ -91,7 +91,7 @@ async fn cancel_job(actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<Json
 /// of it come back with it. A job whose work somebody has asked for again in the meantime is not retried (409).
 #[utoipa::path(post, path = "/api/jobs/{job_id}/retry", tag = "jobs",
     params(("job_id" = Uuid, Path, description = "The job.")),
-    responses((status = 200, body = Job), WithRole, Missing, Conflicting))]
+    responses((status = 200, body = Job), SignedIn, Missing, Conflicting))]
 async fn retry_job(actor: Actor<Analyst>, Path(id): Path<JobId>) -> Result<Json<Job>, ApiError> {
     change(&actor, Operation::Retry, id).await
 }
@@ -146,14 +146,19 @@ async fn note(tx: &mut TenantTx, by: &By, operation: Operation, job: &jobs::Job)
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct BulkFilter {
+    /// Only this kind.
     #[schema(value_type = Option<JobKindWord>, example = "send_mail")]
     kind: Option<String>,
+    /// Only this queue.
     #[schema(value_type = Option<QueueWord>)]
     queue: Option<String>,
     /// Only jobs in this state. Otherwise all that have not ended are cancelled, and all that are `dead` retried.
     state: Option<JobState>,
+    /// Only jobs that were given up for this reason; they can be retried, not cancelled.
     dead_reason: Option<DeadReason>,
+    /// Made at this moment or later.
     created_from: Option<DateTime<Utc>>,
+    /// Made before this moment.
     created_until: Option<DateTime<Utc>>,
     /// Somewhere in the id, the kind, the payload or the last error, whatever the case.
     #[schema(max_length = 200, example = "HTTP 502")]
@@ -165,7 +170,6 @@ struct BulkFilter {
 /// What to change.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"filter": {"kind": "send_mail", "dead_reason": "exhausted"}, "dry_run": true}))]
 struct BulkRequest {
     filter: BulkFilter,
     /// Counts what would be changed, and changes nothing.
@@ -188,14 +192,16 @@ struct BulkAnswer {
     conflicts: usize,
     /// There were more than one request changes: send it again.
     more: bool,
+    /// As it was asked for: true when nothing was changed.
     dry_run: bool,
 }
 
 /// Cancel all jobs of a filter
 ///
 /// Of the organization's own, ten thousand at most with one request. `dry_run` counts them first.
-#[utoipa::path(post, path = "/api/jobs/bulk/cancel", tag = "jobs", request_body = BulkRequest,
-    responses((status = 200, body = BulkAnswer), WithRole, BadBody, Nonsense))]
+#[utoipa::path(post, path = "/api/jobs/bulk/cancel", tag = "jobs",
+    request_body(content = BulkRequest, example = json!({"filter": {"kind": "send_mail", "state": "retryable"}, "dry_run": true})),
+    responses((status = 200, body = BulkAnswer), SignedIn, BadBody))]
 async fn cancel_jobs(
     actor: Actor<Admin>,
     Json(request): Json<BulkRequest>,
@@ -206,8 +212,9 @@ async fn cancel_jobs(
 /// Retry all jobs of a filter
 ///
 /// Of the organization's own, ten thousand at most with one request. `dry_run` counts them first.
-#[utoipa::path(post, path = "/api/jobs/bulk/retry", tag = "jobs", request_body = BulkRequest,
-    responses((status = 200, body = BulkAnswer), WithRole, BadBody, Nonsense))]
+#[utoipa::path(post, path = "/api/jobs/bulk/retry", tag = "jobs",
+    request_body(content = BulkRequest, example = json!({"filter": {"kind": "send_mail", "dead_reason": "exhausted"}, "dry_run": true})),
+    responses((status = 200, body = BulkAnswer), SignedIn, BadBody))]
 async fn retry_jobs(
     actor: Actor<Admin>,
     Json(request): Json<BulkRequest>,

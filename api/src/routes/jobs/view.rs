@@ -37,9 +37,11 @@ pub(super) struct Job {
     pub(super) state: String,
     /// 0 to 100.
     pub(super) progress: i16,
+    /// What it is about at the moment, in words.
     pub(super) progress_note: Option<String>,
     /// Attempts begun.
     pub(super) attempt: i32,
+    /// So many attempts are made before it is given up.
     max_attempts: i32,
     /// Workers that vanished while they had it.
     crashes: i32,
@@ -51,7 +53,9 @@ pub(super) struct Job {
     /// Why it was given up.
     #[schema(value_type = Option<DeadReason>)]
     dead_reason: Option<String>,
+    /// What went wrong with the latest attempt; null: nothing has.
     last_error: Option<String>,
+    /// Somebody cancelled it, and its worker has not ended it yet.
     pub(super) cancel_requested: bool,
     /// The user who asked for it, if one did. Not told of work that all organizations share.
     requested_by: Option<Uuid>,
@@ -60,6 +64,7 @@ pub(super) struct Job {
     created_at: DateTime<Utc>,
     /// When the latest attempt began.
     started_at: Option<DateTime<Utc>>,
+    /// Null: it has not come to an end.
     finished_at: Option<DateTime<Utc>>,
 }
 
@@ -131,6 +136,9 @@ fn links(job: &jobs::Job) -> Value {
 
 /// One attempt at a job.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(example = json!({
+    "attempt": 1, "worker": "worker-1-4711-1f0c2d4b", "started_at": "2026-11-21T10:00:01Z", "ended_at": "2026-11-21T10:00:31Z",
+    "outcome": "retry", "error_class": "upstream", "error": "HTTP 502 from https://feeds.example.com/", "hint": null}))]
 pub(super) struct Attempt {
     /// Counted from 1. One that did not count (put off, interrupted, left to a newer build, lost with its worker) is followed by
     /// another of the same number.
@@ -138,6 +146,7 @@ pub(super) struct Attempt {
     /// The worker process: host, process number and a random part.
     worker: String,
     started_at: DateTime<Utc>,
+    /// Null while it runs.
     ended_at: Option<DateTime<Utc>>,
     /// `completed`, `retry`, `snoozed`, `cancelled`, `interrupted`, `left_to_newer`, `crashed` or `dead`; null while it runs.
     outcome: Option<String>,
@@ -168,16 +177,21 @@ impl From<detail::Attempt> for Attempt {
 
 /// One job that waits for another.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(example = json!({"job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7d", "kind": "crawl_source", "state": "completed",
+    "on_failure": "run", "outcome": "completed", "resolved_at": "2026-11-21T10:00:00Z"}))]
 pub(super) struct Dependency {
+    /// The other one.
     job_id: Uuid,
     /// Null when that job is there no more.
     kind: Option<String>,
+    /// Where it stands. Null when it is there no more.
     state: Option<String>,
     /// What happens to the one that waits when the other is cancelled or given up: `fail`, `run`, `wait` until somebody has retried it, or
     /// `first_attempt`: run, without waiting for a second one.
     on_failure: String,
     /// How the other one ended: `completed`, `cancelled`, `dead`, or `went_on` where it was not waited for any longer.
     outcome: Option<String>,
+    /// Since when it is not waited for. Null: it still is.
     resolved_at: Option<DateTime<Utc>>,
 }
 
@@ -196,6 +210,7 @@ impl From<detail::Dependency> for Dependency {
 
 /// Why a job is not running.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(example = json!({"code": "queue_paused", "text": "The queue rendering is paused."}))]
 pub(super) struct Reason {
     /// For programs: `queue_paused`, `queue_limit`, `tenant_limit`, `rate_limit`, `concurrency_key`, `dependency`, `retry_at`,
     /// `snoozed`, `not_before`, `no_worker`, `workers_quiet`, `newer_version`, `unknown_kind`, `behind_others`, `no_free_slot`, `dispatched`,

@@ -13,7 +13,7 @@ use domain::{
     report::{BREAKWATER_LINK_DAYS, INFRACAST_LINK_DAYS, ReportStatus},
 };
 use serde::{Deserialize, Deserializer};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{
     TenantTx,
     audit::{self, Note},
@@ -42,7 +42,7 @@ use crate::{
 struct Wanted {
     /// One of the formats of the report's type, in any case of the letters; the one that it was asked for when missing.
     #[serde(default, deserialize_with = "format")]
-    #[param(value_type = Option<String>, example = "PDF")]
+    #[param(value_type = Option<String>, example = "json")]
     format: Option<Format>,
 }
 
@@ -256,19 +256,25 @@ struct InParts;
 impl IntoResponses for InParts {
     fn responses() -> BTreeMap<String, RefOr<OneResponse>> {
         // A schema would describe text: a file is what its media type says (OpenAPI 3.1, section 4.8.14.2).
-        let file = |description: &str| {
+        let file = |description: &str, example: Value| {
             let of = |response: ResponseBuilder, media_type| response.content(media_type, Content::default());
-            ["application/pdf", "application/json", "text/csv", "application/zip", "application/octet-stream"]
+            let json = ContentBuilder::new().example(Some(example)).build();
+            ["application/pdf", "text/csv", "application/zip", "application/octet-stream"]
                 .into_iter()
-                .fold(ResponseBuilder::new().description(description), of)
+                .fold(ResponseBuilder::new().description(description).content("application/json", json), of)
         };
+        let whole = json!({
+            "schema_version": 1, "report_type": "executive_summary", "language": "en",
+            "cover": { "title": "November posture", "organization": "Acme Corp", "generated_at": "2026-11-22T10:00:00Z" },
+            "key_figures": [{ "label": "Open findings", "value": 7, "tone": "neutral" }], "sections": [],
+        });
         let error = |description: &str| {
             let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
             ResponseBuilder::new().description(description).content("application/json", body)
         };
         let responses = [
-            ("200", file("The file.")),
-            ("206", file("A part of the file.")),
+            ("200", file("The file.", whole)),
+            ("206", file("A part of the file.", json!("{\"schema_version\":1,"))),
             ("304", ResponseBuilder::new().description("The client has it: `If-None-Match`.")),
             ("409", error("There is no file: the report is being made, or it failed.")),
             ("412", error("It is not the file of `If-Match`.")),

@@ -24,7 +24,7 @@ use crate::{
         Actor, Admin, Json, Listing, PageParams, Path, ReadOnly, SortDirection, Unfiltered, direction,
     },
     idempotency::{Begun, IdempotencyKey},
-    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn, WithRole},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Accepted, Deleted, JobAccepted, Page},
     state::AppState,
     words::ReportTypeWord,
@@ -38,9 +38,13 @@ use crate::{
 struct ReportTypeView {
     #[schema(value_type = ReportTypeWord)]
     id: &'static str,
+    /// For people.
     name: &'static str,
+    /// What stands in it, in a sentence.
     description: &'static str,
+    /// What it is for, by which lists are grouped.
     category: &'static str,
+    /// The words that `format` of a request takes.
     formats: Vec<&'static str>,
 }
 
@@ -63,6 +67,7 @@ impl From<&'static ReportType> for ReportTypeView {
 struct ReportAccepted {
     #[serde(flatten)]
     job: JobAccepted,
+    /// Of the report, which can be asked for at once.
     id: Uuid,
     /// The same as `id`.
     report_id: Uuid,
@@ -144,29 +149,43 @@ impl From<ReportSort> for stored::Sort {
 
 /// A report.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7c", "report_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7c", "title": "November posture",
+    "report_type": "executive_summary", "framework": null, "format": "pdf", "status": "completed", "error": null, "page_count": 2,
+    "download_url": "https://plimsoll.example.com/api/reports/0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7c/download",
+    "document_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "requested_by": "550e8400-e29b-41d4-a716-446655440000", "job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a",
+    "created_at": "2026-11-22T10:00:00Z", "completed_at": "2026-11-22T10:00:03Z"}))]
 struct Report {
     id: Uuid,
     /// The same as `id`.
     report_id: Uuid,
+    /// As it was asked for.
     #[schema(example = "November posture")]
     title: String,
     #[schema(value_type = ReportTypeWord)]
     report_type: String,
+    /// The framework that it is on; null: on none.
     framework: Option<String>,
+    /// That it was asked for in; others are made from the same content when they are asked for.
     #[schema(example = "pdf")]
     format: String,
     #[schema(value_type = ReportStatus)]
     status: String,
     /// Why it failed.
     error: Option<String>,
+    /// Of a PDF. Null until it is completed, and for formats without pages.
     page_count: Option<i32>,
     /// Where to fetch it. Null until it is completed.
     download_url: Option<String>,
     /// SHA-256 of the frozen content that the file was made from, in hex.
     document_sha256: Option<String>,
+    /// The user who asked for it. Null: nobody did, or they are gone.
     requested_by: Option<Uuid>,
+    /// The job that makes it.
     job_id: Option<Uuid>,
     created_at: DateTime<Utc>,
+    /// Null until it is completed.
     completed_at: Option<DateTime<Utc>>,
 }
 
@@ -204,12 +223,21 @@ struct ReportDetail {
     sections: Vec<ReportSection>,
 }
 
+/// The file of a report.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "signature": {"signed_by": "compliance@acme.example", "signed_at": "2026-11-22T10:00:03Z", "timestamp_authority": "Example TSA",
+                  "certificate_sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"},
+    "file_name": "november-posture.pdf", "media_type": "application/pdf", "size_bytes": 48213,
+    "sha256": "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9"}))]
 struct Artifact {
     /// Null unless the file was signed.
     signature: Option<Signature>,
+    /// What a download is called.
     file_name: String,
+    /// As the download declares it.
     media_type: String,
+    /// Of the file as it is stored and sent.
     size_bytes: i64,
     /// In hex.
     sha256: String,
@@ -218,7 +246,9 @@ struct Artifact {
 /// The signature of a file. Whoever has the file can have it verified by `POST /api/v1/reports/verify`.
 #[derive(Debug, Serialize, ToSchema)]
 struct Signature {
+    /// The address in whose name it was signed.
     signed_by: String,
+    /// By the timestamp if there is one, else by the clock of the server that signed.
     signed_at: DateTime<Utc>,
     /// Who attests the time. Null: nobody, it is that of the server that signed.
     timestamp_authority: Option<String>,
@@ -237,9 +267,13 @@ impl From<store::signing_keys::IssuedFile> for Signature {
     }
 }
 
+/// A part of a report.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "overview", "heading": "Overview", "control_id": null, "status": null}))]
 struct ReportSection {
+    /// What options call it.
     id: String,
+    /// What stands above it.
     heading: String,
     /// The control that it is about, in reports on a framework.
     control_id: Option<String>,
@@ -254,6 +288,8 @@ impl From<frozen::Heading> for ReportSection {
 }
 
 /// List report types
+///
+/// With the formats that each can be had in. They are part of the program.
 #[utoipa::path(get, path = "/api/reports/report-types", tag = "reports", params(PageParams),
     responses((status = 200, body = Page<ReportTypeView>), SignedIn, Invalid))]
 async fn list_report_types(
@@ -268,6 +304,8 @@ async fn list_report_types(
 }
 
 /// List reports
+///
+/// The organization's own, the latest first; failed ones among them, with why.
 #[utoipa::path(get, path = "/api/reports", tag = "reports", params(PageParams, ReportFilter),
     responses((status = 200, body = Page<Report>), SignedIn, Invalid))]
 async fn list_reports(
@@ -295,7 +333,7 @@ async fn list_reports(
     params(IdempotencyKey),
     responses((status = 202, body = ReportAccepted,
                headers(("Location" = String, description = "Where to ask about the job."))),
-              WithRole, Conflicting, BadBody))]
+              SignedIn, Conflicting, BadBody))]
 async fn generate_report(
     actor: Actor<ReadOnly>,
     key: IdempotencyKey,
@@ -369,7 +407,7 @@ async fn get_report(
 /// And its files. A report that is still being made is not made any more.
 #[utoipa::path(delete, path = "/api/reports/{report_id}", tag = "reports",
     params(("report_id" = Uuid, Path, description = "The report's id.")),
-    responses((status = 200, body = Deleted), WithRole, Missing))]
+    responses((status = 200, body = Deleted), SignedIn, Missing))]
 async fn delete_report(actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Deleted, ApiError> {
     let mut tx = actor.begin().await?;
     stored::delete(&mut tx, id).await?;

@@ -33,7 +33,7 @@ const MOST_SECTIONS: usize = 100;
 /// What stands in the report, and how it looks. Every option may be left out.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schema(example = json!({"company_name": "Acme Corp", "severity_filter": ["CRITICAL", "HIGH"], "watermark": "DRAFT",
+#[schema(example = json!({"company_name": "Acme Corp", "severity_filter": ["critical", "high"], "watermark": "DRAFT",
                           "classification": "CUI//SP-CTI", "table_of_contents": true, "signed": true}))]
 pub(crate) struct ReportOptions {
     /// On the cover instead of the report's own title.

@@ -21,6 +21,7 @@ const MOST_RECIPIENTS: usize = 50;
 #[schema(example = json!({"title": "November posture", "report_type": "executive_summary", "format": "pdf",
                           "recipients": ["board@example.com"]}))]
 pub(super) struct GenerateReport {
+    /// What the report is called in lists, and on its cover unless the options say otherwise.
     #[schema(min_length = 1, max_length = 300)]
     pub(super) title: String,
     /// An `id` of `GET /api/reports/report-types`.
@@ -38,6 +39,7 @@ pub(super) struct GenerateReport {
     #[serde(default)]
     #[schema(max_items = 50, value_type = Vec<EmailAddress>)]
     pub(super) recipients: Vec<String>,
+    /// What stands in it and how it looks.
     #[serde(default)]
     options: ReportOptions,
 }

@@ -28,7 +28,7 @@ use crate::{
     file::{self, Asked, Show},
     layers::{RequestId, SHARED},
     limit,
-    openapi::{Anyone, BadBody, Limited, Missing, WithRole},
+    openapi::{Anyone, BadBody, Limited, Missing, SignedIn},
     reply::Deleted,
     state::AppState,
 };
@@ -43,6 +43,7 @@ const USUAL: i64 = 72;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"expiresInHours": 72}))]
 struct ShareReport {
+    /// For so many hours from now.
     #[serde(rename = "expiresInHours", alias = "expires_in_hours")]
     #[schema(minimum = 1, maximum = 720, default = 72)]
     expires_in_hours: Option<i64>,
@@ -54,27 +55,37 @@ struct ShareReport {
     "url": "https://plimsoll.example.com/api/reports/shared/3kXb0P8Jt9W2nC5yLq7vR1eH6uMzA4sDfGiOoTxYwKc",
     "expiresAt": "2026-11-25T10:00:00Z"}))]
 struct NewLink {
+    /// What it is revoked by.
     id: Uuid,
     /// Shown this once. Whoever has it can fetch the file.
     url: String,
+    /// It opens nothing from then on.
     #[serde(rename = "expiresAt")]
     expires_at: DateTime<Utc>,
 }
 
 /// A link, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "createdBy": "550e8400-e29b-41d4-a716-446655440000",
+    "createdAt": "2026-11-22T10:00:00Z", "expiresAt": "2026-11-25T10:00:00Z", "revokedAt": null, "opened": 2,
+    "lastOpenedAt": "2026-11-23T08:12:00Z"}))]
 struct Link {
+    /// What it is revoked by.
     id: Uuid,
+    /// Who made it. Null: they are gone.
     #[serde(rename = "createdBy")]
     created_by: Option<Uuid>,
     #[serde(rename = "createdAt")]
     created_at: DateTime<Utc>,
+    /// It opens nothing from then on.
     #[serde(rename = "expiresAt")]
     expires_at: DateTime<Utc>,
+    /// Null: nobody has revoked it.
     #[serde(rename = "revokedAt")]
     revoked_at: Option<DateTime<Utc>>,
     /// How often the file was fetched by it.
     opened: i64,
+    /// Null: never.
     #[serde(rename = "lastOpenedAt")]
     last_opened_at: Option<DateTime<Utc>>,
 }
@@ -96,7 +107,10 @@ impl From<shares::Share> for Link {
 /// The links of a report.
 #[derive(Debug, Serialize, ToSchema)]
 struct Links {
+    /// The newest first.
     data: Vec<Link>,
+    /// How many there are; all of them are in `data`.
+    #[schema(example = 1)]
     total: usize,
 }
 
@@ -108,7 +122,7 @@ struct Links {
     request_body(content = ShareReport, description = "For how long; 72 hours when left out."),
     responses((status = 200, body = NewLink),
               (status = 409, description = "There is no file to share: the report is being made, or it failed.", body = ErrorBody),
-              WithRole, Missing, BadBody))]
+              SignedIn, Missing, BadBody))]
 async fn share_report(
     State(app): State<AppState>,
     actor: Actor<Admin>,
@@ -140,7 +154,7 @@ async fn share_report(
 /// Also those that do not open it any more.
 #[utoipa::path(get, path = "/api/reports/{report_id}/shares", tag = "reports",
     params(("report_id" = Uuid, Path, description = "The report's id.")),
-    responses((status = 200, body = Links), WithRole, Missing))]
+    responses((status = 200, body = Links), SignedIn, Missing))]
 async fn list_shares(actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Json<Links>, ApiError> {
     let mut tx = actor.begin().await?;
     stored::find(&mut tx, id).await?;
@@ -154,7 +168,7 @@ async fn list_shares(actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Js
 #[utoipa::path(delete, path = "/api/reports/{report_id}/shares/{share_id}", tag = "reports",
     params(("report_id" = Uuid, Path, description = "The report's id."),
            ("share_id" = Uuid, Path, description = "The link's id.")),
-    responses((status = 200, body = Deleted), WithRole, Missing))]
+    responses((status = 200, body = Deleted), SignedIn, Missing))]
 async fn revoke_share(
     actor: Actor<Admin>,
     Path((report, id)): Path<(ReportId, ShareId)>,

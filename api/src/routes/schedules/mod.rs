@@ -21,7 +21,7 @@ use crate::{
     error::{ApiError, Problems},
     extract::{Actor, Admin, Json, Listing, PageParams, Path, ReadOnly, Unfiltered},
     idempotency::{Begun, IdempotencyKey},
-    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn, WithRole},
+    openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Accepted, Created, Deleted, JobAccepted, Page},
     state::AppState,
     words::{CatchUpWord, OutcomeWord, OverlapWord, ScheduleKindWord, ShiftWord},
@@ -59,6 +59,7 @@ struct CreateSchedule {
     #[serde(default = "utc")]
     #[schema(min_length = 1, max_length = 64, default = "UTC", example = "Europe/Berlin")]
     time_zone: String,
+    /// One that is turned off never comes by itself, and can be run by hand.
     #[serde(default = "enabled")]
     #[schema(default = true)]
     enabled: bool,
@@ -100,20 +101,27 @@ fn utc() -> String {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"enabled": false}))]
 struct UpdateSchedule {
+    /// Not the name of another schedule of the organization.
     #[schema(min_length = 1, max_length = 100)]
     name: Option<String>,
+    /// All that the kind wants to know.
     #[schema(value_type = Option<Object>)]
     payload: Option<Map<String, Value>>,
+    /// Five fields as in crontab(5), or `@daily` and its like.
     #[schema(min_length = 1, max_length = 256)]
     cron: Option<String>,
+    /// A name of the IANA database.
     #[schema(min_length = 1, max_length = 64)]
     time_zone: Option<String>,
     /// Times that pass while it is turned off are not made up for.
     enabled: Option<bool>,
+    /// What is done about times at which no scheduler ran.
     #[schema(value_type = Option<CatchUpWord>)]
     catch_up: Option<CatchUp>,
+    /// How far back times are made up for.
     #[schema(minimum = 1, maximum = 10080)]
     catch_up_window_minutes: Option<i32>,
+    /// What is done when it comes again before the job of the last time is finished.
     #[schema(value_type = Option<OverlapWord>)]
     overlap: Option<Overlap>,
 }
@@ -125,6 +133,7 @@ struct PreviewSchedule {
     /// As in a schedule.
     #[schema(min_length = 1, max_length = 256, example = "30 2 * * *")]
     cron: String,
+    /// Whose wall clock that is: a name of the IANA database.
     #[serde(default = "utc")]
     #[schema(min_length = 1, max_length = 64, default = "UTC", example = "America/New_York")]
     time_zone: String,
@@ -135,8 +144,11 @@ struct PreviewSchedule {
 /// When an expression comes next.
 #[derive(Debug, Serialize, ToSchema)]
 struct Preview {
+    /// As it was sent.
+    #[schema(example = "30 2 * * *")]
     cron: String,
     /// As the database writes it.
+    #[schema(example = "America/New_York")]
     time_zone: String,
     /// The release of the IANA time zone database that says so.
     #[schema(example = "2026a")]
@@ -149,6 +161,7 @@ struct Preview {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"at": "2026-03-08T07:00:00Z", "local": "2026-03-08T03:00:00-04:00", "shift": "after_gap"}))]
 struct Run {
+    /// The moment, in UTC.
     at: DateTime<Utc>,
     /// The same time on the wall clock of the schedule's zone.
     #[schema(format = DateTime)]
@@ -167,12 +180,20 @@ impl Run {
 
 /// Something that comes round by itself.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "name": "correlation before work", "kind": "correlate", "payload": {},
+    "is_shared": false, "is_built_in": false, "source_id": null, "integration": null, "cron": "30 6 * * MON-FRI",
+    "interval_minutes": null, "time_zone": "Europe/Berlin", "time_zone_version": "2026a", "enabled": true, "disabled_reason": null,
+    "catch_up": "last", "catch_up_window_minutes": 1440, "overlap": "skip",
+    "next_runs": [{"at": "2026-11-23T05:30:00Z", "local": "2026-11-23T06:30:00+01:00", "shift": null}],
+    "last_job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7d", "created_at": "2026-11-20T10:00:00Z"}))]
 struct Schedule {
     id: Uuid,
     name: String,
     /// What is done.
     #[schema(value_type = ScheduleKindWord)]
     kind: String,
+    /// What the kind wants to know.
     #[schema(value_type = Object)]
     payload: Value,
     /// True for work of the installation, which all organizations share.
@@ -188,21 +209,27 @@ struct Schedule {
     cron: Option<String>,
     /// Null: it comes by a cron expression.
     interval_minutes: Option<i32>,
+    /// Whose wall clock `cron` is about: a name of the IANA database.
     #[schema(example = "Europe/Berlin")]
     time_zone: String,
     /// The release of the IANA time zone database in this server.
     #[schema(example = "2026a")]
     time_zone_version: &'static str,
+    /// One that is turned off never comes by itself.
     enabled: bool,
     /// Why the scheduler turned it off.
     disabled_reason: Option<String>,
+    /// What is done about times at which no scheduler ran.
     #[schema(value_type = CatchUpWord)]
     catch_up: CatchUp,
+    /// How far back times are made up for.
     catch_up_window_minutes: i32,
+    /// What is done when it comes again before the job of the last time is finished.
     #[schema(value_type = OverlapWord)]
     overlap: Overlap,
     /// The next five times; none while it is turned off.
     next_runs: Vec<Run>,
+    /// The job of the last time; null: it has not come yet.
     last_job_id: Option<Uuid>,
     created_at: DateTime<Utc>,
 }
@@ -251,9 +278,13 @@ struct ScheduleDetail {
 
 /// One time that a schedule came.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "nominal_at": "2026-11-20T05:30:00Z", "fired_at": "2026-11-20T05:30:00Z", "outcome": "enqueued", "is_late": false,
+    "missed_until": null, "job_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7d", "job_state": "completed", "is_by_hand": false}))]
 struct Firing {
     /// The time it was for; of a run that somebody asked for, when they did.
     nominal_at: DateTime<Utc>,
+    /// When a scheduler saw to it.
     fired_at: DateTime<Utc>,
     #[schema(value_type = OutcomeWord)]
     outcome: Outcome,
@@ -261,6 +292,7 @@ struct Firing {
     is_late: bool,
     /// Of a `missed` one: until when none was made up for.
     missed_until: Option<DateTime<Utc>>,
+    /// The job that was made or joined; null: none was.
     job_id: Option<Uuid>,
     /// Where the job stands; null when it has been deleted since.
     #[schema(example = "completed")]
@@ -303,7 +335,7 @@ async fn list_schedules(
 ///
 /// An organization may have twenty of its own turned on.
 #[utoipa::path(post, path = "/api/schedules", tag = "schedules", request_body = CreateSchedule,
-    responses((status = 201, body = Schedule), WithRole, Conflicting, BadBody))]
+    responses((status = 201, body = Schedule), SignedIn, Conflicting, BadBody))]
 async fn create_schedule(
     actor: Actor<Admin>,
     Json(request): Json<CreateSchedule>,
@@ -340,6 +372,8 @@ async fn create_schedule(
 }
 
 /// Get a schedule
+///
+/// With the times that it comes next, and what became of the last twenty.
 #[utoipa::path(get, path = "/api/schedules/{schedule_id}", tag = "schedules",
     params(("schedule_id" = Uuid, Path, description = "The schedule's id.")),
     responses((status = 200, body = ScheduleDetail), SignedIn, Missing))]
@@ -361,7 +395,7 @@ async fn get_schedule(
 /// the settings of its source, and pulls those of their integration.
 #[utoipa::path(patch, path = "/api/schedules/{schedule_id}", tag = "schedules", request_body = UpdateSchedule,
     params(("schedule_id" = Uuid, Path, description = "The schedule's id.")),
-    responses((status = 200, body = Schedule), WithRole, Missing, Conflicting, BadBody))]
+    responses((status = 200, body = Schedule), SignedIn, Missing, Conflicting, BadBody))]
 async fn update_schedule(
     actor: Actor<Admin>,
     Path(id): Path<ScheduleId>,
@@ -422,7 +456,7 @@ async fn update_schedule(
 /// Jobs that it made go on. Those that came with the program can be turned off only.
 #[utoipa::path(delete, path = "/api/schedules/{schedule_id}", tag = "schedules",
     params(("schedule_id" = Uuid, Path, description = "The schedule's id.")),
-    responses((status = 200, body = Deleted), WithRole, Missing, Conflicting))]
+    responses((status = 200, body = Deleted), SignedIn, Missing, Conflicting))]
 async fn delete_schedule(actor: Actor<Admin>, Path(id): Path<ScheduleId>) -> Result<Deleted, ApiError> {
     let mut tx = actor.begin().await?;
     let schedule = schedules::lock(&mut tx, id).await?;
@@ -444,7 +478,7 @@ async fn delete_schedule(actor: Actor<Admin>, Path(id): Path<ScheduleId>) -> Res
     params(("schedule_id" = Uuid, Path, description = "The schedule's id."), IdempotencyKey),
     responses((status = 202, body = JobAccepted,
                headers(("Location" = String, description = "Where to ask about the job."))),
-              WithRole, Missing, Conflicting, Invalid))]
+              SignedIn, Missing, Conflicting, Invalid))]
 async fn run_schedule(
     actor: Actor<Admin>,
     key: IdempotencyKey,
