@@ -162,7 +162,7 @@ impl Page {
             ..PdfOptions::default()
         };
         watch(Stage::Writing);
-        // What was remembered of the layout is of no use to the export, and a third of all memory.
+        // What was remembered of the layout is of no use to the export, and a fifth of the memory in use.
         typst::comemo::evict(0);
         let bytes = typst_pdf::pdf(&pages, &options).map_err(|errors| self.first_error(&errors))?;
         let page_count = u32::try_from(pages.pages().len()).ok();
