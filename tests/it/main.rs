@@ -13,6 +13,7 @@ mod corpus;
 mod directory;
 mod documents;
 mod downloads;
+mod examples;
 mod exports;
 mod faults;
 mod guesses;
