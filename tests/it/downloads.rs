@@ -1,12 +1,17 @@
 //! Fetching files: conditions, ranges, names, and what a browser may do with them.
 
+use std::path::{Path, PathBuf};
+
 use ::signing::{Anchors, keyring::Keyring, verify};
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use harness::{Answer, TestApp};
 use http::Method;
+use queue::{enqueue::Origin, jobs::PurgeExpired};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use store::branding;
 
 use crate::{documents::PIXEL, exports::with_a_worker, signing::verdict};
@@ -272,4 +277,58 @@ async fn a_pack_holds_what_was_asked_for_and_anybody_can_verify_it() {
         .expect("its size");
     let pdf = &pack.bytes[begin..begin + size];
     assert_eq!(verdict(&app, pdf).await["valid"], true);
+}
+
+/// A process that ends between storing a file and saying so, a job that is cancelled then, a lost lease: all leave a file and no row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_no_report_came_to_refer_to_is_removed_a_day_later_and_no_other() {
+    let app = TestApp::set_up().await;
+    let kept = report(&app, "asset_inventory", "html").await;
+    let files = || files_under(&app.config.artifact_dir);
+    assert_eq!((files().len(), notes(&app).await), (1, 0), "it is referred to");
+    let mut owner =
+        PgConnection::connect(app.db.owner_url.expose_secret()).await.expect("the owner's connection");
+    let refusal = "create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$;
+                   create trigger refuse before insert on artifacts for each row execute function refuse()";
+    owner.execute(refusal).await.expect("no file is recorded");
+    let request = json!({ "title": "T", "report_type": "asset_inventory", "format": "csv" });
+    let accepted = app.post("/api/reports/generate", &request).await.expect(202).json();
+    app.run_jobs().await;
+    let job = accepted["job_id"].as_str().expect("an id");
+    assert_eq!(app.job(&accepted["job_id"]).await["state"], "retryable");
+    app.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await.expect(200);
+    assert_eq!((files().len(), notes(&app).await), (2, 1), "stored, and nobody's");
+    purge(&app).await;
+    assert_eq!(files().len(), 2, "it may be of a job that still runs");
+    // That somebody was about to store what is there counts for nothing.
+    sqlx::query("insert into orphaned_objects (storage_key) select storage_key from artifacts")
+        .execute(app.db.pool())
+        .await
+        .expect("noted");
+    sqlx::query("update orphaned_objects set since = since - interval '25 hours'")
+        .execute(app.db.pool())
+        .await
+        .expect("a day goes by");
+    purge(&app).await;
+    assert_eq!((files().len(), notes(&app).await), (1, 0));
+    app.get(&format!("/api/reports/{kept}/download")).await.expect(200);
+}
+
+fn files_under(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] }).collect()
+}
+
+async fn notes(app: &TestApp) -> i64 {
+    sqlx::query_scalar("select count(*) from orphaned_objects")
+        .fetch_one(app.db.pool())
+        .await
+        .expect("counted")
+}
+
+async fn purge(app: &TestApp) {
+    let mut tx = app.db.system.begin().await.expect("a transaction");
+    queue::enqueue(&mut tx, Origin::INSTALLATION, &PurgeExpired {}).await.expect("accepted");
+    tx.commit().await.expect("committed");
+    app.run_jobs().await;
 }

@@ -18,7 +18,7 @@ use rendering::{
 use runtime::metrics;
 use serde::Deserialize;
 use signing::verify::LARGEST;
-use store::{artifacts::Finished, frozen::Frozen, reports::Report, signing_keys::IssuedFile};
+use store::{artifacts::Finished, blob::Parcel, frozen::Frozen, reports::Report, signing_keys::IssuedFile};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -69,10 +69,13 @@ pub(crate) async fn issue(
     };
     attempt.progress(90, "storing").await;
     let prefix = store::frozen::prefix(tenant, ReportId(report.id));
-    let stored = match content {
-        Content::Held(bytes) => context.blobs.put(&prefix, format.extension(), &bytes).await?,
-        Content::Written(path) => context.blobs.put_file(&prefix, format.extension(), &path).await?,
+    let parcel = match &content {
+        Content::Held(bytes) => Parcel::of(&prefix, format.extension(), bytes)?,
+        Content::Written(path) => Parcel::of_file(&prefix, format.extension(), path).await?,
     };
+    // Whatever ends this attempt before a row refers to the file, it does not stay for ever.
+    store::purge::expect_orphan(context.db.pool(), parcel.key()).await?;
+    let stored = context.blobs.deliver(parcel).await?;
     metrics::ARTIFACT_BYTES.add([format.as_str().into()], stored.byte_count.unsigned_abs());
     runtime::failpoint!("artifact-stored");
     let file = Finished {

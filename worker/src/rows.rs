@@ -40,19 +40,6 @@ pub(crate) async fn keep(
     Ok(kept)
 }
 
-/// The document was frozen with its rows: they are nobody's orphans.
-pub(crate) async fn adopt(
-    context: &Context,
-    tenant: TenantId,
-    report: ReportId,
-    document: &Document,
-) -> Result<(), JobError> {
-    for file in document.row_files() {
-        purge::forget_orphan(context.db.pool(), &row_file_key(tenant, report, file)).await?;
-    }
-    Ok(())
-}
-
 /// The rows of a frozen document in a folder of their own, each file compared with the digest that the document has of it.
 pub(crate) async fn bring(
     context: &Context,

@@ -26,17 +26,6 @@ pub struct Finished {
 /// [`crate::Error::NotFound`] when the report was deleted meanwhile.
 pub async fn record(tx: &mut TenantTx, report: ReportId, finished: &Finished) -> Result<ArtifactId> {
     let tenant = tx.tenant();
-    sqlx::query(
-        "insert into orphaned_objects (storage_key)
-         select storage_key from artifacts where tenant_id = $1 and report_id = $2 and format = $3 and storage_key <> $4
-         on conflict do nothing",
-    )
-    .bind(tenant.0)
-    .bind(report.0)
-    .bind(finished.format.as_str())
-    .bind(&finished.stored.key)
-    .execute(&mut **tx)
-    .await?;
     let artifact = ArtifactId::new();
     let recorded = sqlx::query(
         "insert into artifacts (tenant_id, id, report_id, format, file_name, media_type, byte_count, sha256, storage_key)

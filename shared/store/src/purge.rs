@@ -1,8 +1,8 @@
 //! Removing what has outlived its purpose, in small batches so that nobody waits behind it.
 
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::{error::Result, retention::Retention};
+use crate::{db::begin_transaction, error::Result, retention::Retention};
 
 /// What is removed when. The one declaration of this policy; the days are those of [`crate::retention`], as `$1`.
 pub const POLICY: &[Rule] = &[
@@ -101,6 +101,16 @@ pub const POLICY: &[Rule] = &[
                       where fired_at < now() - make_interval(days => $1) and outcome <> 'waiting' order by fired_at limit 1000)",
     },
     Rule {
+        // An attempt that lost its job stored the same as the one that did it.
+        what: "notes of objects that are somebody's",
+        days_of: None,
+        statement: "delete from orphaned_objects where storage_key in (select o.storage_key from orphaned_objects o
+                     where o.since < now() - interval '24 hours'
+                       and (exists (select from artifacts a where a.storage_key = o.storage_key)
+                            or exists (select from frozen_rows r where r.storage_key = o.storage_key))
+                     order by o.since limit 1000) and since < now() - interval '24 hours'",
+    },
+    Rule {
         what: "workers that went silent",
         days_of: None,
         statement: "delete from workers where heartbeat_at < now() - interval '1 hour'",
@@ -161,7 +171,8 @@ pub async fn orphaned_objects(pool: &PgPool) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-/// Says of an object that is about to be stored that no row refers to it yet, so that it goes away a day later if none ever does.
+/// Says of an object that is about to be stored that no row refers to it yet, so that it goes away a day later if none ever does. The first row
+/// that does takes the word back (a trigger of its table).
 ///
 /// # Errors
 /// When the database refuses.
@@ -175,13 +186,36 @@ pub async fn expect_orphan(pool: &PgPool, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// Forgets an orphan whose object is gone, or that is none any more.
+/// An object that is being removed. Whoever is about to store it anew waits in [`expect_orphan`] until it is [gone](Self::gone), or this dropped.
+#[derive(Debug)]
+pub struct Orphan(Transaction<'static, Postgres>);
+
+/// Takes hold of the object `key`, if it still is what [`orphaned_objects`] tells of.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn forget_orphan(pool: &PgPool, key: &str) -> Result<()> {
-    sqlx::query("delete from orphaned_objects where storage_key = $1").bind(key).execute(pool).await?;
-    Ok(())
+pub async fn hold_orphan(pool: &PgPool, key: &str) -> Result<Option<Orphan>> {
+    let mut tx = begin_transaction(pool, "begin").await?;
+    let held = sqlx::query(
+        "delete from orphaned_objects o
+          where o.storage_key = $1 and o.since < now() - interval '24 hours'
+            and not exists (select from artifacts a where a.storage_key = o.storage_key)
+            and not exists (select from frozen_rows r where r.storage_key = o.storage_key)",
+    )
+    .bind(key)
+    .execute(&mut *tx)
+    .await?;
+    Ok((held.rows_affected() == 1).then_some(Orphan(tx)))
+}
+
+impl Orphan {
+    /// There is nothing left of it.
+    ///
+    /// # Errors
+    /// When the database refuses; it is removed once more another day.
+    pub async fn gone(self) -> Result<()> {
+        Ok(self.0.commit().await?)
+    }
 }
 
 #[cfg(test)]

@@ -242,17 +242,6 @@ pub async fn artifact(tx: &mut TenantTx, report: ReportId) -> Result<Artifact> {
 /// [`crate::Error::NotFound`] when this tenant has none of that id.
 pub async fn delete(tx: &mut TenantTx, id: ReportId) -> Result<()> {
     let tenant = tx.tenant();
-    sqlx::query(
-        "insert into orphaned_objects (storage_key)
-         select storage_key from artifacts where tenant_id = $1 and report_id = $2
-         union all
-         select storage_key from frozen_rows where tenant_id = $1 and report_id = $2
-         on conflict do nothing",
-    )
-    .bind(tenant.0)
-    .bind(id.0)
-    .execute(&mut **tx)
-    .await?;
     let deleted = sqlx::query("delete from reports where tenant_id = $1 and id = $2")
         .bind(tenant.0)
         .bind(id.0)

@@ -18,9 +18,10 @@ impl Handler<Context> for PurgeExpired {
         }
         let mut objects = 0;
         for key in store::purge::orphaned_objects(pool).await? {
+            let Some(orphan) = store::purge::hold_orphan(pool, &key).await? else { continue };
             match context.blobs.delete(&key).await {
                 Ok(()) => {
-                    store::purge::forget_orphan(pool, &key).await?;
+                    orphan.gone().await?;
                     objects += 1;
                 }
                 // Tried again tomorrow; one stubborn file must not keep the others.

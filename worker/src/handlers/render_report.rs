@@ -112,7 +112,6 @@ async fn freeze(job: &RenderReport, context: &Context, report: &Report) -> Resul
     let frozen = Frozen { document, sha256, branding };
     let frozen = store::frozen::freeze(&mut tx, job.report_id, frozen, &kept).await?;
     tx.commit().await?;
-    rows::adopt(context, job.tenant_id, job.report_id, &frozen.document).await?;
     Ok(frozen)
 }
 

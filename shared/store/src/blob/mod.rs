@@ -35,6 +35,46 @@ enum Place {
     Bucket(Bucket),
 }
 
+/// Something to be stored, and where it will be.
+#[derive(Debug)]
+pub struct Parcel<'a> {
+    key: String,
+    source: Source<'a>,
+    sha256: [u8; 32],
+}
+
+impl<'a> Parcel<'a> {
+    /// `bytes`, to be stored under `{prefix}/{sha256}.{extension}`.
+    ///
+    /// # Errors
+    /// [`Error::Blob`] when that would lead out of the store.
+    pub fn of(prefix: &str, extension: &str, bytes: &'a [u8]) -> Result<Self> {
+        Self::under(prefix, extension, Source::Memory(bytes), Sha256::digest(bytes).into())
+    }
+
+    /// As [`Self::of`], of a file that may be too large for memory.
+    ///
+    /// # Errors
+    /// As [`Self::of`], and [`Error::Blob`] when the file cannot be read.
+    pub async fn of_file(prefix: &str, extension: &str, file: &'a Path) -> Result<Self> {
+        let (sha256, length) = digest_of(file.to_owned())
+            .await
+            .map_err(|source| Error::Blob { key: file.display().to_string(), source })?;
+        Self::under(prefix, extension, Source::File(file, length), sha256)
+    }
+
+    fn under(prefix: &str, extension: &str, source: Source<'a>, sha256: [u8; 32]) -> Result<Self> {
+        let key = checked(format!("{prefix}/{}.{extension}", hex::encode(sha256)))?;
+        Ok(Self { key, source, sha256 })
+    }
+
+    /// Where it will be.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
 /// What was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -70,35 +110,14 @@ impl BlobStore {
         }
     }
 
-    /// Stores `bytes` under `{prefix}/{sha256}.{extension}` and reads them back. Storing the same bytes twice is the same as once;
+    /// Stores `parcel` and reads it back. Storing the same bytes twice is the same as once;
     /// what has been damaged since is made good.
     ///
     /// # Errors
     /// [`Error::Blob`] with the cause, such as a full disk; nothing is left behind then. [`Error::Corrupt`] when what is read back is
     /// not what was written.
-    pub async fn put(&self, prefix: &str, extension: &str, bytes: &[u8]) -> Result<Stored> {
-        self.put_source(prefix, extension, Source::Memory(bytes), Sha256::digest(bytes).into()).await
-    }
-
-    /// As [`Self::put`], of a file that may be too large for memory.
-    ///
-    /// # Errors
-    /// As [`Self::put`], and [`Error::Blob`] when the file cannot be read.
-    pub async fn put_file(&self, prefix: &str, extension: &str, file: &Path) -> Result<Stored> {
-        let (sha256, length) = digest_of(file.to_owned())
-            .await
-            .map_err(|source| Error::Blob { key: file.display().to_string(), source })?;
-        self.put_source(prefix, extension, Source::File(file, length), sha256).await
-    }
-
-    async fn put_source(
-        &self,
-        prefix: &str,
-        extension: &str,
-        source: Source<'_>,
-        sha256: [u8; 32],
-    ) -> Result<Stored> {
-        let key = checked(format!("{prefix}/{}.{extension}", hex::encode(sha256)))?;
+    pub async fn deliver(&self, parcel: Parcel<'_>) -> Result<Stored> {
+        let Parcel { key, source, sha256 } = parcel;
         self.write(&key, source, false).await?;
         match self.read(&key, &sha256).await {
             Err(Error::Corrupt { .. } | Error::NotFound) => {
@@ -108,6 +127,22 @@ impl BlobStore {
             read => drop(read?),
         }
         Ok(Stored { key, byte_count: source.len() as i64, sha256 })
+    }
+
+    /// Stores `bytes` under `{prefix}/{sha256}.{extension}`, as [`Self::deliver`] does.
+    ///
+    /// # Errors
+    /// As [`Self::deliver`].
+    pub async fn put(&self, prefix: &str, extension: &str, bytes: &[u8]) -> Result<Stored> {
+        self.deliver(Parcel::of(prefix, extension, bytes)?).await
+    }
+
+    /// As [`Self::put`], of a file that may be too large for memory.
+    ///
+    /// # Errors
+    /// As [`Self::put`], and [`Error::Blob`] when the file cannot be read.
+    pub async fn put_file(&self, prefix: &str, extension: &str, file: &Path) -> Result<Stored> {
+        self.deliver(Parcel::of_file(prefix, extension, file).await?).await
     }
 
     /// What lies under `key`, proven to have the digest it was stored with, ready to be sent in whole or in part.

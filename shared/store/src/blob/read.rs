@@ -104,7 +104,7 @@ fn read_at(mut file: File, part: Range<u64>) -> io::Result<(File, Bytes)> {
 }
 
 /// What is to be stored.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Source<'s> {
     Memory(&'s [u8]),
     /// And how many bytes it has.
