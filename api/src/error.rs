@@ -47,7 +47,8 @@ pub(crate) enum ApiError {
     /// The body is longer than this many bytes.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
-    #[error("the body does not come")]
+    /// A client's fault: not logged as one of ours.
+    #[error("the body does not come, or too slowly")]
     TooSlow,
     #[error("media type: {0}")]
     UnsupportedMediaType(String),
@@ -166,6 +167,8 @@ const MAINTENANCE: &str =
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         use StatusCode as S;
+        // What is left of the body is not waited for.
+        let close = (header::CONNECTION, HeaderValue::from_static("close"));
         let retry_after = |seconds: u64| (header::RETRY_AFTER, HeaderValue::from(seconds));
         match self {
             Self::Unauthenticated(why) => {
@@ -188,15 +191,12 @@ impl IntoResponse for ApiError {
                 response.extensions_mut().insert(Named { code, details });
                 response
             }
-            Self::TooLarge(limit) => {
-                let close = (header::CONNECTION, HeaderValue::from_static("close"));
-                refuse(
-                    S::PAYLOAD_TOO_LARGE,
-                    format!("Request entity too large: at most {limit} bytes"),
-                    Some(close),
-                )
-            }
-            Self::TooSlow => refuse(S::REQUEST_TIMEOUT, "The body was not sent in time", None),
+            Self::TooLarge(limit) => refuse(
+                S::PAYLOAD_TOO_LARGE,
+                format!("Request entity too large: at most {limit} bytes"),
+                Some(close),
+            ),
+            Self::TooSlow => refuse(S::REQUEST_TIMEOUT, "The body was not sent in time", Some(close)),
             Self::UnsupportedMediaType(why) => refuse(S::UNSUPPORTED_MEDIA_TYPE, why, None),
             Self::RateLimited(seconds) => {
                 let detail = LIMITED.to_owned();

@@ -7,6 +7,7 @@
 //! crate may draw in the document renderer: an import-rule test sees to it.
 
 mod auth;
+mod connections;
 mod error;
 mod extract;
 mod file;
@@ -16,6 +17,7 @@ mod limit;
 mod maintenance;
 mod observe;
 mod openapi;
+mod patience;
 mod reply;
 mod revalidation;
 mod routes;
@@ -24,6 +26,8 @@ mod state;
 mod waiting;
 mod words;
 
+pub use connections::answer;
 pub use openapi::openapi;
+pub use patience::{Allowance, Patience};
 pub use server::{app, bind, serve, serve_on};
 pub use state::AppState;

@@ -15,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{AccessTokens, Passwords, ldap::Directory, oidc::Provider},
+    extract::Turns,
     limit::{Backend, Counter, Guesses},
     maintenance::Maintenance,
+    patience::Patience,
 };
 
-/// Inventories that are held in memory at once; more wait their turn.
+/// Inventories that are held in memory at once, and how many of them may be one tenant's; more wait their turn.
 const UPLOADS: usize = 4;
+const UPLOADS_OF_A_TENANT: usize = UPLOADS / 2;
 /// Files that are verified at once; more wait their turn.
 const VERIFICATIONS: usize = 2;
 /// Exports that are read from the database at once, each with a connection of its own; more wait their turn.
@@ -59,10 +62,11 @@ pub struct Shared {
     pub(crate) guesses: Guesses,
     pub(crate) maintenance: Maintenance,
     pub(crate) sessions: SessionLookup,
-    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) uploads: Turns,
     pub(crate) verifications: Arc<Semaphore>,
     pub(crate) exports: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) patience: Patience,
     pub(crate) started: Instant,
     /// Cancelled when the server is to stop: what would go on for ever ends then.
     pub(crate) stopping: CancellationToken,
@@ -75,6 +79,18 @@ impl AppState {
     /// # Errors
     /// When an address is missing or cannot be parsed, or the keys for secrets cannot be used; the message names the setting and the remedy.
     pub fn new(config: Arc<Config>, stopping: CancellationToken) -> anyhow::Result<Self> {
+        Self::with_patience(config, stopping, Patience::default())
+    }
+
+    /// As [`Self::new`], waiting longer or shorter than usual.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_patience(
+        config: Arc<Config>,
+        stopping: CancellationToken,
+        patience: Patience,
+    ) -> anyhow::Result<Self> {
         let (setting, url) = database_url(&config)?;
         let db = AppDb::connect(url, config.database_max_connections)
             .with_context(|| format!("{setting} is not an address of Postgres"))?;
@@ -94,7 +110,8 @@ impl AppState {
             passwords: Passwords::new()?,
             oidc: config.oidc.clone().map(|oidc| Provider::new(oidc, &config)).transpose()?,
             directory: config.ldap.clone().map(Directory::new).transpose()?,
-            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            uploads: Turns::new(UPLOADS, UPLOADS_OF_A_TENANT),
+            patience,
             verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
             exports: Arc::new(Semaphore::new(EXPORTS)),
             streams: Arc::new(Semaphore::new(STREAMS)),

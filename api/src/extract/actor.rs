@@ -149,6 +149,7 @@ impl<P: Policy> FromRequestParts<AppState> for Actor<P> {
             note_refusal(parts, app, tenant, &by, &why).await?;
             return Err(ApiError::Forbidden(why));
         }
+        parts.extensions.insert(tenant);
         let app = app.clone();
         Ok(Self { user, tenant, credential, expires_at, by, app, policy: PhantomData })
     }

@@ -1,4 +1,4 @@
-//! Reading a body, but no more of it than is wanted.
+//! Reading a body, but no more of it than is wanted. How fast it has to come is [`super::pace`]'s.
 
 use std::time::Duration;
 
@@ -9,10 +9,8 @@ use axum::{
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
+use super::pace::TooSlow;
 use crate::error::ApiError;
-
-/// How long a client may pause in the middle of a body.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How much of a body that is too long is still read and thrown away, so that the client gets to read the
 /// answer instead of a broken connection (RFC 9112, section 9.6), and for how long.
@@ -36,10 +34,8 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> R
         return Err(ApiError::TooLarge(limit));
     }
     let mut read = Vec::with_capacity(announced.unwrap_or(0).min(1 << 20));
-    while let Some(frame) = timeout(PATIENCE, body.frame()).await.map_err(|_| ApiError::TooSlow)? {
-        let frame =
-            frame.map_err(|_| ApiError::BadRequest("The body ended before it was complete".into()))?;
-        let Ok(data) = frame.into_data() else { continue };
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(broken_off)?.into_data() else { continue };
         if read.len() + data.len() > limit {
             drop(read);
             discard(body).await;
@@ -48,6 +44,13 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> R
         read.extend_from_slice(&data);
     }
     Ok(read.into())
+}
+
+fn broken_off(error: axum::Error) -> ApiError {
+    if error.into_inner().is::<TooSlow>() {
+        return ApiError::TooSlow;
+    }
+    ApiError::BadRequest("The body ended before it was complete".into())
 }
 
 async fn discard(mut body: Body) {

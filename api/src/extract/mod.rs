@@ -8,6 +8,7 @@ pub(crate) mod body;
 mod client;
 mod form;
 mod json;
+mod pace;
 mod path;
 mod query;
 mod upload;
@@ -16,6 +17,7 @@ pub(crate) use actor::{Actor, Admin, Analyst, InPerson, InstanceAdmin, Policy, R
 pub(crate) use client::{Client, SignInAttempt};
 pub(crate) use form::file_of;
 pub(crate) use json::{Json, LongJson, given, given_secret, parse};
+pub(crate) use pace::{Pace, Paced};
 pub(crate) use path::Path;
 pub(crate) use query::{Listing, PageParams, Query, Range, SortDirection, Unfiltered, day, direction, word};
-pub(crate) use upload::Upload;
+pub(crate) use upload::{Turns, Upload};
