@@ -142,6 +142,7 @@ async fn shared_things(app: &TestApp) -> BTreeMap<&'static str, Thing> {
         ("/api/branding/assets/{asset_type}", Thing::shared("logo_light", none)),
         ("/api/config/vuln-sources/{config_id}", Thing::shared(text(&source["id"]), Uuid::now_v7())),
         ("/api/cves/{cve_id}", Thing::shared("CVE-2024-1000", "CVE-1999-9999")),
+        ("/api/queues/shares/{tenant}", Thing::shared("installation", none)),
         ("/api/queues/{queue}", Thing::shared("ingest", none)),
         ("/api/scan-runs/trigger/{source_slug}", Thing::shared(text(&source["slug"]), none)),
         ("/api/workers/{worker}", Thing::shared("worker-1", none)),
