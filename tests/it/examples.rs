@@ -169,7 +169,7 @@ fn what_is_not_sent_or_sent_last_is_there() {
 
 /// Every example beside a schema: where it stands, the schema, and the example.
 fn shown(document: &Value) -> Vec<(String, &Value, &Value)> {
-    let mut places = Vec::new();
+    let mut places: Vec<(String, &Value, &Value)> = Vec::new();
     for operation in operations() {
         let name = operation.name();
         let operation = described(&operation, document);
@@ -192,10 +192,8 @@ fn shown(document: &Value) -> Vec<(String, &Value, &Value)> {
         let properties = parts.flat_map(|part| members(&part["properties"]));
         places.extend(properties.map(|(member, one)| (format!("{name}.{member}"), one, one)));
     }
-    fn example<'a, S>((place, schema, one): (String, S, &'a Value)) -> Option<(String, S, &'a Value)> {
-        Some((place, schema, one.get("example")?))
-    }
-    places.into_iter().filter(|(_, schema, _)| schema.is_object()).filter_map(example).collect()
+    places.retain(|(_, schema, _)| schema.is_object());
+    places.into_iter().filter_map(|(place, schema, one)| Some((place, schema, one.get("example")?))).collect()
 }
 
 #[test]
