@@ -8,7 +8,10 @@ use runtime::{
     config::Config,
     health::{self, Pulse},
 };
-use store::db::Login;
+use store::{
+    db::Login,
+    processes::{Part, Process},
+};
 use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
@@ -132,13 +135,16 @@ pub async fn serve_on(
         stop.cancelled().await;
         sleep(config.shutdown_delay + config.shutdown_grace).await;
     };
+    let process = Process::new(Part::Api);
     tokio::select! {
         served = server => served.context("the API stopped serving")?,
         problem = trouble_with_database(&config, &state, &database) => return Err(problem),
+        never = process.speak(state.db.shared()) => match never {},
         never = store::log_level::follow(state.db.shared()) => match never {},
         never = store::db::show_pool("api", state.db.shared()) => match never {},
         () = too_late => tracing::warn!("some requests were cut short, they took longer than SHUTDOWN_GRACE_SECONDS"),
     }
+    process.leave(state.db.shared()).await;
     tracing::info!("the API has stopped");
     Ok(())
 }

@@ -11,7 +11,10 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use queue::{relay::Relay, rescue, transport::Transport};
 use runtime::{config::Config, metrics::SCHEDULER_ROUNDS};
-use store::SystemDb;
+use store::{
+    SystemDb,
+    processes::{Part, Process},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -53,8 +56,10 @@ pub async fn run(config: Arc<Config>, stop: CancellationToken) -> anyhow::Result
 
 /// What every process does beside its work.
 async fn watch(db: &SystemDb, stop: &CancellationToken) {
+    let process = Process::new(Part::Scheduler);
     tokio::select! {
-        () = stop.cancelled() => {}
+        () = stop.cancelled() => process.leave(db.pool()).await,
+        never = process.speak(db.pool()) => match never {},
         never = store::log_level::follow(db.pool()) => match never {},
         never = store::db::show_pool("scheduler", db.pool()) => match never {},
     }

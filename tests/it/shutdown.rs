@@ -1,8 +1,11 @@
 //! Stopping: what is under way is finished, and a second signal means now.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use harness::{Program, eventually};
@@ -48,14 +51,28 @@ async fn no_request_is_lost_behind_a_balancer_that_asks_for_readiness() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_program_ends_with_0_when_asked_once() {
+async fn every_program_is_in_the_status_while_it_lives_and_ends_with_0_when_asked_once() {
     let mut programs = Programs::start(&[]).await;
+    let roles = eventually("three processes", SOON, || async {
+        let (_, status) = programs.send(Method::GET, "/api/system/status", &[], &Value::Null).await;
+        let nodes = status["nodes"].as_array()?.iter();
+        let alive = nodes.filter(|node| node["alive"] == true && node["version"] == runtime::VERSION);
+        let roles: BTreeSet<String> = alive.filter_map(|node| Some(node["role"].as_str()?.into())).collect();
+        (roles.len() == 3).then_some(roles)
+    });
+    assert_eq!(roles.await, ["api", "scheduler", "worker"].map(String::from).into());
     for program in [&programs.api, &programs.worker, &programs.scheduler] {
         program.signal("TERM");
     }
     for program in [&mut programs.api, &mut programs.worker, &mut programs.scheduler] {
         assert_eq!(exit_code(program).await, Some(0), "{}", program.log());
     }
+    let left: i64 =
+        sqlx::query_scalar("select (select count(*) from processes) + (select count(*) from workers)")
+            .fetch_one(programs.db.pool())
+            .await
+            .expect("counted");
+    assert_eq!(left, 0, "whoever ends in order signs off");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,11 @@ use queue::{
 use runtime::telemetry::Level;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{audit, integrations, inventory, log_level, system};
+use store::{
+    audit, integrations, inventory, log_level,
+    processes::{self, ProcessView},
+    system,
+};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -195,7 +199,7 @@ async fn choose_log_level(
     "uptime_seconds": 86432.15, "scheduler_jobs": 8, "database": "connected", "redis": "connected", "storage": "connected",
     "time_zone_version": "2026b",
     "database_details": {"version": "17.2", "size_bytes": 8_123_456_789_i64, "connections": 14, "max_connections": 100},
-    "nodes": [{"name": "worker-1/4711", "host": "worker-1", "version": "0.1.0", "mode": "working",
+    "nodes": [{"name": "worker-1/4711", "role": "worker", "host": "worker-1", "version": "0.1.0", "mode": "working",
                "started_at": "2026-11-20T06:00:00Z", "heartbeat_at": "2026-11-21T06:00:00Z", "alive": true}],
     "queues": [{"queue": "ingest", "paused": false, "due": 3, "later": 11, "dispatched": 0, "running": 2, "slots": 4,
                 "oldest_due": "2026-11-21T05:59:58Z"}]}))]
@@ -220,7 +224,8 @@ struct SystemStatus {
     /// The release of the IANA time zone database that schedules go by.
     time_zone_version: &'static str,
     database_details: DatabaseDetails,
-    /// The workers of the last hour, those heard of last first.
+    /// The processes of the last hour: workers, those heard of last first, then APIs and schedulers, those that started last first. Schedulers
+    /// are peers: any of them does whatever is due.
     nodes: Vec<Node>,
     /// What waits in each queue, over all organizations.
     queues: Vec<QueueDepth>,
@@ -242,17 +247,19 @@ struct DatabaseDetails {
     max_connections: i32,
 }
 
-/// A worker process.
+/// A process of the installation.
 #[derive(Debug, Serialize, ToSchema)]
 struct Node {
     /// New at every start.
     name: String,
+    /// `worker`, `api` or `scheduler`.
+    role: String,
     host: String,
     version: String,
-    /// `working`, `quiet` or `draining`.
+    /// `working`; of a worker also `quiet` or `draining`.
     mode: String,
     started_at: DateTime<Utc>,
-    /// It speaks every two seconds.
+    /// Workers speak every two seconds, the others every ten.
     heartbeat_at: DateTime<Utc>,
     /// False when it has been silent for half a minute.
     alive: bool,
@@ -287,12 +294,28 @@ impl From<WorkerView> for Node {
     fn from(worker: WorkerView) -> Self {
         Self {
             name: worker.name,
+            role: "worker".into(),
             host: worker.host,
             version: worker.version,
             mode: worker.mode,
             started_at: worker.started_at,
             heartbeat_at: worker.heartbeat_at,
             alive: worker.is_alive,
+        }
+    }
+}
+
+impl From<ProcessView> for Node {
+    fn from(process: ProcessView) -> Self {
+        Self {
+            name: process.name,
+            role: process.part,
+            host: process.host,
+            version: process.version,
+            mode: "working".into(),
+            started_at: process.started_at,
+            heartbeat_at: process.heartbeat_at,
+            alive: process.is_alive,
         }
     }
 }
@@ -324,6 +347,8 @@ async fn system_status(
     let mut tx = actor.begin().await?;
     let maintenance = system::maintenance(&mut *tx).await?;
     let database = system::database(&mut *tx).await?;
+    let workers = fleet::list(&mut *tx).await?.into_iter().map(Node::from);
+    let others = processes::list(&mut *tx).await?.into_iter().map(Node::from);
     let is_well = redis && storage;
     Ok(Json(SystemStatus {
         status: if is_well { HealthStatus::Ok } else { HealthStatus::Degraded },
@@ -342,7 +367,7 @@ async fn system_status(
             connections: database.connections,
             max_connections: database.max_connections,
         },
-        nodes: fleet::list(&mut *tx).await?.into_iter().map(Node::from).collect(),
+        nodes: workers.chain(others).collect(),
         queues: queues::list(&mut *tx).await?.into_iter().map(QueueDepth::from).collect(),
     }))
 }

@@ -30,6 +30,7 @@ pub mod knowledge;
 pub mod log_level;
 pub mod migrate;
 pub mod organizations;
+pub mod processes;
 pub mod purge;
 pub mod reports;
 pub mod retention;
