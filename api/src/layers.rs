@@ -3,6 +3,7 @@
 use std::{any::Any, time::Duration};
 
 use axum::{
+    body::{Body, HttpBody},
     extract::{Request, State},
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     middleware::Next,
@@ -13,7 +14,13 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::{Instrument, Span, field::Empty};
 use uuid::Uuid;
 
-use crate::{auth::scopes::is_safe, error::ApiError, observe::Observed, state::AppState};
+use crate::{
+    auth::scopes::is_safe,
+    error::ApiError,
+    extract::{Pace, Paced},
+    observe::Observed,
+    state::AppState,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -27,11 +34,6 @@ pub(crate) const SHARED: &str = "/api/reports/shared/";
 pub(crate) fn shown_path(path: &str) -> &str {
     if path.starts_with(SHARED) { SHARED } else { path }
 }
-
-/// Requests that have not been answered by then are given up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// For those that bring an inventory over a slow line.
-pub(crate) const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The id of the request, for whoever records what it did.
 #[derive(Debug, Clone)]
@@ -82,10 +84,14 @@ fn sent_id(headers: &HeaderMap) -> Option<String> {
     harmless.then(|| id.to_owned())
 }
 
-/// Answers 503 when a handler takes longer than its `patience`.
-pub(crate) async fn give_up(patience: Duration, request: Request, next: Next) -> Response {
-    let late = || anyhow::anyhow!("no answer within {} seconds", patience.as_secs());
-    tokio::time::timeout(patience, next.run(request))
+/// Answers 503 when a handler takes longer than `within`. The body has to keep its `pace`, which is the client's part.
+pub(crate) async fn give_up(within: Duration, pace: Pace, request: Request, next: Next) -> Response {
+    let late = || anyhow::anyhow!("no answer within {} seconds", within.as_secs());
+    let request = request.map(|body| match body.is_end_stream() {
+        true => body,
+        false => Body::new(Paced::new(body, pace)),
+    });
+    tokio::time::timeout(within, next.run(request))
         .await
         .unwrap_or_else(|_| ApiError::Unavailable(late()).into_response())
 }
@@ -193,7 +199,23 @@ pub(crate) fn other_sites(config: &Config) -> Option<CorsLayer> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
+    use axum::{Router, middleware, routing::get};
+    use tower::ServiceExt;
+
     use super::*;
+    use crate::patience::Patience;
+
+    #[tokio::test]
+    async fn a_handler_that_takes_too_long_is_our_fault() {
+        let usual = Patience::default();
+        let pace = Pace::of(&usual, usual.ordinary);
+        let hurry = move |request: Request, next: Next| give_up(Duration::ZERO, pace, request, next);
+        let app = Router::new().route("/", get(pending::<()>)).layer(middleware::from_fn(hurry));
+        let answer = app.oneshot(Request::new(Body::empty())).await.expect("a router always answers");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
 
     #[test]
     fn a_sent_request_id_is_used_only_if_it_is_harmless() {

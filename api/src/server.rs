@@ -25,9 +25,11 @@ use tower_http::{
 };
 
 use crate::{
+    connections,
     error::shape::reshape,
-    layers::{self, PATIENCE, UPLOAD_PATIENCE},
-    limit,
+    extract::Pace,
+    layers, limit,
+    patience::Allowance,
     revalidation::revalidate,
     routes,
     state::{AppState, database_url},
@@ -40,16 +42,20 @@ const READY_WITHIN: Duration = Duration::from_secs(6);
 /// The whole API as a service. `/api/cves/` and `/api/cves` are the same path; no answer is ever a redirect
 /// from one to the other.
 pub fn app(state: AppState) -> Router {
-    let patience = |patience| {
-        middleware::from_fn(move |request: Request, next: Next| layers::give_up(patience, request, next))
+    let patience = state.patience;
+    let allow = |allowance: Allowance| {
+        let pace = Pace::of(&patience, allowance);
+        middleware::from_fn(move |request: Request, next: Next| {
+            layers::give_up(allowance.answer, pace, request, next)
+        })
     };
     let announce = middleware::from_fn_with_state(state.clone(), limit::announce);
     let keep_still = middleware::from_fn_with_state(state.clone(), layers::keep_still);
     let (quick, _) = routes::quick().split_for_parts();
     let (uploads, _) = routes::uploads().split_for_parts();
     let routes = quick
-        .layer(patience(PATIENCE))
-        .merge(uploads.layer(patience(UPLOAD_PATIENCE)))
+        .layer(allow(patience.ordinary))
+        .merge(uploads.layer(allow(patience.upload)))
         .merge(routes::documentation())
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
@@ -118,13 +124,9 @@ pub async fn serve_on(
     let address = listener.local_addr().context("the listener has no address")?;
     let database = health::pulse("postgres", READY_WITHIN);
     let state = AppState::new(config.clone(), stop.child_token())?;
-    let service = app(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service).with_graceful_shutdown({
-        let (stop, delay) = (stop.clone(), config.shutdown_delay);
-        async move {
-            stop.cancelled().await;
-            sleep(delay).await;
-        }
+    let server = connections::answer(listener, state.clone(), async {
+        stop.cancelled().await;
+        sleep(config.shutdown_delay).await;
     });
     if config.debug {
         tracing::warn!("DEBUG is on: request limits are off");
@@ -137,7 +139,7 @@ pub async fn serve_on(
     };
     let process = Process::new(Part::Api);
     tokio::select! {
-        served = server => served.context("the API stopped serving")?,
+        () = server => {}
         problem = trouble_with_database(&config, &state, &database) => return Err(problem),
         never = process.speak(state.db.shared()) => match never {},
         never = store::log_level::follow(state.db.shared()) => match never {},

@@ -55,6 +55,7 @@ mod settings_api;
 mod shares;
 mod shutdown;
 mod signing;
+mod slow_clients;
 mod tenant_paths;
 mod traces;
 mod walkthrough;
