@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use domain::id::JobId;
 use harness::TestDb;
 use queue::{
