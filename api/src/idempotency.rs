@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a request that makes a job can be sent again without making another.
 //!
 //! The answer is kept in the transaction of the work, so it is there exactly when the work is. Copies that
-//! arrive at the same time wait for one another. Used by every POST that answers 202:
+//! arrive at the same time wait for one another. Used by every POST that makes jobs:
 //!
 //! ```ignore
 //! let mut work = match key.begin(actor.begin().await?, &request).await? {
@@ -11,10 +11,17 @@
 //! let job = enqueue(&mut work, …).await?;
 //! work.accept(job.id, body).await
 //! ```
+//!
+//! One whose jobs merely follow from what it does at once ends with [`Work::answer`].
 
 use std::ops::{Deref, DerefMut};
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    Json,
+    extract::FromRequestParts,
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
 use domain::id::JobId;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -128,15 +135,45 @@ impl IdempotencyKey {
 impl Work {
     /// Makes the work permanent, and answers 202 with `body`.
     pub(crate) async fn accept<T: Serialize>(mut self, job: JobId, body: T) -> Result<Accepted<T>, ApiError> {
-        if let Some(kept) = &self.key {
-            let body = serde_json::to_value(&body).map_err(anyhow::Error::from)?;
-            let answer = Answer { status: 202, location: Some(job_location(job)), body };
-            idempotency::finish(&mut self.tx, kept.request(), &answer).await?;
-        }
+        self.keep(202, Some(job_location(job)), &body).await?;
         runtime::failpoint!("accept-before-commit");
         self.tx.commit().await?;
         runtime::failpoint!("accepted");
         Ok(Accepted::Now { job, body })
+    }
+
+    /// Makes the work permanent, and answers 200 with `body`.
+    pub(crate) async fn answer<T: Serialize>(mut self, body: T) -> Result<Answered<T>, ApiError> {
+        self.keep(200, None, &body).await?;
+        self.tx.commit().await?;
+        Ok(Answered::Now(body))
+    }
+
+    async fn keep(
+        &mut self,
+        status: i16,
+        location: Option<String>,
+        body: &impl Serialize,
+    ) -> Result<(), ApiError> {
+        let Some(kept) = &self.key else { return Ok(()) };
+        let body = serde_json::to_value(body).map_err(anyhow::Error::from)?;
+        let answer = Answer { status, location, body };
+        Ok(idempotency::finish(&mut self.tx, kept.request(), &answer).await?)
+    }
+}
+
+/// 200, with what was done; or the answer that the same request got before.
+pub(crate) enum Answered<T> {
+    Now(T),
+    Before(Answer),
+}
+
+impl<T: Serialize> IntoResponse for Answered<T> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Now(body) => Json(body).into_response(),
+            Self::Before(answer) => Accepted::<T>::Before(answer).into_response(),
+        }
     }
 }
 

@@ -336,10 +336,14 @@ fn every_request_that_makes_a_job_takes_an_idempotency_key() {
     let document: Value =
         serde_json::from_str(include_str!("../../api/openapi.json")).expect("the document is JSON");
     let paths = document["paths"].as_object().expect("paths");
-    let makes_a_job = |operation: &&Value| operation["responses"]["202"].is_object();
+    // Jobs follow from what it does, and are not what it answers with.
+    const AT_ONCE: &[&str] = &["/api/config/scoring/reset"];
     let accepting: Vec<_> = paths
         .iter()
-        .filter_map(|(path, methods)| Some((path, methods.get("post").filter(makes_a_job)?)))
+        .filter_map(|(path, methods)| Some((path, methods.get("post")?)))
+        .filter(|(path, operation)| {
+            operation["responses"]["202"].is_object() || AT_ONCE.contains(&path.as_str())
+        })
         .collect();
     assert!(accepting.len() > 5, "{accepting:?}");
     for (path, operation) in accepting {
@@ -349,6 +353,49 @@ fn every_request_that_makes_a_job_takes_an_idempotency_key() {
             "POST {path} makes a job each time that it is sent"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organization_gets_its_share_of_every_queue_until_it_is_ended() {
+    let mut app = TestApp::set_up().await;
+    let (theirs, token) = app.other_tenant("theirs", "admin").await;
+    let path = format!("/api/queues/shares/{theirs}");
+    let share = json!({ "weight": 2, "max_in_flight": 10 });
+    let set = app.put(&path, &share).await.expect(200).json();
+    assert_eq!(set, json!({ "tenant": theirs, "weight": 2, "max_in_flight": 10 }));
+    app.put("/api/queues/shares/installation", &json!({ "max_in_flight": 3 })).await.expect(200);
+    let list = app.get("/api/queues/shares").await.expect(200).json();
+    let own = json!({ "tenant": "installation", "weight": 1, "max_in_flight": 3 });
+    assert_eq!(list["data"], json!([own, set]));
+    let kept = "select weight, max_in_flight from job_shares where lane = $1";
+    let kept: (i32, i32) =
+        sqlx::query_as(kept).bind(theirs.0).fetch_one(app.db.pool()).await.expect("what relays read");
+    assert_eq!(kept, (2, 10));
+
+    for wrong in [json!({ "weight": 0 }), json!({ "weight": 1001 }), json!({ "max_in_flight": 0 })] {
+        app.put(&path, &wrong).await.expect(422);
+    }
+    for nobody in ["no-such", "00000000-0000-0000-0000-000000000000", "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a"]
+    {
+        app.put(&format!("/api/queues/shares/{nobody}"), &share).await.expect(404);
+    }
+    let operator = app.sign_in_as(Some(token));
+    app.get("/api/queues/shares").await.expect(403);
+    app.put(&path, &share).await.expect(403);
+    app.sign_in_as(operator);
+
+    let ended = app.delete(&path).await.expect(200).json();
+    assert_eq!((&ended["weight"], &ended["max_in_flight"]), (&json!(1), &Value::Null));
+    app.delete(&path).await.expect(404);
+    let noted: Vec<String> = sqlx::query_scalar(
+        "select action from audit_entries where target_type = 'queue_share' and target_id = $1 and actor <> 'system'
+          order by at, id",
+    )
+    .bind(theirs.to_string())
+    .fetch_all(app.db.pool())
+    .await
+    .expect("the trail");
+    assert_eq!(noted, ["queue_share.create", "queue_share.delete"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

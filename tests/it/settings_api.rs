@@ -67,6 +67,24 @@ async fn another_weight_is_in_the_formula_and_has_every_organization_scored_anew
     let reset = app.post("/api/config/scoring/reset", &json!({})).await.expect(200).json();
     assert_eq!(reset, seen);
     assert_eq!(count(&app, correlations).await, 4);
+
+    app.patch("/api/config/scoring", &weights(3.0)).await.expect(200);
+    app.run_jobs().await;
+    let reset = async || {
+        let request = app
+            .request(Method::POST, "/api/config/scoring/reset")
+            .header("idempotency-key", "4f1e")
+            .body(Body::empty());
+        app.send(request.expect("a request")).await.expect(200)
+    };
+    assert_eq!(reset().await.header("idempotent-replayed"), None);
+    app.patch("/api/config/scoring", &weights(4.0)).await.expect(200);
+    app.run_jobs().await;
+    let jobs = count(&app, correlations).await;
+    let again = reset().await;
+    assert_eq!((again.header("idempotent-replayed"), again.json()), (Some("true"), seen));
+    assert_eq!(count(&app, correlations).await, jobs, "sent again, not done again");
+
     let trail = app.get("/api/audit?target_type=vuln_source").await.expect(200).json();
     assert!(
         trail["data"]

@@ -22,6 +22,7 @@ mod integrations;
 mod inventory;
 mod jobs;
 mod organizations;
+mod queue_shares;
 mod queues;
 mod reports;
 mod retention;
@@ -54,6 +55,7 @@ pub(crate) fn quick() -> OpenApiRouter<AppState> {
         .merge(integrations::router())
         .merge(jobs::router())
         .merge(organizations::router())
+        .merge(queue_shares::router())
         .merge(queues::router())
         .merge(reports::router())
         .merge(retention::router())

@@ -13,7 +13,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     error::{ApiError, FieldError, Problems},
     extract::{Actor, InstanceAdmin, Json, ReadOnly},
-    openapi::{BadBody, SignedIn},
+    idempotency::{Answered, Begun, IdempotencyKey},
+    openapi::{BadBody, Conflicting, Invalid, SignedIn},
     state::AppState,
 };
 
@@ -104,7 +105,9 @@ async fn update_scoring(
     let (slugs, weights): (Vec<_>, Vec<_>) =
         request.weights.iter().map(|weight| (weight.source_slug.as_str(), weight.priority_weight)).unzip();
     let changed = scoring::set(&mut tx, &slugs, &weights).await?;
-    finish(tx, &actor, changed).await
+    let scoring = scored_anew(&mut tx, &actor, changed).await?;
+    tx.commit().await?;
+    Ok(Json(scoring))
 }
 
 fn check(weights: &[Weight], sources: &[SourceWeight]) -> Result<(), ApiError> {
@@ -132,25 +135,32 @@ fn check(weights: &[Weight], sources: &[SourceWeight]) -> Result<(), ApiError> {
 /// Make all sources equal
 ///
 /// Every source gets the weight 1.0, those that are not enabled too.
-#[utoipa::path(post, path = "/api/config/scoring/reset", tag = "settings",
-    responses((status = 200, body = Scoring), SignedIn))]
-async fn reset_scoring(actor: Actor<InstanceAdmin>) -> Result<Json<Scoring>, ApiError> {
-    let mut tx = actor.begin().await?;
-    let changed = scoring::reset(&mut tx).await?;
-    finish(tx, &actor, changed).await
+#[utoipa::path(post, path = "/api/config/scoring/reset", tag = "settings", params(IdempotencyKey),
+    responses((status = 200, body = Scoring), SignedIn, Conflicting, Invalid))]
+async fn reset_scoring(
+    actor: Actor<InstanceAdmin>,
+    key: IdempotencyKey,
+) -> Result<Answered<Scoring>, ApiError> {
+    let mut work = match key.begin(actor.begin().await?, &()).await? {
+        Begun::Before(answer) => return Ok(Answered::Before(answer)),
+        Begun::Now(work) => work,
+    };
+    let changed = scoring::reset(&mut work).await?;
+    let scoring = scored_anew(&mut work, &actor, changed).await?;
+    work.answer(scoring).await
 }
 
-async fn finish(
-    mut tx: TenantTx,
+/// The weights as they are now, with jobs under way for all that they change.
+async fn scored_anew(
+    tx: &mut TenantTx,
     actor: &Actor<InstanceAdmin>,
     changed: u64,
-) -> Result<Json<Scoring>, ApiError> {
-    let sources = scoring::list(&mut tx).await?;
+) -> Result<Scoring, ApiError> {
+    let sources = scoring::list(tx).await?;
     if changed > 0 {
-        compare_everybody(&mut tx, actor).await?;
+        compare_everybody(tx, actor).await?;
     }
-    tx.commit().await?;
-    Ok(Json(Scoring::of(sources)))
+    Ok(Scoring::of(sources))
 }
 
 /// Has the findings of every organization compared and scored again.

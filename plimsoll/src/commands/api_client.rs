@@ -59,6 +59,10 @@ impl ApiClient {
         json(self.ask(Method::PATCH, path, body.to_string().into_bytes()).await?).await
     }
 
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        json(self.ask(Method::PUT, path, body.to_string().into_bytes()).await?).await
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Result<Value, Failure> {
         json(self.ask(Method::DELETE, path, Vec::new()).await?).await
     }

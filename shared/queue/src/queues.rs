@@ -180,13 +180,27 @@ pub async fn shares(db: impl PgExecutor<'_>) -> Result<Vec<Share>> {
     Ok(rows.into_iter().map(share).collect())
 }
 
+/// Ends a tenant's share: it is one among equals again. False: it was.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn drop_share(db: impl PgExecutor<'_>, tenant: Option<TenantId>) -> Result<bool> {
+    let dropped = sqlx::query_scalar("select job_share_drop($1)").bind(lane(tenant)).fetch_one(db).await?;
+    Ok(dropped)
+}
+
+/// What a tenant's share is kept under.
+fn lane(tenant: Option<TenantId>) -> Uuid {
+    tenant.map_or(Uuid::nil(), |tenant| tenant.0)
+}
+
 /// Sets a tenant's share; it holds for whatever is dispatched from now on.
 ///
 /// # Errors
 /// When a figure is out of range.
 pub async fn set_share(db: impl PgExecutor<'_>, share: &Share) -> Result<()> {
     sqlx::query("select job_share_set($1, $2, $3)")
-        .bind(share.tenant.map_or(Uuid::nil(), |tenant| tenant.0))
+        .bind(lane(share.tenant))
         .bind(share.weight)
         .bind(share.max_in_flight)
         .execute(db)

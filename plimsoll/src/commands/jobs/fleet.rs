@@ -113,7 +113,39 @@ fn segment(name: &str) -> Result<&str, Failure> {
     if !name.is_empty() && name.chars().all(is_plain) && !name.starts_with('.') {
         return Ok(name);
     }
-    Err(usage(format!("`{name}` is not the name of a queue or a worker")))
+    Err(usage(format!("`{name}` is not the name of a queue, an organization or a worker")))
+}
+
+/// Set an organization's share of every queue, in place of the one before, or end it.
+///
+/// Example: plimsoll jobs share 0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a --weight 2 --max-in-flight 10
+#[derive(Debug, clap::Args)]
+pub(super) struct Share {
+    /// The organization's id, or `installation`.
+    tenant: String,
+    /// 1 to 1000: of weight 2 is who gets two slots where others get one. 1, unless named.
+    #[arg(long, value_name = "N")]
+    weight: Option<i32>,
+    /// Jobs at once on each queue. No limit but the queue's, unless named.
+    #[arg(long, value_name = "N")]
+    max_in_flight: Option<i32>,
+    /// One among equals again.
+    #[arg(long, conflicts_with_all = ["weight", "max_in_flight"])]
+    end: bool,
+}
+
+pub(super) async fn share(server: &ApiClient, share: &Share, json: bool) -> Result<(), Failure> {
+    let path = format!("/api/queues/shares/{}", segment(&share.tenant)?);
+    let answer = if share.end {
+        server.delete(&path).await?
+    } else if share.weight.is_none() && share.max_in_flight.is_none() {
+        return Err(usage("say what to set: --weight, --max-in-flight or --end".to_owned()));
+    } else {
+        let weight = share.weight.unwrap_or(1);
+        server.put(&path, &json!({ "weight": weight, "max_in_flight": share.max_in_flight })).await?
+    };
+    tell(json, &answer, |share| told::shares(&json!({ "data": [share] })));
+    Ok(())
 }
 
 /// See workers, and give them orders.

@@ -60,6 +60,10 @@ enum Command {
     Retry(Change),
     /// Queues: what waits in each, pause, resume and limits.
     Queues(fleet::Queues),
+    /// Whose jobs get more or less than an equal share, or have a limit of their own.
+    Shares,
+    /// Set a share of every queue, or end it.
+    Share(fleet::Share),
     /// Workers: what each runs, quiet, drain and resume.
     Workers(fleet::Workers),
     /// Batches: jobs that belong together.
@@ -119,6 +123,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Cancel(change) => return alter(&server, change, "cancel", json).await,
         Command::Retry(change) => return alter(&server, change, "retry", json).await,
         Command::Queues(queues) => return fleet::queues(&server, queues, json).await,
+        Command::Shares => tell(json, &server.get("/api/queues/shares").await?, told::shares),
+        Command::Share(share) => return fleet::share(&server, share, json).await,
         Command::Workers(workers) => return fleet::workers(&server, workers, json).await,
         Command::Batches(batches) => return fleet::batches(&server, batches, json).await,
     }

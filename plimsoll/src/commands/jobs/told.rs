@@ -162,6 +162,16 @@ pub(super) fn queues(answer: &Value) -> String {
     aligned(&rows)
 }
 
+/// Shares that are not those of everybody.
+pub(super) fn shares(answer: &Value) -> String {
+    let mut rows = vec![row(["TENANT", "WEIGHT", "AT ONCE"])];
+    for share in items(&answer["data"]) {
+        let most = share["max_in_flight"].as_i64().map_or("-".to_owned(), |most| most.to_string());
+        rows.push(vec![text(&share["tenant"]), share["weight"].to_string(), most]);
+    }
+    aligned(&rows)
+}
+
 fn limits(limits: &Value) -> String {
     let mut said = Vec::new();
     if let Some(most) = limits["max_running"].as_i64() {
