@@ -262,6 +262,26 @@ async fn a_job_that_kills_three_workers_is_dead_as_poison() {
 }
 
 #[tokio::test]
+async fn an_id_that_no_worker_took_up_was_lost_and_is_not_taken_for_the_end_of_a_worker() {
+    let db = TestDb::new().await;
+    let (begun, sent) = (accept(&db, &Work::default()).await, accept(&db, &Work::default()).await);
+    let reference = dispatch(&db, begun).await;
+    queue::claim::take(db.pool(), reference, "doomed", Duration::ZERO)
+        .await
+        .expect("postgres answers")
+        .expect("it is claimed");
+    dispatch(&db, sent).await;
+    sqlx::query("update jobs set leased_until = now() - interval '1 second' where id = $1")
+        .bind(sent.0)
+        .execute(db.pool())
+        .await
+        .expect("nobody takes it up");
+    let rescued = rescue::once(db.pool()).await.expect("a look");
+    assert_eq!(rescued, rescue::Rescued { returned: 2, lost: 1, poisoned: 0 });
+    assert_eq!((row(&db, begun).await.crashes, row(&db, sent).await.crashes), (1, 0));
+}
+
+#[tokio::test]
 async fn an_illegal_change_of_state_is_refused_even_in_sql() {
     let db = TestDb::new().await;
     let job = accept(&db, &Work::default()).await;

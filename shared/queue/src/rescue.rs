@@ -15,6 +15,8 @@ pub const CRASHES_UNTIL_POISON: i32 = 3;
 pub struct Rescued {
     /// Due again.
     pub returned: u64,
+    /// Of these, the ones that no worker had begun: their ids were lost on the way.
+    pub lost: u64,
     /// Dead as poison.
     pub poisoned: u64,
 }
@@ -29,21 +31,22 @@ pub async fn run(pool: &PgPool, every: Duration, stop: &CancellationToken) {
         }
         let looked = once(pool).await;
         pulse.mark(&looked);
-        if let Ok(Rescued { returned, poisoned }) = looked {
+        if let Ok(Rescued { returned, lost, poisoned }) = looked {
             metrics::SCHEDULER_ROUNDS.add(["rescue".into()], 1);
-            metrics::LEASES_EXPIRED.add(["returned".into()], returned);
+            metrics::LEASES_EXPIRED.add(["returned".into()], returned - lost);
+            metrics::LEASES_EXPIRED.add(["lost".into()], lost);
             metrics::LEASES_EXPIRED.add(["poisoned".into()], poisoned);
         }
         if let Err(error) = stop_waiting(pool).await {
             runtime::complain!(%error, "cannot look for jobs that have waited long enough");
         }
         match looked {
-            Ok(Rescued { returned: 0, poisoned: 0 }) => {}
-            Ok(Rescued { returned, poisoned: 0 }) => {
+            Ok(Rescued { returned: 0, poisoned: 0, .. }) => {}
+            Ok(Rescued { returned, lost, poisoned: 0 }) => {
                 runtime::failpoint!("rescued");
-                warn!(returned, "jobs whose lease ran out are due again");
+                warn!(returned, lost, "jobs whose lease ran out are due again");
             }
-            Ok(Rescued { returned, poisoned }) => {
+            Ok(Rescued { returned, poisoned, .. }) => {
                 error!(
                     returned,
                     poisoned, "jobs killed their worker {CRASHES_UNTIL_POISON} times and are dead"
@@ -71,7 +74,7 @@ pub async fn stop_waiting(pool: &PgPool) -> sqlx::Result<i64> {
 /// # Errors
 /// When the database cannot be reached.
 pub async fn once(pool: &PgPool) -> sqlx::Result<Rescued> {
-    let (returned, poisoned): (i64, i64) = sqlx::query_as(
+    let (returned, lost, poisoned): (i64, i64, i64) = sqlx::query_as(
         "with expired as (
              select id, fence, state as was, crashes + (state = 'running')::int as crashes
                from jobs
@@ -101,10 +104,16 @@ pub async fn once(pool: &PgPool) -> sqlx::Result<Rescued> {
                from rescued
               where job_id = rescued.id and job_attempts.fence = rescued.fence and rescued.was = 'running'
          )
-         select count(*) filter (where state <> 'dead'), count(*) filter (where state = 'dead') from rescued",
+         select count(*) filter (where state <> 'dead'), count(*) filter (where state <> 'dead' and was = 'dispatched'),
+                count(*) filter (where state = 'dead')
+           from rescued",
     )
     .bind(CRASHES_UNTIL_POISON)
     .fetch_one(pool)
     .await?;
-    Ok(Rescued { returned: returned.unsigned_abs(), poisoned: poisoned.unsigned_abs() })
+    Ok(Rescued {
+        returned: returned.unsigned_abs(),
+        lost: lost.unsigned_abs(),
+        poisoned: poisoned.unsigned_abs(),
+    })
 }

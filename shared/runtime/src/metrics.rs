@@ -53,7 +53,7 @@ pub static JOB_DURATION: Histogram<2> =
 pub static LEASES_EXPIRED: Counter<1> = Counter::new(
     "leases_expired",
     ["outcome"],
-    "Leases that ran out: the job is due again (returned) or dead as poison (poisoned)",
+    "Leases that ran out: the job is due again (returned), was not begun and is due again (lost), or dead as poison (poisoned)",
 );
 pub static FENCE_REJECTED: Counter<0> =
     Counter::new("fence_rejected", [], "Results and verdicts that came too late and were refused");
