@@ -17,7 +17,7 @@ use crate::{
     wait,
 };
 
-/// F32: rubbish in Redis and in the table. What cannot be read is dead, what is too new waits, and the rest is done.
+/// F32: rubbish in Redis and in the table. There it is dropped; here what cannot be read is dead, what is too new waits, and the rest is done.
 pub(crate) async fn poison(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
     let _scheduler = system.scheduler()?;
     let mut worker = system.worker().await?;
@@ -52,6 +52,10 @@ pub(crate) async fn poison(system: &mut System<'_>, bound: Duration) -> Result<D
         Ok((open == 0).then_some(()))
     })
     .await?;
+    // What was fetched and not dropped would come again when its worker is taken for dead, half a minute later.
+    let left = "what nobody can read is gone from redis";
+    wait::until(left, system.stretched(bound), async || Ok((rubbish_left(system).await? == 0).then_some(())))
+        .await?;
     let took = since.elapsed();
     for job in [unknown, too_new] {
         let (state, attempt, _) = system.state_of(job).await?;
@@ -87,6 +91,23 @@ async fn rubbish_in_redis(system: &System<'_>) -> Result<()> {
     let strangers = (0..20).map(|fence| JobRef { id: Uuid::new_v4(), fence }).collect();
     transport.push(Queue::Maintenance, strangers).await?;
     Ok(())
+}
+
+/// Ids of [`rubbish_in_redis`] that wait, are in somebody's hands, or have a body still, in the queue that is served.
+async fn rubbish_left(system: &System<'_>) -> Result<usize> {
+    let mut redis = system.servers.redis().await?;
+    let name = format!("{}:{}", system.prefix, Queue::Maintenance);
+    let in_hands: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{name}:inflight:*")).query_async(&mut redis).await?;
+    let mut asking = redis::pipe();
+    asking.hkeys(format!("{name}:data")).lrange(format!("{name}:active"), 0, -1);
+    asking.zrange(format!("{name}:scheduled"), 0, -1);
+    for set in in_hands {
+        asking.smembers(set);
+    }
+    let ids: Vec<Vec<String>> = asking.query_async(&mut redis).await?;
+    let is_rubbish = |id: &&String| id.starts_with("rubbish-") || id.starts_with("junk-");
+    Ok(ids.iter().flatten().filter(is_rubbish).count())
 }
 
 async fn transport(system: &System<'_>) -> Result<Transport> {
