@@ -59,7 +59,9 @@ async fn part(
 ) -> anyhow::Result<()> {
     let ended = work.await.with_context(|| format!("the {name} ended"));
     if ended.is_ok() && end == End::OfItself && !stop.is_cancelled() {
-        tracing::warn!("the {name} of this process has ended, everything else goes on; a restart brings it back");
+        tracing::warn!(
+            "the {name} of this process has ended, everything else goes on; a restart brings it back"
+        );
         return ended;
     }
     stop.cancel();
