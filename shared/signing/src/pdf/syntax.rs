@@ -7,6 +7,10 @@ use std::ops::Range;
 
 /// Dictionaries within arrays within dictionaries: more than any of ours.
 const DEEPEST: usize = 24;
+/// Keys of one dictionary, and values that one parser reads: more than any of ours, and little enough to be read in a moment and held in
+/// some megabytes, whoever wrote them.
+const MOST_KEYS: usize = 256;
+const MOST_VALUES: usize = 50_000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Object<'a> {
@@ -85,11 +89,13 @@ impl<'a> Dictionary<'a> {
 pub(super) struct Parser<'a> {
     bytes: &'a [u8],
     pub(super) position: usize,
+    /// Values that it may still read.
+    left: usize,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn at(bytes: &'a [u8], position: usize) -> Self {
-        Self { bytes, position }
+        Self { bytes, position, left: MOST_VALUES }
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -137,6 +143,7 @@ impl<'a> Parser<'a> {
         if depth > DEEPEST {
             return None;
         }
+        self.left = self.left.checked_sub(1)?;
         self.skip_space();
         let start = self.position;
         let object = match self.peek()? {
@@ -173,7 +180,7 @@ impl<'a> Parser<'a> {
             }
             let key = self.name()?;
             // Which of two would be meant depends on the reader.
-            if entries.iter().any(|(known, _)| *known == key) {
+            if entries.len() == MOST_KEYS || entries.iter().any(|(known, _)| *known == key) {
                 return None;
             }
             entries.push((key, self.nested(depth + 1)?));
@@ -279,7 +286,15 @@ mod tests {
     }
 
     #[test]
-    fn nesting_has_an_end() {
+    fn nesting_has_an_end_and_so_have_arrays_and_dictionaries() {
         assert!(parse(&"[".repeat(100_000)).is_none());
+        let keys = |count: usize| (0..count).map(|key| format!("/K{key} 1")).collect::<String>();
+        assert!(parse(&format!("<<{}>>", keys(MOST_KEYS))).is_some());
+        assert!(parse(&format!("<<{}>>", keys(MOST_KEYS + 1))).is_none());
+        // The array is a value too.
+        assert!(parse(&format!("[{}]", "1 ".repeat(MOST_VALUES - 1))).is_some());
+        assert!(parse(&format!("[{}]", "1 ".repeat(MOST_VALUES))).is_none());
+        let many = format!("<<{}>>", keys(50)).repeat(MOST_VALUES / 50);
+        assert!(parse(&format!("[{many}]")).is_none(), "all of them count together");
     }
 }
