@@ -70,9 +70,9 @@ async fn a_rendering_that_takes_too_long_is_killed_and_the_next_one_is_done() {
 
 #[tokio::test]
 async fn a_rendering_that_needs_too_much_memory_takes_only_its_own_process_with_it() {
-    let narrow = renderer(Limits { memory_mib: 400, ..ROOMY });
+    let narrow = renderer(Limits { memory_mib: 256, ..ROOMY });
     let died = narrow.render(long_document(), Format::Pdf, Options::default(), |_| ()).await;
-    assert!(matches!(died, Err(RenderFailure::Died { memory_mib: 400 })), "{died:?}");
+    assert!(matches!(died, Err(RenderFailure::Died { memory_mib: 256 })), "{died:?}");
 }
 
 /// Asks a rendering process for the document of so many rows in `format`; its highest memory so far, in kibibytes.
