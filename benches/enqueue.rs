@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::{Row, report};
+use benches::{Row, median, report};
 use plimsoll::embedded::{Addresses, Settings, start};
 use runtime::config::Config;
 use secrecy::SecretString;
@@ -99,11 +99,6 @@ async fn measure(addresses: &Addresses, folder: &Path) -> anyhow::Result<Vec<Row
     stop.cancel();
     server.await??;
     Ok(rows)
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 /// Reports that were asked for and accepted in a second, for as long as `duration`.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use benches::{Row, median, report};
+use benches::{Row, median_time, report};
 use futures::TryStreamExt as _;
 use harness::{PASSWORD, TestApp};
 use serde_json::json;
@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
         json_times.push(timed(export("/api/export/json")).await?.0);
     }
     let rows = f64::from(ASSETS * PACKAGES);
-    let (own, peer, json_time) = (median(own), median(peer), median(json_times));
+    let (own, peer, json_time) = (median_time(&own), median_time(&peer), median_time(&json_times));
     report(
         "export",
         &[

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::{Row, report};
+use benches::{Row, median, report};
 use plimsoll::embedded::{Addresses, Settings, start};
 use reqwest::{Client, header::HeaderMap};
 use runtime::config::Config;
@@ -112,11 +112,6 @@ async fn measure(addresses: &Addresses, folder: &Path) -> anyhow::Result<Vec<Row
     stop.cancel();
     server.await??;
     Ok(rows)
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 /// The limits of one address are on: the flood comes from many, which a proxy names.

@@ -5,6 +5,9 @@
 //! is rendered once small before the clock starts: a worker is warm. The peers get the same rows as JSON, read before
 //! the clock starts, and make the table only, without cover, charts and tags.
 
+#[path = "../shared/rendering/tests/long_table/mod.rs"]
+mod long_table;
+
 use std::{
     fs::File,
     io::{BufWriter, Write},
@@ -13,15 +16,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use benches::{Row, median, peers, report};
+use benches::{Row, median_time, peers, report};
 use chrono::Utc;
-use domain::{
-    Severity,
-    document::{
-        Block, Cell, Column, ColumnKind, Document, Format, Link, Orientation, RowWriter, Section, Status,
-        Table, Tone,
-    },
-};
+use domain::document::{Cell, Document, Format, RowWriter};
 use harness::TestApp;
 use rendering::{Options, render, render_into, samples};
 use signing::{Statement, authority::Authority, keyring::Generation, pdf::Seal};
@@ -155,7 +152,7 @@ fn formats(case: &Case) -> anyhow::Result<Cost> {
         times.push(started.elapsed());
         anyhow::ensure!(file.bytes.len() > 100_000, "the file is too small to be true");
     }
-    Ok(Cost { seconds: median(times), peak_mib: status_mib("VmHWM")?, before_mib })
+    Ok(Cost { seconds: median_time(&times), peak_mib: status_mib("VmHWM")?, before_mib })
 }
 
 fn for_programs(case: &Case) -> anyhow::Result<Cost> {
@@ -163,7 +160,7 @@ fn for_programs(case: &Case) -> anyhow::Result<Cost> {
     render(&findings(20), case.format, &options)?;
     let folder = tempfile::tempdir()?;
     let mut rows = RowWriter::create(folder.path().join("rows.part"))?;
-    (0..case.rows).try_for_each(|number| rows.push(&row(number)))?;
+    (0..case.rows).try_for_each(|number| rows.push(&long_table::row(number)))?;
     let rows = rows.finish()?;
     let mut document = findings(20);
     document.each_table(|table| table.row_file = Some(rows.clone()));
@@ -179,7 +176,7 @@ fn for_programs(case: &Case) -> anyhow::Result<Cost> {
         times.push(started.elapsed());
         anyhow::ensure!(path.metadata()?.len() > 1_000_000, "the file is too small to be true");
     }
-    Ok(Cost { seconds: median(times), peak_mib: status_mib("VmHWM")?, before_mib })
+    Ok(Cost { seconds: median_time(&times), peak_mib: status_mib("VmHWM")?, before_mib })
 }
 
 fn signing() -> anyhow::Result<Cost> {
@@ -194,7 +191,7 @@ fn signing() -> anyhow::Result<Cost> {
         Seal::new(&pdf, &identity, &statement)?.finish(None)?;
         times.push(started.elapsed());
     }
-    Ok(Cost { seconds: median(times), peak_mib: status_mib("VmHWM")?, before_mib: 0.0 })
+    Ok(Cost { seconds: median_time(&times), peak_mib: status_mib("VmHWM")?, before_mib: 0.0 })
 }
 
 fn flat() -> anyhow::Result<Cost> {
@@ -210,7 +207,7 @@ fn flat() -> anyhow::Result<Cost> {
             before_mib = status_mib("VmRSS")?;
         }
     }
-    Ok(Cost { seconds: median(times), peak_mib: status_mib("VmRSS")?, before_mib })
+    Ok(Cost { seconds: median_time(&times), peak_mib: status_mib("VmRSS")?, before_mib })
 }
 
 /// An executive summary through the whole application: from the start of the job to the file in the store.
@@ -237,7 +234,7 @@ async fn executive() -> anyhow::Result<Vec<Row>> {
     let slowest = slowest.last().map_or(f64::NAN, Duration::as_secs_f64);
     let name = format!("executive summary of {pages} pages, from job start to stored file, p50");
     Ok(vec![
-        Row::alone(name, median(times) * 1e3, "ms"),
+        Row::alone(name, median_time(&times) * 1e3, "ms"),
         Row::alone("  the slowest of 20", slowest * 1e3, "ms"),
     ])
 }
@@ -334,53 +331,13 @@ fn plain_rows(count: usize) -> Vec<Vec<serde_json::Value>> {
     std::iter::once(titles).chain(table.rows.iter().map(|row| row.iter().map(plain).collect())).collect()
 }
 
-/// So many findings in one wide table of ten columns.
+/// A report of so many findings.
 fn findings(count: usize) -> Document {
-    let number = |title: &str, decimals| Column::new(title, ColumnKind::Number { decimals }).width(6);
-    let columns = vec![
-        Column::new("Severity", ColumnKind::Severity),
-        Column::new("Vulnerability", ColumnKind::Link).width(16),
-        Column::new("Asset", ColumnKind::Identifier).width(16),
-        Column::new("Package", ColumnKind::Identifier).width(16),
-        Column::new("Installed", ColumnKind::Identifier).width(18),
-        Column::new("Fixed in", ColumnKind::Identifier).width(18),
-        number("Score", 1),
-        number("EPSS", 2),
-        Column::new("Status", ColumnKind::Status).width(12),
-        Column::new("First seen", ColumnKind::Date),
-    ];
-    let table = Table { key_columns: 1, ..Table::new("findings", columns, (0..count).map(row).collect()) };
-    let section = Section {
-        orientation: Orientation::Landscape,
-        blocks: vec![Block::Table(table)],
-        ..Section::new("findings", "All findings")
-    };
     let mut document = samples::sample("technical").unwrap_or_else(|| {
         Document::new("technical", "Technical report", "Example", "R-1", Default::default())
     });
-    document.sections = vec![section];
+    document.sections = vec![long_table::section(count)];
     document
-}
-
-fn row(row: usize) -> Vec<Cell> {
-    let vulnerability = format!("CVE-2024-{}", 10_000 + row);
-    let url = format!("https://nvd.nist.gov/vuln/detail/{vulnerability}");
-    vec![
-        Cell::Severity(Severity::ALL[row % 4]),
-        Cell::Link(Link { text: vulnerability, url }),
-        Cell::identifier(format!("app-{:03}.example.org", row % 300)),
-        Cell::identifier(["openssl", "linux-image-amd64", "curl", "libxml2", "glibc"][row % 5]),
-        Cell::identifier(format!("3.0.{}-1~deb12u{}", row % 17, row % 5)),
-        Cell::identifier(format!("3.0.{}-1~deb12u{}", row % 17 + 1, row % 5)),
-        Cell::number((row % 100) as f64 / 10.0),
-        Cell::number((row % 89) as f64 / 100.0),
-        Cell::Status(Status { label: "open".to_owned(), tone: Tone::Neutral }),
-        Cell::Date(chrono_day(row)),
-    ]
-}
-
-fn chrono_day(row: usize) -> chrono::NaiveDate {
-    chrono::NaiveDate::from_yo_opt(2025, (row % 365 + 1) as u32).unwrap_or_default()
 }
 
 /// A line of `/proc/self/status`: `VmRSS` is the memory now, `VmHWM` the highest so far.

@@ -70,9 +70,15 @@ pub fn report(suite: &str, rows: &[Row]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The middle one of several measurements, seconds.
+/// The middle one of several measurements.
 #[must_use]
-pub fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times.get(times.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The middle one of several times, seconds.
+#[must_use]
+pub fn median_time(times: &[Duration]) -> f64 {
+    median(times.iter().map(Duration::as_secs_f64).collect())
 }

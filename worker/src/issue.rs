@@ -139,14 +139,15 @@ impl Press<'_> {
             None
         };
         let made = self.render(document, format).await?;
-        match (plan, made) {
-            (Some(plan), Made { content: Content::Held(pdf), page_count }) => {
-                self.attempt.progress(80, "signing").await;
-                let (bytes, seal) = self.context.sealer.seal(&self.context.db, pdf, plan).await?;
-                Ok((Made { content: Content::Held(bytes), page_count }, Some(seal)))
-            }
-            (_, made) => Ok((made, None)),
-        }
+        let Some(plan) = plan else { return Ok((made, None)) };
+        let Made { content: Content::Held(pdf), page_count } = made else {
+            return Err(JobError::discard(format!(
+                "the {format} was written to a file and cannot be signed there"
+            )));
+        };
+        self.attempt.progress(80, "signing").await;
+        let (bytes, seal) = self.context.sealer.seal(&self.context.db, pdf, plan).await?;
+        Ok((Made { content: Content::Held(bytes), page_count }, Some(seal)))
     }
 
     /// Several files in one, with a signed list of them.

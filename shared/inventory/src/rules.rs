@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use domain::inventory::InstalledPackage;
+use domain::inventory::{AssetIdentity, AssetKind, InstalledPackage};
 
 use crate::InventoryError;
 
@@ -78,6 +78,28 @@ pub(crate) fn package_problem(package: &InstalledPackage) -> Option<String> {
     required.into_iter().chain(stated).find_map(|(field, text)| {
         let problem = text_problem(text, MAX_TEXT_BYTES)?;
         Some(format!("its `{field}` {problem}"))
+    })
+}
+
+/// The asset that an SBOM is about. `remedy` is for a name that cannot be kept.
+pub(crate) fn software(
+    hostname: String,
+    external_id: Option<String>,
+    remedy: &'static str,
+) -> Result<AssetIdentity, InventoryError> {
+    for text in [Some(&hostname), external_id.as_ref()].into_iter().flatten() {
+        if let Some(rule) = text_problem(text, MAX_TEXT_BYTES) {
+            let what = "the name of the SBOM's subject";
+            return Err(InventoryError::Invalid { what, value: shown(text), rule, remedy });
+        }
+    }
+    Ok(AssetIdentity {
+        kind: AssetKind::Software,
+        hostname,
+        external_id,
+        os: None,
+        kernel: None,
+        architecture: None,
     })
 }
 

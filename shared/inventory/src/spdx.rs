@@ -6,16 +6,15 @@
 
 use std::collections::BTreeSet;
 
-use domain::inventory::{AssetIdentity, AssetKind, Inventory};
+use domain::inventory::{AssetIdentity, Inventory};
 use serde::Deserialize;
 
 use crate::InventoryError;
-use crate::MAX_TEXT_BYTES;
 use crate::cyclonedx::system::{Systems, conflict};
 use crate::entries::{Entries, list_or_null};
 use crate::normal::tidy;
 use crate::purl::{self, Named};
-use crate::rules::{MAX_PACKAGES, Skipped, check_bounds, package_problem, shown, text_problem};
+use crate::rules::{MAX_PACKAGES, Skipped, check_bounds, package_problem, shown, software};
 
 const DOCUMENT: &str = "SBOM";
 const VERSIONS: [&str; 2] = ["SPDX-2.2", "SPDX-2.3"];
@@ -157,20 +156,7 @@ fn identity(spdx: &Spdx) -> Result<AssetIdentity, InventoryError> {
     };
     let by_purl = subject.and_then(Package::purl).and_then(purl::without_version);
     let external_id = by_purl.unwrap_or_else(|| format!("spdx:{hostname}"));
-    for text in [&hostname, &external_id] {
-        if let Some(rule) = text_problem(text, MAX_TEXT_BYTES) {
-            let what = "the name of the SBOM's subject";
-            return Err(InventoryError::Invalid { what, value: shown(text), rule, remedy: REMEDY });
-        }
-    }
-    Ok(AssetIdentity {
-        kind: AssetKind::Software,
-        hostname,
-        external_id: Some(external_id),
-        os: None,
-        kernel: None,
-        architecture: None,
-    })
+    software(hostname, Some(external_id), REMEDY)
 }
 
 /// The packages, but for those that the document describes: a subject is not a part of itself.

@@ -11,6 +11,7 @@ use std::{
 
 use runtime::{
     health::{self, Pulse},
+    machine,
     metrics::WORKER_SLOTS,
     shutdown::LastWords,
 };
@@ -24,7 +25,6 @@ use tokio_util::{
     task::{AbortOnDropHandle, TaskTracker},
 };
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use crate::{
     cancel,
@@ -71,7 +71,8 @@ pub async fn run<C: Send + Sync + 'static>(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let pool = pool::beside(&pool, CONNECTIONS, &pool::BY_INDEX);
-    let name = worker_name();
+    // Of this start alone: apalis takes what an older worker of the same name still holds.
+    let name = machine::process_name();
     let hand_back = CancellationToken::new();
     let runner = Arc::new(Runner::new(
         registry,
@@ -218,12 +219,6 @@ fn slots_of(queue: Queue, slots: usize) -> usize {
     if queue == Queue::Rendering { slots.min(cores) } else { slots }
 }
 
-/// Unique in each process and at each start: apalis takes what an older worker of the same name still holds.
-fn worker_name() -> String {
-    let host = hostname::get().map_or_else(|_| "host".to_owned(), |name| name.to_string_lossy().into_owned());
-    format!("{host}-{}-{}", std::process::id(), &Uuid::new_v4().simple().to_string()[..8])
-}
-
 /// Where deliveries of one queue are handed in.
 struct Desk<C> {
     queue: Queue,
@@ -268,15 +263,13 @@ async fn announce(
     let queues: Vec<_> = settings.queues.iter().map(|queue| queue.as_str()).collect();
     let slots = |queue: &Queue| i32::try_from(slots_of(*queue, settings.slots)).unwrap_or(i32::MAX);
     let queue_slots: Vec<_> = settings.queues.iter().map(slots).collect();
-    let host =
-        hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
     sqlx::query(
         "insert into workers (name, host, version, queues, slots, queue_slots, kinds)
          values ($1, $2, $3, $4, $5, $6, $7)
          on conflict (name) do nothing",
     )
     .bind(name)
-    .bind(host)
+    .bind(machine::host_name())
     .bind(runtime::VERSION)
     .bind(&queues)
     .bind(i32::try_from(settings.slots).unwrap_or(i32::MAX))

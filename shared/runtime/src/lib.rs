@@ -7,6 +7,7 @@ pub mod config;
 pub mod egress;
 pub mod failpoints;
 pub mod health;
+pub mod machine;
 pub mod metrics;
 pub mod program;
 pub mod secrets;

@@ -4,8 +4,8 @@
 use std::{convert::Infallible, time::Duration};
 
 use chrono::{DateTime, Utc};
+use runtime::machine;
 use sqlx::{FromRow, PgExecutor, PgPool};
-use uuid::Uuid;
 
 use crate::error::Result;
 
@@ -71,10 +71,7 @@ impl Process {
     /// Under a name that no other process has, nor an earlier one of this machine.
     #[must_use]
     pub fn new(part: Part) -> Self {
-        let host =
-            hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
-        let chance = &Uuid::new_v4().simple().to_string()[..8];
-        Self { name: format!("{host}-{}-{chance}", std::process::id()), part, host }
+        Self { name: machine::process_name(), part, host: machine::host_name() }
     }
 
     /// Says that it lives, for as long as somebody waits for this. A database that is away is told later.

@@ -9,7 +9,7 @@ pub(crate) mod system;
 
 use std::collections::BTreeMap;
 
-use domain::inventory::{AssetIdentity, AssetKind, Inventory};
+use domain::inventory::{AssetIdentity, Inventory};
 use model::{Bom, Component};
 use serde_json::Value;
 use system::Systems;
@@ -17,8 +17,8 @@ use system::Systems;
 use crate::entries::Entries;
 use crate::normal::tidy;
 use crate::purl::{self, Named};
-use crate::rules::{MAX_PACKAGES, Skipped, check_bounds, package_problem, shown, text_problem};
-use crate::{InventoryError, MAX_TEXT_BYTES};
+use crate::rules::{MAX_PACKAGES, Skipped, check_bounds, package_problem, shown, software};
+use crate::InventoryError;
 
 const DOCUMENT: &str = "SBOM";
 const VERSIONS: [&str; 6] = ["1.2", "1.3", "1.4", "1.5", "1.6", "1.7"];
@@ -129,20 +129,7 @@ fn identity(
             });
         }
     };
-    for text in [Some(&hostname), external_id.as_ref()].into_iter().flatten() {
-        if let Some(rule) = text_problem(text, MAX_TEXT_BYTES) {
-            let what = "the name of the SBOM's subject";
-            return Err(InventoryError::Invalid { what, value: shown(text), rule, remedy: REMEDY });
-        }
-    }
-    Ok(AssetIdentity {
-        kind: AssetKind::Software,
-        hostname,
-        external_id,
-        os: None,
-        kernel: None,
-        architecture: None,
-    })
+    software(hostname, external_id, REMEDY)
 }
 
 /// What a walk through the components gathers.

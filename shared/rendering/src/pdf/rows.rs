@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     measure::{ABOVE, ROW, SIDE, TEXT, TITLE, mark_width, text_width},
+    prepare::SEVERITY,
     words,
 };
 
@@ -117,8 +118,7 @@ impl<'a> Grid<'a> {
             Shown::Text(text) | Shown::Link([text, _]) => text_width(text),
             Shown::Written(text) => text_width(text),
             Shown::Mark(place) => match self.marks[*place] {
-                // Its column is made for it.
-                Mark::Severity(_) => Some(0.0),
+                Mark::Severity(_) => Some(SEVERITY - 2.0 * SIDE),
                 Mark::Status { label, .. } => mark_width(label),
             },
         };

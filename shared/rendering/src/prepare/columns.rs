@@ -16,7 +16,7 @@ const LANDSCAPE: f64 = 734.0;
 /// What a lower-case letter takes on average, with some room for capitals and figures.
 pub(super) const LETTER: f64 = 4.5;
 /// For a mark of a severity, and for a date.
-const SEVERITY: f64 = 54.0;
+pub(crate) const SEVERITY: f64 = 54.0;
 const DATE: f64 = 60.0;
 /// Longer texts are broken into lines rather than given more of the page.
 pub(super) const MAX_SHARE: usize = 40;
