@@ -57,13 +57,16 @@ pub(super) fn widths(columns: &[Column], rows: &[Vec<Cell>], orientation: Orient
     let shares = shares(columns, rows, orientation);
     let needs: Vec<f64> =
         columns.iter().enumerate().map(|(index, column)| need(index, column, rows)).collect();
-    // What cannot be broken comes first, unless it would leave nothing for the rest.
-    let rigid: f64 =
-        columns.iter().zip(&needs).filter(|(column, _)| is_rigid(column)).map(|(_, need)| need).sum();
+    // What cannot be broken comes first, unless it would leave too little for the rest.
+    let least: f64 = columns
+        .iter()
+        .zip(&needs)
+        .map(|(column, need)| if is_rigid(column) { *need } else { need.min(readable(column)) })
+        .sum();
     let mut widths: Vec<Option<f64>> = columns
         .iter()
         .zip(&needs)
-        .map(|(column, need)| (is_rigid(column) && rigid <= room / 2.0).then_some(*need))
+        .map(|(column, need)| (is_rigid(column) && least <= room).then_some(*need))
         .collect();
     loop {
         let left = room - widths.iter().flatten().sum::<f64>();
@@ -132,6 +135,12 @@ fn need(index: usize, column: &Column, rows: &[Vec<Cell>]) -> f64 {
 /// What the column holds has one length and cannot be broken.
 fn is_rigid(column: &Column) -> bool {
     matches!(column.kind, ColumnKind::Severity | ColumnKind::Date | ColumnKind::Number { .. })
+}
+
+/// In less than this, words are hard to read: half of what they asked for, and no less than a word.
+fn readable(column: &Column) -> f64 {
+    let letters = usize::from(characters(column) / 2).clamp(MAX_WHOLE_WORD, MAX_SHARE);
+    letters as f64 * LETTER + 2.0 * SIDE
 }
 
 /// Columns of numbers are narrow; their titles need not be broken for that.
@@ -216,6 +225,25 @@ mod tests {
         assert_eq!(f64::from(severity), SEVERITY);
         assert!(f64::from(asset) >= text_width(name).unwrap() + 2.0 * SIDE, "{asset}");
         assert!(prose > 2 * asset, "{prose}");
+    }
+
+    #[test]
+    fn titles_of_many_numbers_are_not_broken_while_the_words_beside_them_stay_readable() {
+        let titles = ["Packages", "Critical", "High", "Medium", "Low", "Unrated", "Worst"];
+        let mut columns = vec![
+            Column::new("Asset", ColumnKind::Identifier).width(26),
+            Column::new("System", ColumnKind::Text).width(20),
+        ];
+        columns.extend(titles.map(|title| Column::new(title, ColumnKind::Number { decimals: 0 }).width(8)));
+        let mut row = vec![Cell::identifier("vm"), Cell::text("Debian GNU/Linux 12 (bookworm)")];
+        row.extend(titles.map(|_| Cell::number(12.0)));
+        let widths = widths(&columns, &[row], Orientation::Portrait);
+        for (title, width) in titles.iter().zip(&widths[2..]) {
+            assert!(
+                f64::from(*width) + 1.0 >= title_width(title).unwrap() + 2.0 * SIDE,
+                "{title}: {widths:?}"
+            );
+        }
     }
 
     #[test]
