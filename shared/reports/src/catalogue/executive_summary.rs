@@ -6,7 +6,7 @@ use store::{Result, TenantTx, reports::Report};
 use super::DOCUMENT;
 use crate::{
     ReportType, Spool,
-    posture::{self, Posture},
+    posture::{self, Posture, counted},
 };
 
 const ID: &str = "executive_summary";
@@ -53,22 +53,32 @@ fn summary(posture: &Posture) -> String {
     let totals = posture.totals;
     if totals.open == 0 {
         return format!(
-            "No open finding was recorded for {} on {} assets. Read this together with the age of the data at the end.",
+            "No open finding was recorded for {} on {}. Read this together with the age of the data at the end.",
             posture.organization,
-            posture.asset_count()
+            counted(posture.asset_count(), "asset", "assets")
         );
     }
+    let exploited = match totals.kev {
+        0 => "none is known to be exploited in the wild".to_owned(),
+        1 => "1 vulnerability is known to be exploited in the wild".to_owned(),
+        many => format!("{many} vulnerabilities are known to be exploited in the wild"),
+    };
+    let accepted = match totals.accepted {
+        0 => String::new(),
+        many => format!(", and the risk of {many} was accepted"),
+    };
     format!(
-        "{} has {} open findings of {} distinct vulnerabilities on {} of {} assets. A fixed version is published for {} of \
-         them; {} vulnerabilities are known to be exploited in the wild, and the risk of {} findings has been accepted.",
+        "{} has {} of {} on {} of {}. A fixed version is published for {} of them{accepted}; {exploited}.",
         posture.organization,
-        totals.open,
-        totals.vulnerabilities,
+        counted(totals.open, "open finding", "open findings"),
+        counted(totals.vulnerabilities, "vulnerability", "distinct vulnerabilities"),
         totals.affected_assets,
-        posture.asset_count(),
-        totals.fixable,
-        totals.kev,
-        totals.accepted,
+        counted(posture.asset_count(), "asset", "assets"),
+        if totals.fixable == totals.open && totals.open > 1 {
+            "all".to_owned()
+        } else {
+            totals.fixable.to_string()
+        },
     )
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use domain::document::{Block, Diagram, Flow, Group, Node, Shape, Tone};
 use store::reports::Report;
 
-use super::{Posture, SystemLine};
+use super::{Posture, SystemLine, counted};
 
 /// Boxes of one zone. More would be too small to read.
 const MOST_SYSTEMS: usize = 3;
@@ -63,12 +63,12 @@ impl Posture {
 }
 
 fn told_of(systems: &[&SystemLine]) -> String {
-    counted(systems.iter().map(|system| system.assets).sum(), "asset")
+    counted(systems.iter().map(|system| system.assets).sum(), "asset", "assets")
 }
 
 fn node(system: &SystemLine) -> Node {
     let SystemLine { zone, name, assets, critical, high } = system;
-    let mut detail = counted(*assets, "asset");
+    let mut detail = counted(*assets, "asset", "assets");
     let (tone, worst) = match (critical, high) {
         (0, 0) => (Tone::Neutral, None),
         (0, high) => (Tone::Caution, Some(format!("{high} high"))),
@@ -86,10 +86,6 @@ fn node(system: &SystemLine) -> Node {
         tone,
         group: Some(zone.clone()),
     }
-}
-
-fn counted(number: i64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 #[cfg(test)]

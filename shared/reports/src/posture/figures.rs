@@ -9,7 +9,7 @@ use domain::{
 };
 use store::reports::Report;
 
-use super::{CURRENT, Posture, severity_of};
+use super::{CURRENT, Posture, counted, severity_of};
 
 impl Posture {
     /// The first page, for `report`.
@@ -203,8 +203,8 @@ impl Posture {
         ];
         if self.totals.undecided > 0 {
             limitations.push(vec![Inline::Text(format!(
-                "{} findings could not be decided because a version was not understood. They are listed as such and are not counted as clean.",
-                self.totals.undecided
+                "{} could not be decided because a version was not understood. Such findings are listed as undecided and never counted as clean.",
+                counted(self.totals.undecided, "finding", "findings")
             ))]);
         }
         Block::Method(Method {

@@ -131,7 +131,7 @@ impl Posture {
         .bind(tenant.0)
         .fetch_one(&mut **tx)
         .await?;
-        let counted: Vec<(String, i64)> = sqlx::query_as(
+        let by_severity: Vec<(String, i64)> = sqlx::query_as(
             "select severity, count(*) from findings where tenant_id = $1 and status <> 'resolved' group by severity",
         )
         .bind(tenant.0)
@@ -140,7 +140,8 @@ impl Posture {
         let by_severity = Severity::ALL
             .into_iter()
             .map(|severity| {
-                let count = counted.iter().find(|(word, _)| word == severity.as_str()).map_or(0, |(_, n)| *n);
+                let count =
+                    by_severity.iter().find(|(word, _)| word == severity.as_str()).map_or(0, |(_, n)| *n);
                 (severity, count.unsigned_abs())
             })
             .filter(|(severity, count)| *count > 0 || *severity < Severity::None)
@@ -260,4 +261,9 @@ pub(crate) fn one_decimal(value: f32) -> f64 {
 /// `wont_fix` as people write it.
 pub(crate) fn words(name: &str) -> String {
     name.replace('_', " ")
+}
+
+/// `1 asset`, `2 assets`.
+pub(crate) fn counted(number: i64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
