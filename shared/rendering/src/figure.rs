@@ -5,6 +5,7 @@
 
 mod canvas;
 mod diagram;
+mod marked;
 mod parts;
 mod png;
 mod qr;
@@ -17,7 +18,7 @@ pub(crate) use self::{
     png::{check_png, isolated, rasterise},
     qr::code as qr_code,
 };
-use crate::{RenderError, Rendered, prepare, theme, theme::Palette};
+use crate::{Options, RenderError, Rendered, prepare, theme, theme::Palette};
 use canvas::{Canvas, Paint, polyline};
 
 /// Points across, of a chart with the width of an upright page to itself.
@@ -25,20 +26,22 @@ pub(crate) const FULL: f64 = 488.0;
 /// Two with a gutter between them make the full width.
 pub(crate) const HALF: f64 = 229.0;
 
-/// The document's main figure alone.
+/// The document's main figure alone, marked as its pages are.
 pub(crate) fn render(
     document: &Document,
     format: Format,
-    palette: &Palette,
+    options: &Options,
 ) -> Result<Rendered, RenderError> {
+    let palette = Palette::of(&options.branding);
     let page = prepare::for_page(document);
     let svg = match page.main_figure() {
-        Some(Block::Diagram(figure)) => diagram(figure, palette),
-        Some(Block::Chart(figure)) => chart(figure, palette, FULL),
+        Some(Block::Diagram(figure)) => diagram(figure, &palette),
+        Some(Block::Chart(figure)) => chart(figure, &palette, FULL),
         _ => {
             return Err(RenderError::UnsupportedFormat { report: document.report_type.clone(), format });
         }
     };
+    let svg = marked::marked(svg, &page, options.branding.contact.as_deref());
     let bytes = if format == Format::Png { rasterise(&svg, 2.0)? } else { svg.into_bytes() };
     Ok(Rendered::new(format, bytes))
 }
@@ -67,8 +70,12 @@ pub(crate) fn diagram(diagram: &Diagram, palette: &Palette) -> String {
 
 /// Points across, as the drawing says itself.
 pub(crate) fn width_of(svg: &str) -> f64 {
-    let width = svg.split(" width=\"").nth(1).and_then(|rest| rest.split('"').next());
-    width.and_then(|width| width.parse().ok()).unwrap_or(FULL)
+    measure_of(svg, "width").unwrap_or(FULL)
+}
+
+fn measure_of(svg: &str, name: &str) -> Option<f64> {
+    let measure = svg.split_once(&format!(" {name}=\""))?.1.split('"').next()?;
+    measure.parse().ok()
 }
 
 /// The same drawing, shown larger.
@@ -156,7 +163,8 @@ pub(crate) fn widths(section: &Section) -> Vec<Option<f64>> {
 
 fn can_share(chart: &Chart) -> bool {
     match &chart.plot {
-        Plot::SeverityDonut { .. } | Plot::Bars { .. } | Plot::Sparklines { .. } => true,
+        Plot::SeverityDonut { .. } | Plot::Sparklines { .. } => true,
+        Plot::Bars { bars } => parts::longest_label(bars) <= parts::LABELS,
         Plot::StackedBars { columns, series: _ } => columns.len() <= 8,
         Plot::Lines { points, lines, target: _ } => points.len() <= 12 && lines.len() <= 4,
         Plot::Gauges { gauges } => gauges.len() <= 2,

@@ -11,12 +11,11 @@ mod style;
 use std::fmt::Write;
 
 use domain::document::{
-    Cui, Document, Fact, FrozenInput, Image, Inline, KeyFigure, Link, Marking, Quantity, Reference, Seal,
-    Section, Tone,
+    Document, Fact, FrozenInput, Image, Inline, KeyFigure, Link, Quantity, Reference, Seal, Section, Tone,
 };
 
 use crate::{
-    Options, appendix_heading, figure, image,
+    Options, appendix_heading, figure, image, marking,
     prepare::{anchor, is_safe_link},
     sanitise::reveal,
     theme::Palette,
@@ -89,8 +88,8 @@ impl Page {
     }
 
     fn head(&mut self, document: &Document) {
-        let marking = document.cover.classification.as_deref().and_then(Marking::parse);
-        let style = style::sheet(&self.palette, marking.map(|marking| reveal(&marking.banner())).as_deref());
+        let banner = marking::banner(document).map(|banner| reveal(&banner));
+        let style = style::sheet(&self.palette, banner.as_deref());
         let language = if document.language.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             document.language.as_str()
         } else {
@@ -111,9 +110,8 @@ impl Page {
     }
 
     fn banner(&mut self, document: &Document, place: &str) {
-        let marking = document.cover.classification.as_deref().and_then(Marking::parse);
-        if let Some(marking) = marking {
-            self.element(&format!("p class=\"banner {place}\""), &marking.banner());
+        if let Some(banner) = marking::banner(document) {
+            self.element(&format!("p class=\"banner {place}\""), &banner);
         }
     }
 
@@ -170,23 +168,7 @@ impl Page {
 
     /// The designation indicator of a CUI document.
     fn designation(&mut self, document: &Document, options: &Options) {
-        let marking = document.cover.classification.as_deref().and_then(Marking::parse);
-        let Some(Marking::Cui(Cui { categories, dissemination })) = marking else { return };
-        let or =
-            |words: &[String], none: &str| if words.is_empty() { none.to_owned() } else { words.join(", ") };
-        let lines = [
-            ("Controlled by", document.cover.organization.clone()),
-            ("CUI category", or(&categories, "CUI Basic")),
-            ("Distribution or dissemination control", or(&dissemination, "None stated")),
-            (
-                "POC",
-                options
-                    .branding
-                    .contact
-                    .clone()
-                    .unwrap_or_else(|| "See the controlling organization".to_owned()),
-            ),
-        ];
+        let Some(lines) = marking::designation(document, options.branding.contact.as_deref()) else { return };
         self.raw("<div class=\"designation\">");
         for (label, value) in lines {
             let _ = write!(self.out, "<div><strong>{label}:</strong> {}</div>", escaped(&value));
@@ -195,8 +177,7 @@ impl Page {
     }
 
     fn contents(&mut self, document: &Document) {
-        let wanted = document.presentation.table_of_contents.unwrap_or(document.sections.len() > 3);
-        if !wanted || document.sections.is_empty() {
+        if !marking::wants_contents(document) {
             return;
         }
         self.raw("<nav class=\"contents\" aria-label=\"Contents\"><h2>Contents</h2><ol>");

@@ -13,6 +13,7 @@ mod html;
 mod image;
 mod json;
 mod markdown;
+mod marking;
 mod measure;
 mod office;
 mod pdf;
@@ -210,9 +211,9 @@ pub fn render_watched(
         }
         Format::Markdown => {
             let shown = shorten::for_readers(document);
-            Ok(Rendered::new(format, markdown::render(&shown).into_bytes()))
+            Ok(Rendered::new(format, markdown::render(&shown, options).into_bytes()))
         }
-        Format::Svg | Format::Png => figure::render(document, format, &theme::Palette::of(&options.branding)),
+        Format::Svg | Format::Png => figure::render(document, format, options),
         Format::Html => {
             let shown = shorten::for_readers(document);
             Ok(Rendered::new(format, html::render(&shown, options).into_bytes()))

@@ -1,60 +1,103 @@
-//! Markdown in GitHub's dialect: front matter, headings, tables. Charts become tables of their values.
+//! Markdown in GitHub's dialect: front matter, contents, headings, tables. Charts become tables of their values.
 //!
 //! Text is escaped so that it reads as text wherever Markdown is shown (ASVS 1.2, output encoding): no markup, no
 //! HTML, links only by [`is_safe_link`].
 
 mod assessment;
+mod contents;
+mod text;
 
 use std::fmt::Write;
 
 use domain::document::{
-    Block, Cell, Chart, CodeBlock, ColumnKind, Cover, DataFreshness, Diagram, Document, Fact, FrozenInput,
-    Inline, KeyFigure, Link, ListItem, Marking, Method, Note, Number, Picture, Plot, Quantity, Seal, Section,
+    Block, Cell, Chart, CodeBlock, ColumnKind, CoverFact, DataFreshness, Diagram, Document, Fact,
+    FrozenInput, KeyFigure, Link, ListItem, Method, Note, Number, Picture, Plot, Quantity, Seal, Section,
     Table,
 };
 
-use crate::{appendix_heading, prepare::is_safe_link, sanitise::reveal};
+use self::{
+    contents::write_contents,
+    text::{code, escape, inlines, link, wrap},
+};
+use crate::{Options, appendix_heading, marking, sanitise::reveal};
 
-pub(crate) fn render(document: &Document) -> String {
-    let mut out = front_matter(&document.cover);
-    let banner = document.cover.classification.as_deref().and_then(Marking::parse);
-    let banner = banner.map(|marking| format!("**{}**", escape(&marking.banner())));
-    paragraph_of(&mut out, banner.as_deref().unwrap_or_default());
-    let _ = write!(out, "# {}\n\n", escape(&document.cover.title));
+pub(crate) fn render(document: &Document, options: &Options) -> String {
+    let contact = options.branding.contact.as_deref();
+    let marks = marks(document);
+    let mut out = front_matter(document);
+    paragraph_of(&mut out, &marks);
+    let title = escape(&document.cover.title);
+    let _ = write!(out, "# {title}\n\n");
     if let Some(subtitle) = &document.cover.subtitle {
         let _ = write!(out, "{}\n\n", escape(subtitle));
+    }
+    if let Some(lines) = marking::designation(document, contact) {
+        let lines = lines.map(|(label, text)| format!("**{label}:** {}", escape(&text)));
+        let _ = write!(out, "> {}\n\n", lines.join("<br>"));
     }
     for omission in &document.omissions {
         let _ = write!(out, "> {}\n\n", escape(omission));
     }
-    if !document.key_figures.is_empty() {
-        let rows = document.key_figures.iter().map(key_figure);
-        table(&mut out, &["Key figure", "Value", "Trend"].map(str::to_owned), &[false; 3], rows);
+    let body = body(document);
+    if marking::wants_contents(document) {
+        write_contents(&mut out, &title, &body);
     }
-    document.sections.iter().for_each(|section| write_section(&mut out, section, 2));
-    for (index, appendix) in document.appendices.iter().enumerate() {
-        let heading = appendix_heading(index, &appendix.heading);
-        write_section_as(&mut out, appendix, &heading, 2);
-    }
-    write_inputs(&mut out, &document.inputs);
-    if let Some(seal) = &document.seal {
-        write_seal(&mut out, seal);
-    }
-    paragraph_of(&mut out, banner.as_deref().unwrap_or_default());
+    out.push_str(&body.text);
+    let said = contact.map(|contact| format!("Questions about this document: {}", escape(contact)));
+    paragraph_of(&mut out, &said.unwrap_or_default());
+    options.branding.legal_statements.iter().for_each(|statement| paragraph_of(&mut out, &escape(statement)));
+    paragraph_of(&mut out, &marks);
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
+}
+
+/// Classification and watermark, which stand at the head and at the foot: there are no pages.
+fn marks(document: &Document) -> String {
+    let watermark = document.presentation.watermark.clone();
+    let marks = marking::banner(document).into_iter().chain(watermark);
+    let marks: Vec<_> = marks.map(|mark| wrap("**", &mark)).collect();
+    marks.join("<br>")
+}
+
+/// What stands below the contents, which lead there.
+struct Body {
+    text: String,
+    /// Level and place of the headings of sections.
+    sections: Vec<(usize, usize)>,
+}
+
+fn body(document: &Document) -> Body {
+    let mut body = Body { text: String::new(), sections: Vec::new() };
+    if !document.key_figures.is_empty() {
+        let rows = document.key_figures.iter().map(key_figure);
+        table(&mut body.text, &["Key figure", "Value", "Trend"].map(str::to_owned), &[false; 3], rows);
+    }
+    document.sections.iter().for_each(|section| write_section(&mut body, section, &section.heading, 2));
+    for (index, appendix) in document.appendices.iter().enumerate() {
+        write_section(&mut body, appendix, &appendix_heading(index, &appendix.heading), 2);
+    }
+    if document.sections.len() + document.appendices.len() + document.key_figures.len() == 0 {
+        paragraph_of(&mut body.text, "There is nothing to report.");
+    }
+    write_inputs(&mut body.text, &document.inputs);
+    if let Some(seal) = &document.seal {
+        write_seal(&mut body.text, seal);
+    }
+    body
 }
 
 /// More would become a block of code in some readers.
 const MAX_INDENTATION: usize = 5;
 
 /// YAML, whose double-quoted strings are those of JSON.
-fn front_matter(cover: &Cover) -> String {
+fn front_matter(document: &Document) -> String {
+    let cover = &document.cover;
     let texts = [
         ("title", Some(&cover.title)),
         ("organization", Some(&cover.organization)),
         ("classification", cover.classification.as_ref()),
+        ("watermark", document.presentation.watermark.as_ref()),
         ("document_number", Some(&cover.document_number)),
         ("version", cover.version.as_ref()),
         ("prepared_for", cover.prepared_for.as_ref()),
@@ -64,8 +107,13 @@ fn front_matter(cover: &Cover) -> String {
     let mut out = "---\n".to_owned();
     for (name, value) in texts {
         if let Some(value) = value {
-            let quoted = serde_json::Value::String(reveal(value)).to_string();
-            let _ = writeln!(out, "{name}: {}", inert(&quoted));
+            let _ = writeln!(out, "{name}: {}", quoted(value));
+        }
+    }
+    if !cover.facts.is_empty() {
+        out.push_str("facts:\n");
+        for CoverFact { label, value } in &cover.facts {
+            let _ = writeln!(out, "  {}: {}", quoted(label), quoted(value));
         }
     }
     if let Some(period) = cover.period {
@@ -76,7 +124,8 @@ fn front_matter(cover: &Cover) -> String {
 }
 
 /// A reader that does not know front matter takes it for text: what begins markup there is escaped as JSON escapes it.
-fn inert(quoted: &str) -> String {
+fn quoted(text: &str) -> String {
+    let quoted = serde_json::Value::String(reveal(text)).to_string();
     quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('[', "\\u005b")
 }
 
@@ -90,14 +139,11 @@ fn key_figure(figure: &KeyFigure) -> Vec<String> {
     vec![escape(&figure.label), format!("{value}{unit}"), trend]
 }
 
-fn write_section(out: &mut String, section: &Section, level: usize) {
-    write_section_as(out, section, &section.heading, level);
-}
-
-fn write_section_as(out: &mut String, section: &Section, title: &str, level: usize) {
-    heading(out, level, title);
-    section.blocks.iter().for_each(|block| write_block(out, block, level + 1));
-    section.sections.iter().for_each(|inner| write_section(out, inner, level + 1));
+fn write_section(body: &mut Body, section: &Section, title: &str, level: usize) {
+    body.sections.push((level, body.text.len()));
+    heading(&mut body.text, level, title);
+    section.blocks.iter().for_each(|block| write_block(&mut body.text, block, level + 1));
+    section.sections.iter().for_each(|inner| write_section(body, inner, &inner.heading, level + 1));
 }
 
 fn heading(out: &mut String, level: usize, text: &str) {
@@ -374,107 +420,4 @@ fn write_freshness(out: &mut String, freshness: &DataFreshness) {
         ]
     });
     table(out, &titles, &[false, false, true, true, false], rows);
-}
-
-fn inlines(content: &[Inline]) -> String {
-    content
-        .iter()
-        .map(|inline| match inline {
-            Inline::Text(text) => escape(text),
-            Inline::Strong(text) => wrap("**", text),
-            Inline::Emphasis(text) => wrap("*", text),
-            Inline::Code(text) => code(text),
-            Inline::Link(target) => link(target),
-            Inline::Reference(reference) => wrap("*", &reference.text),
-        })
-        .collect()
-}
-
-/// Blanks inside the markers would keep Markdown from seeing them.
-fn wrap(marker: &str, text: &str) -> String {
-    let trimmed = text.trim();
-    if trimmed.is_empty() {
-        return escape(text);
-    }
-    let (before, after) = text.split_once(trimmed).unwrap_or_default();
-    format!("{before}{marker}{}{marker}{after}", escape(trimmed))
-}
-
-fn link(link: &Link) -> String {
-    let text = if link.text.trim().is_empty() { &link.url } else { &link.text };
-    if is_safe_link(&link.url) {
-        let url = link.url.replace('<', "%3C").replace('>', "%3E").replace('\\', "%5C").replace('|', "%7C");
-        format!("[{}](<{url}>)", escape(text))
-    } else if *text == link.url {
-        escape(text)
-    } else {
-        format!("{} ({})", escape(text), escape(&link.url))
-    }
-}
-
-/// A code span, fenced by one backtick more than it contains in a row, and padded where it touches the fence.
-fn code(text: &str) -> String {
-    let text = reveal(text).replace(['\n', '\r'], " ").replace('|', "\\|");
-    if text.trim().is_empty() {
-        return text;
-    }
-    let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest + 1);
-    let padding = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
-    format!("{fence}{padding}{text}{padding}{fence}")
-}
-
-/// Text that reads as itself in a paragraph, a heading and a table cell.
-fn escape(text: &str) -> String {
-    let text = reveal(&text.replace("\r\n", "\n"));
-    let mut escaped = String::with_capacity(text.len() + 8);
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let mut characters = text.chars().enumerate().peekable();
-    while let Some((index, character)) = characters.next() {
-        let ends_word = characters.peek().is_none_or(|(_, next)| next.is_whitespace());
-        match character {
-            '\n' | '\r' => escaped.push_str("<br>"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '~' | '&' | '$' | '!' | '{'
-            | '}' => {
-                escaped.extend(['\\', character]);
-            }
-            // At the start these would begin a list, a heading or a rule.
-            '-' | '+' | '=' | ':' if index == 0 => escaped.extend(['\\', character]),
-            '.' | ')' if digits > 0 && index == digits && ends_word => escaped.extend(['\\', character]),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn markup_and_html_read_as_text() {
-        assert_eq!(escape("<img src=x> [a](b) *c* | d"), "\\<img src=x\\> \\[a\\](b) \\*c\\* \\| d");
-        assert_eq!(escape("- a"), "\\- a");
-        assert_eq!(escape("1. a"), "1\\. a");
-        assert_eq!(escape("2.36-9+deb12u1"), "2.36-9+deb12u1");
-        assert_eq!(escape("a\r\nb\u{202e}"), "a<br>b⟨U+202E⟩");
-    }
-
-    #[test]
-    fn code_may_contain_backticks() {
-        assert_eq!(code("a ``b`` | c"), "```a ``b`` \\| c```");
-        assert_eq!(code("`a"), "`` `a ``");
-    }
-
-    #[test]
-    fn only_harmless_addresses_are_linked() {
-        let to = |url: &str| link(&Link { text: "x".into(), url: url.into() });
-        assert_eq!(to("https://e.example/>)a"), "[x](<https://e.example/%3E)a>)");
-        assert_eq!(to("javascript:alert(1)"), "x (javascript:alert(1))");
-    }
-
-    #[test]
-    fn strong_text_keeps_its_outer_blanks_outside() {
-        assert_eq!(wrap("**", " a "), " **a** ");
-    }
 }

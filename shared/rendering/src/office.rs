@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use domain::document::{Branding, Document, Inline, Link, ListItem, Marking};
+use domain::document::{Branding, Document, Inline, Link, ListItem};
 
-use crate::{RenderError, figure, image, prepare::is_safe_link, sanitise::reveal};
+use crate::{RenderError, figure, image, marking, prepare::is_safe_link, sanitise::reveal};
 
 /// The text as it can be written: line feeds and tabs kept, everything that hides or that XML forbids spelled out
 /// (XML 1.0, 2.2: U+FFFE and U+FFFF; programs call the whole file damaged for one of them).
@@ -64,8 +64,7 @@ pub(crate) fn outline(items: &[ListItem], ordered: bool) -> String {
 
 /// The words at the head and foot of every page.
 pub(crate) fn banner(document: &Document) -> Option<String> {
-    let marking = document.cover.classification.as_deref().and_then(Marking::parse)?;
-    Some(literal(&marking.banner()).into_owned())
+    marking::banner(document).map(|banner| literal(&banner).into_owned())
 }
 
 /// A picture in pixels, which every program shows.

@@ -3,16 +3,20 @@
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::document::Number;
 
-/// 1284377 becomes `1,284,377`. At most two decimals unless `decimals` says how many.
+/// 1284377 becomes `1,284,377`. At most two decimals unless `decimals` says how many; never fewer digits before them than there are.
 pub(crate) fn number(value: &Number, decimals: Option<u8>) -> String {
-    if let Some(whole) = value.as_i64().filter(|_| decimals.unwrap_or(0) == 0) {
-        return grouped(whole);
+    let places = usize::from(decimals.unwrap_or(2).min(9));
+    let whole = value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
+    if let Some(whole) = whole {
+        let fraction =
+            if decimals.is_some() && places > 0 { format!(".{:0places$}", 0) } else { String::new() };
+        return grouped(whole) + &fraction;
     }
     let value = value.as_f64().unwrap_or(0.0);
-    if value.abs() >= 1e15 {
-        return format!("{value:.2e}");
+    // Beyond it the digits of a double are not those that somebody wrote; these are, in their shortest form.
+    if value.abs() >= 1e21 {
+        return format!("{value:e}");
     }
-    let places = usize::from(decimals.unwrap_or(2).min(9));
     let text = format!("{:.places$}", value.abs());
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let fraction = if decimals.is_none() { fraction.trim_end_matches('0') } else { fraction };
@@ -26,7 +30,7 @@ pub(crate) fn count(value: u64) -> String {
     in_threes(&value.to_string())
 }
 
-fn grouped(value: i64) -> String {
+fn grouped(value: i128) -> String {
     let sign = if value < 0 { "−" } else { "" };
     format!("{sign}{}", in_threes(&value.unsigned_abs().to_string()))
 }
@@ -85,6 +89,15 @@ mod tests {
         assert_eq!(number(&Number::from(7), Some(1)), "7.0");
         assert_eq!(number(&float(-0.001), None), "0");
         assert_eq!(number(&Number::from(999), None), "999");
+    }
+
+    #[test]
+    fn large_numbers_keep_every_digit() {
+        assert_eq!(number(&Number::from(u64::MAX), None), "18,446,744,073,709,551,615");
+        assert_eq!(number(&Number::from(i64::MIN), Some(0)), "−9,223,372,036,854,775,808");
+        assert_eq!(number(&Number::from(9_007_199_254_740_993_u64), Some(1)), "9,007,199,254,740,993.0");
+        assert_eq!(number(&float(1_234_567_890_123_456.5), None), "1,234,567,890,123,456.5");
+        assert_eq!(number(&float(1.5e300), None), "1.5e300");
     }
 
     #[test]

@@ -366,6 +366,27 @@ fn a_document_is_marked_on_every_page_and_turns_its_wide_tables() {
 }
 
 #[test]
+fn a_row_of_many_lines_may_go_over_the_end_of_a_page_and_a_short_one_may_not() {
+    let columns =
+        vec![Column::new("Host", ColumnKind::Identifier), Column::new("State", ColumnKind::Status).width(6)];
+    let row = |name: String, label: &str| {
+        vec![Cell::identifier(name), Cell::Status(Status { label: label.to_owned(), tone: Tone::Bad })]
+    };
+    let rows = vec![
+        row("a".into(), "open"),
+        row("x".repeat(200), "open"),
+        row("d".repeat(10_000), "open"),
+        row("b".into(), &"waiting ".repeat(100)),
+    ];
+    let table = Block::Table(Table::new("rows", columns, rows));
+    let parts = parts(&rendered(&document(vec![section("Rows", vec![table])]), Format::Docx));
+    let text = parsed(&parts["word/document.xml"]);
+    let table = named(text.root(), "tbl").last().unwrap();
+    let whole: Vec<bool> = named(table, "tr").map(|row| named(row, "cantSplit").count() > 0).collect();
+    assert_eq!(whole, [true, true, true, false, false]);
+}
+
+#[test]
 fn hostile_strings_stand_in_the_document_as_text_and_nothing_lies_outside() {
     let bytes = rendered(&hostile_document(), Format::Docx);
     let parts = parts(&bytes);

@@ -1,7 +1,7 @@
 //! What stands around the sections: the first page, the contents, the key figures, the inputs, the signature.
 
 use domain::document::{
-    CoverFact, Cui, Direction, Document, Fact, Inline, KeyFigure, Link, Marking, Quantity, Seal, Section,
+    CoverFact, Direction, Document, Fact, Inline, KeyFigure, Link, Quantity, Seal, Section,
 };
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     table,
 };
 use crate::{
-    Options,
+    Options, marking,
     office::{self, Pixels},
     theme::{self, Shades},
     words,
@@ -62,26 +62,18 @@ impl Body {
         self.contents(document);
     }
 
-    /// The designation indicator of a CUI document (32 CFR 2002.20).
+    /// The designation indicator of a CUI document.
     fn designation(&mut self, document: &Document, options: &Options) {
-        let marking = document.cover.classification.as_deref().and_then(Marking::parse);
-        let Some(Marking::Cui(Cui { categories, dissemination })) = marking else { return };
-        let or =
-            |words: &[String], none: &str| if words.is_empty() { none.to_owned() } else { words.join(", ") };
-        let contact = options.branding.contact.as_deref().unwrap_or("See the controlling organization");
-        self.facts(&[
-            text("Controlled by", &document.cover.organization),
-            text("CUI category", &or(&categories, "CUI Basic")),
-            text("Distribution or dissemination control", &or(&dissemination, "None stated")),
-            text("POC", contact),
-        ]);
+        if let Some(lines) = marking::designation(document, options.branding.contact.as_deref()) {
+            self.facts(&lines.map(|(label, value)| text(label, &value)));
+        }
     }
 
     /// The contents as a field that the word processor fills anew, with the headings there are now as links. On which pages they
     /// will stand is for the word processor to find out: Word does when it opens the file, LibreOffice when it is told to,
     /// and shows whatever stands here until then. No number is better than a wrong one.
     fn contents(&mut self, document: &Document) {
-        let wanted = document.presentation.table_of_contents.unwrap_or(document.sections.len() > 3);
+        let wanted = marking::wants_contents(document);
         let entries: Vec<(usize, usize, String)> = self
             .headings
             .iter()

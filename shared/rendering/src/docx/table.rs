@@ -19,8 +19,8 @@ const UPRIGHT: usize = 110;
 const TURNED: usize = 170;
 /// Sections with wider tables are turned.
 const MANY_COLUMNS: usize = 8;
-/// Rows with longer cells may go over the end of a page.
-const LONG_CELL: usize = 1_200;
+/// Rows of more lines may go over the end of a page.
+const MOST_LINES: usize = 30;
 
 /// Whether the pages of a section are turned: because it says so, or because a table of it asks for it.
 pub(super) fn wants_landscape(section: &Section) -> bool {
@@ -124,8 +124,10 @@ impl Body {
         }
         self.raw("</w:tr>");
         for row in &table.rows {
-            let long = strip.iter().any(|index| match &row[*index] {
-                Cell::Text(text) | Cell::Identifier(text) => text.len() > LONG_CELL,
+            let long = strip.iter().zip(&wanted).any(|(index, line)| match &row[*index] {
+                Cell::Text(text) | Cell::Identifier(text) | Cell::Status(Status { label: text, tone: _ }) => {
+                    text.chars().count() / line + text.lines().count() > MOST_LINES
+                }
                 _ => false,
             });
             self.row_begins(false, !long);

@@ -237,6 +237,27 @@ impl Canvas {
         );
     }
 
+    /// Large and pale words across the middle, in front of everything: areas would hide them.
+    pub(crate) fn across(&mut self, [x, y]: [f64; 2], size: f64, words: &str) {
+        let _ = write!(
+            self.body,
+            "<text transform=\"translate({} {}) rotate(-30)\" y=\"{}\" font-size=\"{}\" font-weight=\"700\" text-anchor=\"middle\" \
+             opacity=\"0.1\" {}>{}</text>",
+            short(x),
+            short(y),
+            short(size * 0.35),
+            short(size),
+            Paint::Ink.attributes("fill"),
+            escape(words)
+        );
+    }
+
+    /// A finished picture within this one.
+    pub(crate) fn drawing(&mut self, x: f64, y: f64, svg: &str) {
+        let inner = svg.strip_prefix("<svg ").unwrap_or(svg);
+        let _ = write!(self.body, "<svg x=\"{}\" y=\"{}\" {inner}", short(x), short(y));
+    }
+
     /// The finished picture. `alt` is read to people who cannot see it.
     pub(crate) fn finish(self, width: f64, height: f64, alt: &str) -> String {
         let (width, height) = (short(width), short(height));

@@ -6,7 +6,7 @@ use domain::{
 };
 
 use super::{
-    canvas::{Canvas, Paint, polyline, short, style},
+    canvas::{Canvas, Paint, Style, polyline, short, style},
     spark,
 };
 use crate::{
@@ -87,12 +87,20 @@ fn share_of(count: u64, total: u64) -> String {
     }
 }
 
+const BAR_LABEL: Style = style(8.5, Paint::Ink);
+/// What the names of bars may take of half a page; those who need more get a whole line.
+pub(super) const LABELS: f64 = 132.0;
+
+pub(super) fn longest_label(bars: &[Bar]) -> f64 {
+    bars.iter().map(|bar| BAR_LABEL.width(&bar.label)).fold(0.0, f64::max)
+}
+
 pub(super) fn bars(canvas: &mut Canvas, bars: &[Bar], palette: &Palette, width: f64) -> f64 {
     const ROW: f64 = 17.0;
     let values: Vec<f64> = bars.iter().map(|bar| bar.value.as_f64().unwrap_or(0.0).max(0.0)).collect();
     let largest = values.iter().copied().fold(1e-9, f64::max);
-    let label = style(8.5, Paint::Ink);
-    let labels = bars.iter().map(|bar| label.width(&bar.label)).fold(0.0, f64::max).min(width * 0.42);
+    let label = BAR_LABEL;
+    let labels = longest_label(bars).min((width * 0.42).max(LABELS));
     let value_of = |bar: &Bar| words::number(&bar.value, None);
     let numbers = bars.iter().map(|bar| label.bold().width(&value_of(bar))).fold(0.0, f64::max);
     let rated = bars.iter().any(|bar| bar.severity.is_some());

@@ -215,9 +215,10 @@ impl Page {
     }
 
     pub(super) fn status(&mut self, status: &Status) {
+        let long = if status.label.chars().count() > LONG_LABEL { " long" } else { "" };
         let _ = write!(
             self.out,
-            "<span class=\"pill {}\">{}</span>",
+            "<span class=\"pill {}{long}\">{}</span>",
             tone_class(status.tone),
             escaped(&status.label)
         );
@@ -265,6 +266,9 @@ impl Page {
         }
     }
 }
+
+/// Longer ones are broken into lines.
+const LONG_LABEL: usize = 28;
 
 /// Drawings are sized for paper, where letters are smaller.
 const ON_SCREEN: f64 = 1.4;

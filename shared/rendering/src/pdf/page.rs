@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use domain::document::{Block, Branding, Cui, Document, Format, Image, ImageFormat, Marking, Section, Table};
+use domain::document::{Block, Branding, Document, Format, Image, ImageFormat, Section, Table};
 use serde::Serialize;
 use typst::{foundations::Bytes, syntax::FileId};
 
 use super::rows::{Grid, Sizes, sizes};
 use crate::{
-    MOST_ATTACHED_ROWS, Options, RenderError, appendix_heading, figure, image, prepare,
+    MOST_ATTACHED_ROWS, Options, RenderError, appendix_heading, figure, image, marking, prepare,
     sanitise::{Place, printable},
     shorten, templates,
     theme::Palette,
@@ -22,7 +22,8 @@ struct Page {
     logo: Option<ImageFormat>,
     logo_alt: String,
     banner: Option<String>,
-    designation: Option<Designation>,
+    /// Labels and texts.
+    designation: Option<[(&'static str, String); 4]>,
     contact: Option<String>,
     legal_statements: Vec<String>,
     /// Drawings by the id of their block.
@@ -45,15 +46,6 @@ struct Drawing {
     width: f64,
     /// Beside another, or with room to its right.
     narrow: bool,
-}
-
-/// The designation indicator of a CUI document (DoDI 5200.48, 3.4.b; CUI Marking Handbook, first page).
-#[derive(Serialize)]
-struct Designation {
-    controlled_by: Vec<String>,
-    categories: String,
-    dissemination: String,
-    contact: String,
 }
 
 #[derive(Serialize)]
@@ -124,7 +116,6 @@ fn content(
     attachments: Vec<Attachment>,
 ) -> Page {
     let palette = Palette::of(branding);
-    let marking = page.cover.classification.as_deref().and_then(Marking::parse);
     let contact = branding.contact.as_deref().map(|text| printable(text, PHRASE));
     let mut figures = BTreeMap::new();
     page.sections.iter().chain(&page.appendices).for_each(|section| draw(section, &palette, &mut figures));
@@ -132,8 +123,8 @@ fn content(
         palette,
         logo: logo.map(|logo| logo.format),
         logo_alt: logo.map_or_else(String::new, |logo| printable(&logo.alt, ALT)),
-        designation: marking.as_ref().and_then(|marking| designation(marking, page, contact.as_deref())),
-        banner: marking.map(|marking| marking.banner()),
+        designation: marking::designation(page, contact.as_deref()),
+        banner: marking::banner(page),
         contact,
         legal_statements: branding.legal_statements.iter().map(|text| printable(text, PROSE)).collect(),
         figures,
@@ -193,18 +184,4 @@ fn take_pictures(section: &mut Section, pictures: &mut Vec<Option<Image>>) {
         }
     }
     section.sections.iter_mut().for_each(|inner| take_pictures(inner, pictures));
-}
-
-fn designation(marking: &Marking, page: &Document, contact: Option<&str>) -> Option<Designation> {
-    let Marking::Cui(Cui { categories, dissemination }) = marking else { return None };
-    let or_none = |words: &[String], none: &str| {
-        if words.is_empty() { none.to_owned() } else { words.join(", ") }
-    };
-    let controlled_by = std::iter::once(&page.cover.organization).chain(&page.cover.prepared_by);
-    Some(Designation {
-        controlled_by: controlled_by.cloned().collect(),
-        categories: or_none(categories, "CUI Basic"),
-        dissemination: or_none(dissemination, "None stated"),
-        contact: contact.unwrap_or("See the controlling organization").to_owned(),
-    })
 }

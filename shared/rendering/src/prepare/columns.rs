@@ -22,6 +22,8 @@ const DATE: f64 = 60.0;
 pub(super) const MAX_SHARE: usize = 40;
 /// Rows that tell what a column needs.
 const LOOKED_AT: usize = 500;
+/// `CVE-2024-123456` and a little, with what stands beside it.
+const SHORT_LINK: f64 = 18.0 * LETTER + 2.0 * SIDE;
 /// Longer words are no words: addresses, digests.
 const MAX_WHOLE_WORD: usize = 12;
 
@@ -61,12 +63,12 @@ pub(super) fn widths(columns: &[Column], rows: &[Vec<Cell>], orientation: Orient
     let least: f64 = columns
         .iter()
         .zip(&needs)
-        .map(|(column, need)| if is_rigid(column) { *need } else { need.min(readable(column)) })
+        .map(|(column, need)| if comes_first(column, *need) { *need } else { need.min(readable(column)) })
         .sum();
     let mut widths: Vec<Option<f64>> = columns
         .iter()
         .zip(&needs)
-        .map(|(column, need)| (is_rigid(column) && least <= room).then_some(*need))
+        .map(|(column, need)| (comes_first(column, *need) && least <= room).then_some(*need))
         .collect();
     loop {
         let left = room - widths.iter().flatten().sum::<f64>();
@@ -135,6 +137,11 @@ fn need(index: usize, column: &Column, rows: &[Vec<Cell>]) -> f64 {
 /// What the column holds has one length and cannot be broken.
 fn is_rigid(column: &Column) -> bool {
     matches!(column.kind, ColumnKind::Severity | ColumnKind::Date | ColumnKind::Number { .. })
+}
+
+/// Gets what it needs before columns of words share the rest: the number of a vulnerability is no longer one when it is broken.
+fn comes_first(column: &Column, need: f64) -> bool {
+    is_rigid(column) || (column.kind == ColumnKind::Link && need <= SHORT_LINK)
 }
 
 /// In less than this, words are hard to read: half of what they asked for, and no less than a word.
@@ -244,6 +251,17 @@ mod tests {
                 "{title}: {widths:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_number_of_a_vulnerability_stands_on_one_line() {
+        let link = |text: &str| Cell::Link(domain::document::Link { text: text.into(), url: String::new() });
+        let mut columns = vec![Column::new("Vulnerability", ColumnKind::Link)];
+        columns.extend(vec![Column::new("What it is", ColumnKind::Text).width(40); 5]);
+        let mut row = vec![link("CVE-2021-44228")];
+        row.extend(vec![Cell::text("remote code execution through message lookups"); 5]);
+        let widths = widths(&columns, &[row], Orientation::Portrait);
+        assert!(f64::from(widths[0]) >= text_width("CVE-2021-44228").unwrap() + 2.0 * SIDE, "{widths:?}");
     }
 
     #[test]

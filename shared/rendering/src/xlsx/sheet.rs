@@ -386,7 +386,7 @@ fn write_cell(
 }
 
 /// The number as a cell can hold it without a change.
-fn exact(number: &Number) -> Option<f64> {
+pub(super) fn exact(number: &Number) -> Option<f64> {
     if number.as_i64().is_some_and(|whole| whole.unsigned_abs() > MAX_EXACT)
         || number.as_u64().is_some_and(|whole| whole > MAX_EXACT)
     {

@@ -1,8 +1,7 @@
 //! The first sheet: what the report is, its key figures, how old and how made it is, and where the tables are.
 
 use domain::document::{
-    Block, Cui, DataFreshness, Direction, Document, Fact, KeyFigure, KeyValues, Link, Marking, Method,
-    Quantity, Seal,
+    Block, DataFreshness, Direction, Document, Fact, KeyFigure, KeyValues, Link, Method, Quantity, Seal,
 };
 use rust_xlsxwriter::{Format, FormatAlign, Image, Url, Worksheet, XlsxError};
 
@@ -11,7 +10,7 @@ use super::{
     styles::{self, Styles},
 };
 use crate::{
-    Options,
+    Options, marking,
     office::{self, plain},
     words,
 };
@@ -181,16 +180,14 @@ impl Summary<'_> {
         Ok(())
     }
 
-    /// The designation indicator of a CUI document (32 CFR 2002.20).
+    /// The designation indicator of a CUI document.
     fn designation(&mut self, document: &Document, options: &Options) -> Result<(), XlsxError> {
-        let marking = document.cover.classification.as_deref().and_then(Marking::parse);
-        let Some(Marking::Cui(Cui { categories, dissemination })) = marking else { return Ok(()) };
-        let or =
-            |words: &[String], none: &str| if words.is_empty() { none.to_owned() } else { words.join(", ") };
-        self.pair("Controlled by", &document.cover.organization)?;
-        self.pair("CUI category", &or(&categories, "CUI Basic"))?;
-        self.pair("Distribution control", &or(&dissemination, "None stated"))?;
-        self.pair("POC", options.branding.contact.as_deref().unwrap_or("See the controlling organization"))
+        for (label, value) in
+            marking::designation(document, options.branding.contact.as_deref()).into_iter().flatten()
+        {
+            self.pair(label, &value)?;
+        }
+        Ok(())
     }
 
     fn key_figures(&mut self, figures: &[KeyFigure]) -> Result<(), XlsxError> {
@@ -207,8 +204,12 @@ impl Summary<'_> {
                 Quantity::Number(number) => {
                     let format = format.set_num_format("#,##0.##").set_align(FormatAlign::Left);
                     let format = if number.is_f64() { format } else { format.set_num_format("#,##0") };
-                    let value = number.as_f64().unwrap_or_default();
-                    self.sheet.write_number_with_format(self.row, 1, value, &format)?;
+                    match sheet::exact(number) {
+                        Some(value) => {
+                            self.sheet.write_number_with_format(self.row, 1, value, &format)?;
+                        }
+                        None => self.put(1, &number.to_string(), &format)?,
+                    }
                 }
                 Quantity::Text(text) => self.put(1, text, &format.set_quote_prefix())?,
             }
