@@ -14,11 +14,17 @@ macro_rules! written {
     };
 }
 
-const WRITTEN: [(&str, &str); 4] =
-    [written!("executive_summary"), written!("technical"), written!("asset_inventory"), written!("findings")];
+const WRITTEN: [(&str, &str); 5] = [
+    written!("executive_summary"),
+    written!("technical"),
+    written!("asset_inventory"),
+    written!("findings"),
+    written!("framework"),
+];
 
 /// The report types that have a sample.
-pub const TYPES: [&str; 6] = ["executive_summary", "technical", "asset_inventory", "findings", "ssp", "poam"];
+pub const TYPES: [&str; 7] =
+    ["executive_summary", "technical", "asset_inventory", "findings", "framework", "ssp", "poam"];
 
 /// The sample of a report type; none when it has none.
 ///

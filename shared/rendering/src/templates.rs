@@ -31,6 +31,7 @@ const EMBEDDED: &[(&str, &str)] = templates![
     "reports/asset_inventory.typ",
     "reports/executive_summary.typ",
     "reports/findings.typ",
+    "reports/framework.typ",
     "reports/poam.typ",
     "reports/ssp.typ",
     "reports/technical.typ",

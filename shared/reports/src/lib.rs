@@ -14,7 +14,7 @@ use std::{future::Future, pin::Pin};
 use domain::document::{Document, Format};
 use store::{Result, TenantTx, reports::Report};
 
-pub use catalogue::{catalogue, find};
+pub use catalogue::{Framework, catalogue, find, find_framework, frameworks};
 pub use spool::Spool;
 
 /// A kind of report.
@@ -27,7 +27,20 @@ pub struct ReportType {
     /// As seed 002 groups them: `executive`, `operational`, `security`, `risk`.
     pub category: &'static str,
     pub formats: &'static [Format],
+    /// Whether it is on a compliance framework.
+    pub framework: FrameworkUse,
     load: for<'a> fn(&'a mut TenantTx, &'a Report, &'a Spool<'a>) -> Loading<'a>,
+}
+
+/// Whether a request for a report names a compliance framework.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameworkUse {
+    /// It has nothing to say about one.
+    None,
+    /// It has a part about one, if one is named.
+    Optional,
+    /// It is about nothing else.
+    Required,
 }
 
 type Loading<'a> = Pin<Box<dyn Future<Output = Result<Document>> + Send + 'a>>;

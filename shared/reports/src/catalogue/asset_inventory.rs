@@ -10,7 +10,7 @@ use store::{Result, TenantTx, cursor::Cursor, reports::Report};
 
 use super::executive_summary::section;
 use crate::{
-    ReportType, Spool,
+    FrameworkUse, ReportType, Spool,
     posture::{self, Posture},
 };
 
@@ -33,11 +33,12 @@ pub(super) const REPORT: ReportType = ReportType {
         Format::Png,
         Format::Zip,
     ],
+    framework: FrameworkUse::None,
     load: |tx, report, spool| Box::pin(load(tx, report, spool)),
 };
 
 /// Silence after which an asset counts as stale, as seed 000 has it.
-const STALE_AFTER: Duration = Duration::hours(24);
+pub(super) const STALE_AFTER: Duration = Duration::hours(24);
 
 #[derive(Debug, FromRow)]
 struct AssetLine {

@@ -3,9 +3,9 @@
 use domain::document::{Block, Document, Section};
 use store::{Result, TenantTx, reports::Report};
 
-use super::DOCUMENT;
+use super::{DOCUMENT, framework};
 use crate::{
-    ReportType, Spool,
+    FrameworkUse, ReportType, Spool,
     posture::{self, Posture, counted},
 };
 
@@ -17,6 +17,7 @@ pub(super) const REPORT: ReportType = ReportType {
     description: "Open findings by severity, what to mend first, the most exposed assets, and how old the data is.",
     category: "executive",
     formats: DOCUMENT,
+    framework: FrameworkUse::Optional,
     load: |tx, report, spool| Box::pin(load(tx, report, spool)),
 };
 
@@ -31,10 +32,11 @@ async fn load(tx: &mut TenantTx, report: &Report, spool: &Spool<'_>) -> Result<D
     if posture::asked_for_diagram(report) == Some(true) {
         assets.extend(posture.architecture_diagram());
     }
+    let controls = framework::at_a_glance(tx, report, &posture).await?;
     Ok(Document {
         cover: posture.cover(report, "Vulnerability posture and what to mend first"),
         key_figures: posture.key_figures(),
-        sections: vec![
+        sections: [
             section("overview", "Where we stand", overview),
             section(
                 "top-findings",
@@ -42,8 +44,11 @@ async fn load(tx: &mut TenantTx, report: &Report, spool: &Spool<'_>) -> Result<D
                 vec![posture.exploited_note(), posture.problem_table(tx, spool, "top", TOP).await?],
             ),
             section("assets", "Most exposed assets", assets),
-            section("method", "Method and data", vec![posture.method(), posture.freshness()]),
-        ],
+        ]
+        .into_iter()
+        .chain(controls)
+        .chain([section("method", "Method and data", vec![posture.method(), posture.freshness()])])
+        .collect(),
         primary_table: Some("top".into()),
         ..Document::new(ID, "", "", "", posture.at)
     })

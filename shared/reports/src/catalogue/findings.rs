@@ -17,7 +17,7 @@ use store::{
 
 use super::{DOCUMENT, executive_summary::section};
 use crate::{
-    ReportType, Spool,
+    FrameworkUse, ReportType, Spool,
     posture::{one_decimal, severity_of, words},
 };
 
@@ -29,6 +29,7 @@ pub(super) const REPORT: ReportType = ReportType {
     description: "The findings that a filter lets through, or the vulnerabilities or assets behind them, the worst first.",
     category: "security",
     formats: DOCUMENT,
+    framework: FrameworkUse::None,
     load: |tx, report, spool| Box::pin(load(tx, report, spool)),
 };
 

@@ -3,9 +3,12 @@
 mod asset_inventory;
 mod executive_summary;
 mod findings;
+mod framework;
 mod technical;
 
 use domain::document::Format;
+
+pub use framework::{Framework, find_framework, frameworks};
 
 use crate::ReportType;
 
@@ -24,8 +27,13 @@ const DOCUMENT: &[Format] = &[
 /// Every report type that this build can make.
 #[must_use]
 pub fn catalogue() -> &'static [ReportType] {
-    const CATALOGUE: &[ReportType] =
-        &[executive_summary::REPORT, technical::REPORT, asset_inventory::REPORT, findings::REPORT];
+    const CATALOGUE: &[ReportType] = &[
+        executive_summary::REPORT,
+        technical::REPORT,
+        asset_inventory::REPORT,
+        findings::REPORT,
+        framework::REPORT,
+    ];
     CATALOGUE
 }
 

@@ -5,7 +5,7 @@ use store::{Result, TenantTx, reports::Report};
 
 use super::{DOCUMENT, executive_summary::section};
 use crate::{
-    ReportType, Spool,
+    FrameworkUse, ReportType, Spool,
     posture::{self, Posture},
 };
 
@@ -17,6 +17,7 @@ pub(super) const REPORT: ReportType = ReportType {
     description: "Every open finding with its evidence, fixed version and affected assets.",
     category: "security",
     formats: DOCUMENT,
+    framework: FrameworkUse::None,
     load: |tx, report, spool| Box::pin(load(tx, report, spool)),
 };
 

@@ -17,7 +17,7 @@ pub(crate) use architecture::asked_for_diagram;
 pub(crate) use tables::{asset_table, findings_table};
 
 /// Data older than this is said to be old.
-const CURRENT: Duration = Duration::days(7);
+pub(crate) const CURRENT: Duration = Duration::days(7);
 
 /// A vulnerability with everything of this tenant that it touches.
 #[derive(Debug, Clone, FromRow)]
