@@ -106,7 +106,7 @@ impl<'a> System<'a> {
             ("DATABASE_MAX_CONNECTIONS", "8".to_owned()),
             ("ORGANIZATION_NAME", "Acme Corp".to_owned()),
             ("SOURCE_ALLOW_PRIVATE", "true".to_owned()),
-            ("WEBHOOK_ALLOW_PRIVATE", "true".to_owned()),
+            ("WEBHOOK_ALLOW_PRIVATE", "127.0.0.0/8".to_owned()),
             ("DEBUG", "true".to_owned()),
             ("LOG_FORMAT", "text".to_owned()),
             ("LOG_LEVEL", "info".to_owned()),

@@ -96,7 +96,7 @@ impl TestApp {
             ("DATABASE_MAX_CONNECTIONS", "6"),
             ("ORGANIZATION_NAME", "Acme Corp"),
             ("SOURCE_ALLOW_PRIVATE", "true"),
-            ("WEBHOOK_ALLOW_PRIVATE", "true"),
+            ("WEBHOOK_ALLOW_PRIVATE", "127.0.0.0/8"),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

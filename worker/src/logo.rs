@@ -7,16 +7,19 @@
 use std::time::Duration;
 
 use domain::document::{Image, ImageFormat};
-use runtime::egress::{Policy, Request};
+use runtime::{
+    config::Network,
+    egress::{Policy, Request},
+};
 
 use crate::context::Context;
 
 /// For addresses of logos.
 #[must_use]
-pub(crate) fn policy(allow_private: bool) -> Policy {
+pub(crate) fn policy(networks: &[Network]) -> Policy {
     const PATIENCE: Duration = Duration::from_secs(5);
     Policy {
-        allow_private,
+        allow_networks: networks.to_vec(),
         connect_timeout: PATIENCE,
         idle_timeout: PATIENCE,
         total_timeout: PATIENCE,

@@ -8,14 +8,16 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use ldap3::{
-    Ldap as Connection, LdapConnAsync, LdapConnSettings, Scope, SearchEntry, SearchOptions, ldap_escape,
+    Ldap as Connection, LdapConnAsync, LdapConnSettings, Scope, SearchEntry, SearchOptions, StdStream,
+    ldap_escape,
 };
-use runtime::config::Ldap as Settings;
+use runtime::{config::Ldap as Settings, egress};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
 
 /// Until the connection stands, and for each question after that.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +46,7 @@ impl Directory {
     /// # Errors
     /// When the authorities cannot be read.
     pub(crate) fn new(settings: Settings) -> anyhow::Result<Self> {
-        runtime::egress::install_crypto();
+        egress::install_crypto();
         let tls = match &settings.ca_file {
             None => None,
             Some(path) => {
@@ -96,13 +98,20 @@ impl Directory {
         found
     }
 
-    async fn connect(&self) -> ldap3::result::Result<Connection> {
-        let mut settings =
-            LdapConnSettings::new().set_conn_timeout(PATIENCE).set_starttls(self.settings.starttls);
+    async fn connect(&self) -> anyhow::Result<Connection> {
+        let url = &self.settings.url;
+        // IPv6 addresses stand in brackets where the port is another part of the same text.
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let usual = if url.scheme() == "ldaps" { 636 } else { 389 };
+        let stream = timeout(PATIENCE, egress::connect(host, url.port().unwrap_or(usual))).await??;
+        let mut settings = LdapConnSettings::new()
+            .set_conn_timeout(PATIENCE)
+            .set_starttls(self.settings.starttls)
+            .set_std_stream(StdStream::Tcp(stream.into_std()?));
         if let Some(tls) = &self.tls {
             settings = settings.set_config(Arc::clone(tls));
         }
-        let (connection, ldap) = LdapConnAsync::from_url_with_settings(settings, &self.settings.url).await?;
+        let (connection, ldap) = LdapConnAsync::from_url_with_settings(settings, url).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.drive().await {
                 tracing::debug!(%error, "a connection to the directory ended");

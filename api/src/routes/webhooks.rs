@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use domain::id::WebhookId;
-use runtime::egress::address::{Reach, reach};
+use runtime::{
+    config::Network,
+    egress::address::{Reach, reach},
+};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use store::webhooks;
@@ -16,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{ApiError, Problems},
-    extract::{Actor, Admin, Json, Listing, PageParams, Path, Unfiltered},
+    extract::{Actor, Admin, Json, Listing, Path},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Deleted, Page},
     state::AppState,
@@ -34,7 +37,7 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"url": "https://hooks.example.com/plimsoll", "events": ["report.generated"]}))]
 struct CreateWebhook {
-    /// Where to post. Addresses inside private networks need the setting `WEBHOOK_ALLOW_PRIVATE`.
+    /// Where to post. Addresses inside private networks have to be in one that the setting `WEBHOOK_ALLOW_PRIVATE` names.
     #[schema(min_length = 8, max_length = 2048, format = "uri")]
     url: String,
     /// What to be told of; empty or missing: everything. There are `report.generated` and `batch.finished`.
@@ -89,11 +92,11 @@ struct WebhookCreated {
 /// List webhooks
 ///
 /// The newest first, those to which nothing is sent any more among them, with why.
-#[utoipa::path(get, path = "/api/webhooks", tag = "webhooks", params(PageParams),
+#[utoipa::path(get, path = "/api/webhooks", tag = "webhooks", params(Listing),
     responses((status = 200, body = Page<Webhook>), SignedIn, Invalid))]
 async fn list_webhooks(
     actor: Actor<Admin>,
-    Listing { page, .. }: Listing<Unfiltered>,
+    Listing { page, .. }: Listing,
 ) -> Result<Page<Webhook>, ApiError> {
     let webhooks = webhooks::list(&mut actor.begin().await?, page).await?;
     Ok(Page::of(webhooks))
@@ -112,7 +115,7 @@ async fn create_webhook(
     Json(request): Json<CreateWebhook>,
 ) -> Result<Created<WebhookCreated>, ApiError> {
     let mut problems = Problems::default();
-    if let Err(why) = check_url(&request.url, app.config.webhook_allow_private) {
+    if let Err(why) = check_url(&request.url, &app.config.webhook_networks) {
         problems.require(false, "url", || why);
     }
     for (index, event) in request.events.iter().enumerate() {
@@ -169,7 +172,7 @@ async fn delete_webhook(actor: Actor<Admin>, Path(id): Path<WebhookId>) -> Resul
 
 /// Whether `text` is an address that events may be posted to, as far as can be told without asking. The
 /// guarded client asks again, each time, where the name leads.
-fn check_url(text: &str, allow_private: bool) -> Result<(), String> {
+fn check_url(text: &str, networks: &[Network]) -> Result<(), String> {
     if !(8..=2048).contains(&text.len()) {
         return Err(format!("has {} bytes, it must be 8 to 2048", text.len()));
     }
@@ -177,7 +180,7 @@ fn check_url(text: &str, allow_private: bool) -> Result<(), String> {
         Url::parse(text).map_err(|error| format!("is not an address ({error}): write https://host/path"))?;
     match url.scheme() {
         "https" => {}
-        "http" if allow_private => {}
+        "http" if !networks.is_empty() => {}
         "http" => return Err("must be https, so that nobody can read or change what is sent".into()),
         other => return Err(format!("has the scheme `{other}`: write https://host/path")),
     }
@@ -193,10 +196,10 @@ fn check_url(text: &str, allow_private: bool) -> Result<(), String> {
         Some(Host::Domain(_)) => None,
         None => return Err("names no host: write https://host/path".into()),
     };
-    match address.map(reach) {
-        Some(Reach::Never) => Err("leads to an address that nothing may be sent to".into()),
-        Some(Reach::Private) if !allow_private => {
-            Err("leads into a private network: set WEBHOOK_ALLOW_PRIVATE=true if that is meant".into())
+    match address.map(|address| (address, reach(address))) {
+        Some((_, Reach::Never)) => Err("leads to an address that nothing may be sent to".into()),
+        Some((address, Reach::Private)) if !networks.iter().any(|network| network.contains(address)) => {
+            Err("leads into a private network: name that in WEBHOOK_ALLOW_PRIVATE if it is meant".into())
         }
         _ => Ok(()),
     }
@@ -219,7 +222,7 @@ mod tests {
 
     #[test]
     fn events_are_posted_to_public_https_addresses_only() {
-        assert!(check_url("https://hooks.example.com/x?y=z", false).is_ok());
+        assert!(check_url("https://hooks.example.com/x?y=z", &[]).is_ok());
         for url in [
             "http://hooks.example.com/x",
             "ftp://hooks.example.com/",
@@ -234,15 +237,18 @@ mod tests {
             "javascript:alert(1)",
             "https://",
         ] {
-            assert!(check_url(url, false).is_err(), "{url}");
+            assert!(check_url(url, &[]).is_err(), "{url}");
         }
     }
 
     #[test]
-    fn private_addresses_can_be_allowed_but_metadata_services_cannot() {
-        assert!(check_url("http://127.0.0.1:9000/hook", true).is_ok());
-        assert!(check_url("https://10.0.0.1/", true).is_ok());
-        assert!(check_url("http://169.254.169.254/latest/meta-data", true).is_err());
+    fn private_networks_can_be_allowed_but_metadata_services_cannot() {
+        let networks = ["127.0.0.0/8", "10.0.0.0/24", "169.254.0.0/16"];
+        let networks = networks.map(|network| network.parse().expect("a network"));
+        assert!(check_url("http://127.0.0.1:9000/hook", &networks).is_ok());
+        assert!(check_url("https://10.0.0.1/", &networks).is_ok());
+        assert!(check_url("https://10.0.1.1/", &networks).is_err());
+        assert!(check_url("http://169.254.169.254/latest/meta-data", &networks).is_err());
     }
 
     #[test]

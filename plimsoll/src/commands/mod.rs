@@ -117,6 +117,7 @@ fn with_adjusted_settings(
 ) -> Result<(), Failure> {
     let mut config = installation::settings()?;
     adjust(&mut config);
+    runtime::egress::leave_by(&config.egress);
     runtime::telemetry::init(&config).map_err(|error| Failure::new(Exit::Config, error))?;
     block_on(command(config))
 }

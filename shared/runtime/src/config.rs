@@ -11,6 +11,7 @@ use url::Url;
 
 mod bucket;
 mod catalogue;
+mod egress;
 mod identity;
 mod origin;
 mod reader;
@@ -19,6 +20,7 @@ mod secrets;
 
 pub use bucket::BucketSettings;
 pub use catalogue::{SETTINGS, Setting};
+pub use egress::{Destination, EgressSettings, Proxy};
 pub use identity::{GroupRoles, Ldap, Lifetimes, Network, Oidc, Quotas};
 pub use origin::Origin;
 pub use seal::{BroughtKey, SealSettings, TimestampAuthority, TokenPlace};
@@ -95,7 +97,9 @@ pub struct Config {
     pub shutdown_delay: Duration,
     pub shutdown_grace: Duration,
     pub source_allow_private: bool,
-    pub webhook_allow_private: bool,
+    /// Private networks that webhooks and logos may lead to.
+    pub webhook_networks: Vec<Network>,
+    pub egress: EgressSettings,
     /// In lower case.
     pub integration_allow_hosts: Vec<String>,
     pub nvd_api_key: Option<SecretString>,
@@ -201,7 +205,8 @@ impl Config {
             shutdown_delay: Duration::from_secs(reader.within::<u64>("SHUTDOWN_DELAY_SECONDS", 0, 600)),
             shutdown_grace: Duration::from_secs(reader.within::<u64>("SHUTDOWN_GRACE_SECONDS", 0, 3600)),
             source_allow_private: reader.required("SOURCE_ALLOW_PRIVATE"),
-            webhook_allow_private: reader.required("WEBHOOK_ALLOW_PRIVATE"),
+            webhook_networks: reader.parsed_list("WEBHOOK_ALLOW_PRIVATE"),
+            egress: EgressSettings::read(&mut reader),
             integration_allow_hosts: reader
                 .list("INTEGRATION_ALLOW_HOSTS")
                 .iter()

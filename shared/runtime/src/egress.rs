@@ -4,13 +4,22 @@
 //! address and connects only to what it checked: a name that answers differently the second time gains nothing.
 //! Addresses written as numbers never meet a resolver and are checked apart. Redirects are off unless the policy says
 //! so, and then each hop is checked like the first. What may be reached is a [`Policy`]; which addresses are private or
-//! forbidden is [`address`]'s to say. Start at [`Client::send`].
+//! forbidden is [`address`]'s to say. Start at [`Client::send`]. What speaks another protocol than HTTP (mail, a directory)
+//! connects by [`connect`].
+//!
+//! With a proxy (`EGRESS_PROXY`) it is the proxy that connects, and it is told the name, which is what proxies judge by. What a
+//! stranger typed in is looked up here nevertheless, and refused if any of its addresses is not permitted; what an operator has
+//! configured is left to the proxy, since the machine may know no names of the outside. Between our look and the proxy's a name
+//! can change: a proxy has to refuse the addresses of its own network by itself.
 
 pub mod address;
+mod error;
+mod name_server;
+mod resolver;
 
 use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -19,18 +28,37 @@ pub use reqwest::{
     Method, StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use reqwest::{
-    dns::{Addrs, Name, Resolve, Resolving},
-    redirect,
-};
-use tokio::time::Instant;
+use reqwest::{dns::Resolve, redirect};
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument, field::Empty};
 use url::Host;
 pub use url::Url;
 
-use crate::trace::{self, Part};
+use crate::{
+    config::{EgressSettings, Network, Proxy},
+    trace::{self, Part},
+};
 
-use self::address::{Reach, reach};
+use self::{
+    address::{Reach, reach},
+    name_server::NameServer,
+    resolver::{GuardedResolver, SplitResolver, SystemResolver},
+};
+pub use self::{
+    error::{EgressError, Obstacle},
+    resolver::{addresses, connect},
+};
+
+/// The way out of this machine, as the settings of the process say.
+static SETTINGS: OnceLock<EgressSettings> = OnceLock::new();
+
+/// Says, once for the whole process and before its first [`Policy`] is made, which way requests leave. So nobody who makes a
+/// client can forget the proxy.
+pub fn leave_by(settings: &EgressSettings) {
+    // The second part of a program that runs several has the same settings.
+    let _ = SETTINGS.set(settings.clone());
+}
 
 /// Makes rustls use ring, for the whole process. Calling it again changes nothing.
 pub fn install_crypto() {
@@ -46,6 +74,8 @@ pub struct Policy {
     pub allow_private: bool,
     /// Hosts, in lower case, that may be private although `allow_private` is false.
     pub allow_hosts: Vec<String>,
+    /// Private networks that may be reached although `allow_private` is false.
+    pub allow_networks: Vec<Network>,
     /// Ports that may be asked; empty means any.
     pub allow_ports: Vec<u16>,
     /// Redirects followed for GET and HEAD, at most three. With 0 the redirecting answer itself is returned.
@@ -58,6 +88,8 @@ pub struct Policy {
     pub total_timeout: Duration,
     /// Size of the answer's body, in bytes.
     pub max_bytes: u64,
+    /// What connects instead of us.
+    pub proxy: Option<Proxy>,
 }
 
 impl Policy {
@@ -67,12 +99,14 @@ impl Policy {
         Self {
             allow_private: false,
             allow_hosts: Vec::new(),
+            allow_networks: Vec::new(),
             allow_ports: Vec::new(),
             max_redirects: 0,
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             total_timeout: Duration::from_secs(30),
             max_bytes: 64 << 10,
+            proxy: SETTINGS.get().and_then(|settings| settings.proxy.clone()),
         }
     }
 
@@ -114,7 +148,7 @@ impl Policy {
             Some(Host::Ipv6(address)) => {
                 (address.to_string(), self.permits(&address.to_string(), address.into()))
             }
-            Some(Host::Domain(name)) => (name.to_owned(), self.allow_private || !is_localhost(name)),
+            Some(Host::Domain(name)) => (name.to_owned(), !is_localhost(name) || self.permits_loopback(name)),
             None => return Err(EgressError::Malformed(url::ParseError::EmptyHost)),
         };
         if permitted { Ok(()) } else { Err(EgressError::unreachable(&name, Obstacle::Forbidden)) }
@@ -123,9 +157,17 @@ impl Policy {
     fn permits(&self, host: &str, address: IpAddr) -> bool {
         match reach(address) {
             Reach::Public => true,
-            Reach::Private => self.allow_private || self.allow_hosts.iter().any(|allowed| allowed == host),
+            Reach::Private => {
+                self.allow_private
+                    || self.allow_hosts.iter().any(|allowed| allowed == host)
+                    || self.allow_networks.iter().any(|network| network.contains(address))
+            }
             Reach::Never => false,
         }
+    }
+
+    fn permits_loopback(&self, name: &str) -> bool {
+        self.permits(name, Ipv4Addr::LOCALHOST.into()) || self.permits(name, Ipv6Addr::LOCALHOST.into())
     }
 }
 
@@ -168,37 +210,57 @@ impl Request {
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// What leaves through the policy's proxy.
+    proxied: Option<reqwest::Client>,
+    resolver: GuardedResolver,
     policy: Arc<Policy>,
 }
 
 impl Client {
-    /// A client that asks the system's resolver.
+    /// A client that asks the system's resolver; for strangers' names the installation's name server, if it has one.
     pub fn new(policy: Policy) -> Result<Self, EgressError> {
-        Self::with_resolver(policy, Arc::new(SystemResolver))
+        let server = SETTINGS.get().and_then(|settings| settings.name_server).map(NameServer);
+        let resolver: Arc<dyn Resolve> = match server {
+            Some(strangers) if !policy.allow_private => {
+                Arc::new(SplitResolver { strangers, listed: policy.allow_hosts.clone() })
+            }
+            _ => Arc::new(SystemResolver),
+        };
+        Self::with_resolver(policy, resolver)
     }
 
     /// A client that asks `resolver`, whose answers are checked like anybody's.
     pub fn with_resolver(policy: Policy, resolver: Arc<dyn Resolve>) -> Result<Self, EgressError> {
+        Self::build(policy, resolver, |http| http)
+    }
+
+    fn build(
+        policy: Policy,
+        inner: Arc<dyn Resolve>,
+        amend: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<Self, EgressError> {
         install_crypto();
         let policy = Arc::new(policy);
-        let builder = || {
-            reqwest::Client::builder()
-                .dns_resolver(Arc::new(GuardedResolver {
-                    policy: Arc::clone(&policy),
-                    inner: Arc::clone(&resolver),
-                }))
-                .no_proxy()
+        let resolver = GuardedResolver { policy: Arc::clone(&policy), inner };
+        let usual = || {
+            let http = reqwest::Client::builder()
                 .redirect(redirect::Policy::none())
                 .referer(false)
                 .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(policy.connect_timeout)
-                .read_timeout(policy.idle_timeout)
+                .read_timeout(policy.idle_timeout);
+            amend(http)
         };
-        let http = builder().build().or_else(|error| {
-            tracing::warn!(%error, "no CA certificates on this machine: https addresses cannot be reached");
-            builder().tls_certs_only([]).build().map_err(EgressError::Setup)
-        })?;
-        Ok(Self { http, policy })
+        let direct = || usual().no_proxy().dns_resolver(Arc::new(resolver.clone()));
+        let proxied = match &policy.proxy {
+            None => None,
+            Some(proxy) => {
+                // The only name that it looks up is the proxy's, which an operator has configured.
+                let through = reqwest_proxy(proxy).map_err(EgressError::Setup)?;
+                Some(built(|| usual().proxy(through.clone()))?)
+            }
+        };
+        Ok(Self { http: built(direct)?, proxied, resolver, policy })
     }
 
     /// What this client may reach.
@@ -248,7 +310,8 @@ impl Client {
         let mut redirects_left = self.policy.max_redirects.min(3);
         loop {
             let answer = self
-                .http
+                .way_to(&url)
+                .await?
                 .request(method.clone(), url.clone())
                 .headers(headers.clone())
                 .body(body.clone())
@@ -273,6 +336,43 @@ impl Client {
             url = target;
         }
     }
+
+    /// Who carries a request to `url`, which has passed the policy's check.
+    async fn way_to(&self, url: &Url) -> Result<&reqwest::Client, EgressError> {
+        let (Some(proxied), Some(proxy), Some(host)) = (&self.proxied, &self.policy.proxy, url.host()) else {
+            return Ok(&self.http);
+        };
+        if !proxy.carries(&host) {
+            return Ok(&self.http);
+        }
+        if let Host::Domain(name) = host
+            && !self.policy.allow_private
+        {
+            let obstacle = match timeout(self.policy.connect_timeout, self.resolver.permits_all(name)).await {
+                Ok(Ok(true)) => return Ok(proxied),
+                Ok(Ok(false)) => Obstacle::Forbidden,
+                Ok(Err(error)) => Obstacle::Unknown(error),
+                Err(late) => Obstacle::Unknown(late.into()),
+            };
+            return Err(EgressError::unreachable(name, obstacle));
+        }
+        Ok(proxied)
+    }
+}
+
+fn reqwest_proxy(proxy: &Proxy) -> reqwest::Result<reqwest::Proxy> {
+    let through = reqwest::Proxy::all(proxy.url.clone())?;
+    Ok(match &proxy.credentials {
+        Some((user, password)) => through.basic_auth(user, password.expose_secret()),
+        None => through,
+    })
+}
+
+fn built(http: impl Fn() -> reqwest::ClientBuilder) -> Result<reqwest::Client, EgressError> {
+    http().build().or_else(|error| {
+        tracing::warn!(%error, "no CA certificates on this machine: https addresses cannot be reached");
+        http().tls_certs_only([]).build().map_err(EgressError::Setup)
+    })
 }
 
 /// Where the answer sends us, if it does.
@@ -338,134 +438,6 @@ impl Response {
     #[must_use]
     pub fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
-    }
-}
-
-/// Why a request failed. The text may be shown to the person who gave the address: it is the same whether an address
-/// is forbidden, unknown, closed or silent. The reason is in the source, for our own log.
-#[derive(Debug, thiserror::Error)]
-pub enum EgressError {
-    #[error("not a valid web address")]
-    Malformed(#[source] url::ParseError),
-    #[error("scheme `{0}` is neither http nor https")]
-    Scheme(String),
-    #[error("the address must not carry a user name or a password")]
-    Userinfo,
-    #[error("port {0} is not among the allowed ports")]
-    Port(u16),
-    #[error("`{host}` cannot be reached")]
-    Unreachable {
-        host: String,
-        #[source]
-        obstacle: Obstacle,
-    },
-    #[error("`{host}` did not answer in time")]
-    Timeout { host: String },
-    #[error("the answer of `{host}` broke off")]
-    Broken {
-        host: String,
-        #[source]
-        error: reqwest::Error,
-    },
-    #[error("the answer is larger than {limit} bytes")]
-    TooLarge { limit: u64 },
-    #[error("redirected too often")]
-    TooManyRedirects,
-    #[error("redirected from https to http")]
-    Downgrade,
-    #[error("the HTTP client cannot be set up")]
-    Setup(#[source] reqwest::Error),
-}
-
-/// What stood between us and a host. Not for tenants' eyes.
-#[derive(Debug, thiserror::Error)]
-pub enum Obstacle {
-    #[error("no address of the host is permitted by the policy")]
-    Forbidden,
-    #[error("connecting failed")]
-    Connect(#[source] reqwest::Error),
-}
-
-impl EgressError {
-    /// True when trying again could never help: the address itself is at fault, or the answer's size.
-    #[must_use]
-    pub fn is_permanent(&self) -> bool {
-        match self {
-            Self::Malformed(_) | Self::Scheme(_) | Self::Userinfo | Self::Port(_) | Self::TooLarge { .. } => {
-                true
-            }
-            Self::Unreachable { obstacle, .. } => matches!(obstacle, Obstacle::Forbidden),
-            Self::Timeout { .. } | Self::Broken { .. } => false,
-            Self::TooManyRedirects | Self::Downgrade | Self::Setup(_) => false,
-        }
-    }
-
-    fn unreachable(host: &str, obstacle: Obstacle) -> Self {
-        Self::Unreachable { host: host.to_owned(), obstacle }
-    }
-
-    fn of(error: reqwest::Error, url: &Url) -> Self {
-        let host = url.host_str().unwrap_or_default();
-        let error = error.without_url();
-        if was_refused_by_us(&error) {
-            Self::unreachable(host, Obstacle::Forbidden)
-        } else if error.is_connect() {
-            Self::unreachable(host, Obstacle::Connect(error))
-        } else if error.is_timeout() {
-            Self::Timeout { host: host.to_owned() }
-        } else {
-            Self::Broken { host: host.to_owned(), error }
-        }
-    }
-}
-
-fn was_refused_by_us(error: &reqwest::Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.is::<Refused>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-/// How [`GuardedResolver`] tells [`EgressError::of`], through reqwest, that it dropped every address.
-#[derive(Debug, thiserror::Error)]
-#[error("no address of the host is permitted by the policy")]
-struct Refused;
-
-/// Drops the addresses that the policy does not permit: reqwest connects to nothing else.
-struct GuardedResolver {
-    policy: Arc<Policy>,
-    inner: Arc<dyn Resolve>,
-}
-
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let host = name.as_str().trim_end_matches('.').to_ascii_lowercase();
-        let policy = Arc::clone(&self.policy);
-        let answer = self.inner.resolve(name);
-        Box::pin(async move {
-            let permitted: Vec<SocketAddr> =
-                answer.await?.filter(|address| policy.permits(&host, address.ip())).collect();
-            if permitted.is_empty() {
-                return Err(Refused.into());
-            }
-            Ok(Box::new(permitted.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// The resolver of the operating system. Port 0 stands for the port of the URL.
-struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
     }
 }
 

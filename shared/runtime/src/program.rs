@@ -9,7 +9,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{VERSION, admin, config::Config, secrets::SecretError, shutdown, telemetry, trace};
+use crate::{VERSION, admin, config::Config, egress, secrets::SecretError, shutdown, telemetry, trace};
 
 /// Exit codes, after BSD's `sysexits.h`.
 const USAGE: u8 = 2;
@@ -83,6 +83,7 @@ where
     S: FnOnce(Arc<Config>, CancellationToken) -> F,
     F: Future<Output = anyhow::Result<()>>,
 {
+    egress::leave_by(&config.egress);
     telemetry::init(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {

@@ -63,7 +63,7 @@ impl Installation {
             ("SMTP_HOST", "127.0.0.1"),
             ("SMTP_PORT", "1"),
             ("SMTP_USERNAME", "plimsoll"),
-            ("WEBHOOK_ALLOW_PRIVATE", "true"),
+            ("WEBHOOK_ALLOW_PRIVATE", "127.0.0.0/8"),
             ("SOURCE_ALLOW_PRIVATE", "true"),
         ];
         all.extend(planted.iter().map(|(name, secret)| (*name, secret.as_str())));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use runtime::config::{Config, Mail};
+use runtime::config::{Config, Mail, Network};
 use runtime::egress::Url;
 use runtime::shutdown;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ pub(super) fn prepare(config: &mut Config) {
     }
     // Both for loopback only: the snapshot is a folder, and the webhook's receiver is in this process.
     config.source_allow_private = true;
-    config.webhook_allow_private = true;
+    config.webhook_networks = vec![Network::LOOPBACK];
 }
 
 pub(super) async fn run(mut config: Config, arguments: &Arguments) -> Result<(), Failure> {

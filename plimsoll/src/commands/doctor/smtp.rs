@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use runtime::config::{Mail, SmtpTls};
+use runtime::egress;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 
 use super::{Finding, failure, ok, warning};
 
@@ -33,7 +33,7 @@ pub(super) async fn check(mail: &Mail) -> Vec<Finding> {
 }
 
 async fn ask(host: &str, port: u16, tls: SmtpTls) -> std::io::Result<Finding> {
-    let stream = TcpStream::connect((host, port)).await?;
+    let stream = egress::connect(host, port).await?;
     if tls == SmtpTls::Tls {
         return Ok(ok(
             "mail",

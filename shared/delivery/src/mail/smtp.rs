@@ -14,9 +14,9 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
 use lettre::transport::smtp::{self, client::AsyncTokioStream};
+use runtime::egress;
 use secrecy::ExposeSecret;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
 use super::line_reader::LineReader;
 use super::message::{Envelope, one_line};
@@ -59,9 +59,9 @@ async fn encrypted(
     hello: &ClientId,
     tls: TlsParameters,
 ) -> Result<AsyncSmtpConnection, MailError> {
-    let server = (smtp.host.as_str(), smtp.port);
-    let connecting =
-        AsyncSmtpConnection::connect_tokio1(server, Some(smtp.timeouts.connect), hello, Some(tls), None);
+    let patience = smtp.timeouts.connect;
+    let server = found(smtp, timeout(patience, egress::addresses(&smtp.host, smtp.port)).await)?;
+    let connecting = AsyncSmtpConnection::connect_tokio1(&*server, Some(patience), hello, Some(tls), None);
     within(smtp.timeouts.connect + smtp.timeouts.command, "TLS handshake and greeting", connecting)
         .await
         .map_err(of_session)
@@ -85,26 +85,19 @@ async fn upgraded(
 }
 
 async fn clear(smtp: &SmtpSettings, hello: &ClientId) -> Result<AsyncSmtpConnection, MailError> {
-    let connecting = TcpStream::connect((smtp.host.as_str(), smtp.port));
-    let stream = match timeout(smtp.timeouts.connect, connecting).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            return Err(MailError::Transient(format!(
-                "`{}:{}` cannot be reached: {error}",
-                smtp.host, smtp.port
-            )));
-        }
-        Err(_) => {
-            return Err(MailError::Transient(format!(
-                "`{}:{}` cannot be reached in time",
-                smtp.host, smtp.port
-            )));
-        }
-    };
+    let connecting = egress::connect(&smtp.host, smtp.port);
+    let stream = found(smtp, timeout(smtp.timeouts.connect, connecting).await)?;
     let stream: Box<dyn AsyncTokioStream> = Box::new(LineReader::new(stream));
     answered(smtp, "greeting", AsyncSmtpConnection::connect_with_transport(stream, hello))
         .await
         .map_err(of_session)
+}
+
+fn found<T>(smtp: &SmtpSettings, connected: Result<io::Result<T>, Elapsed>) -> Result<T, MailError> {
+    let server = format!("`{}:{}`", smtp.host, smtp.port);
+    connected
+        .map_err(|_| MailError::Transient(format!("{server} cannot be reached in time")))?
+        .map_err(|error| MailError::Transient(format!("{server} cannot be reached: {error}")))
 }
 
 /// MAIL, RCPT, DATA and the message.

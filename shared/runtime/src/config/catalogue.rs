@@ -304,11 +304,29 @@ pub const SETTINGS: &[Setting] = &[
         "false",
         "true lets vulnerability sources lie on private addresses (a mirror in your network).",
     ),
-    setting("WEBHOOK_ALLOW_PRIVATE", "false", "true lets webhooks go to private and loopback addresses."),
+    setting(
+        "WEBHOOK_ALLOW_PRIVATE",
+        "",
+        "Private networks, with commas, that webhooks and logos may lead to, such as 10.20.0.0/16,fd12:3456::/48; none otherwise.",
+    ),
     setting(
         "INTEGRATION_ALLOW_HOSTS",
         "",
         "Hosts, with commas, that organizations may name as their Wazuh, GitHub or Ceph although they are private; administrators of the installation may name any.",
+    ),
+    secret(
+        "EGRESS_PROXY",
+        "Proxy that web requests leave through: http://host:port, with user:password@ if it asks for them. Mail, LDAP, Postgres and Redis do not use it.",
+    ),
+    setting(
+        "EGRESS_NO_PROXY",
+        "",
+        "Hosts, domains with all below them, and networks, with commas, that are reached without the proxy; this machine always is.",
+    ),
+    setting(
+        "EGRESS_NAME_SERVER",
+        "",
+        "Name server for what organizations type in (webhooks, logos, integrations that are not listed), address or address:port; the machine's resolver otherwise.",
     ),
     secret("NVD_API_KEY", "Key for the NVD API: fifty requests in thirty seconds instead of five."),
     setting("SMTP_HOST", "", "Mail server; without it mails are written to MAIL_OUTBOX_DIR as .eml files."),

@@ -1,6 +1,12 @@
 //! The settings about who may come in: lives of sign-ins, limits, trusted proxies, LDAP and OpenID Connect.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use url::{Host, Url};
@@ -59,6 +65,9 @@ pub struct Network {
 }
 
 impl Network {
+    /// This machine, RFC 1122, section 3.2.1.3.
+    pub const LOOPBACK: Self = Self { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), bits: 8 };
+
     /// Whether `address` is in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -70,6 +70,7 @@ impl Reader {
                 "RELAY_",
                 "OIDC_",
                 "LDAP_",
+                "EGRESS_",
                 "JOB_LEASE",
             ];
             // What the command line asks a server with, in a shell that may also start one.

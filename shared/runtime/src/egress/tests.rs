@@ -1,16 +1,23 @@
 //! The vectors of server-side request forgery, and a server to try the rest against.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
+use reqwest::dns::{Addrs, Name, Resolving};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
 };
 
 use super::*;
+
+mod name_server;
+mod proxy;
 
 /// Answers one canned reply per connection, the last one for ever, and keeps what it was sent.
 struct Server {
@@ -20,7 +27,11 @@ struct Server {
 
 impl Server {
     async fn answering(replies: Vec<String>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::at("127.0.0.1:0", replies).await
+    }
+
+    async fn at(address: &str, replies: Vec<String>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&requests);
@@ -223,6 +234,68 @@ async fn a_host_on_the_list_may_be_private() {
         .await
         .expect_err("refused");
     assert!(is_forbidden(&other));
+}
+
+#[tokio::test]
+async fn a_network_on_the_list_may_be_reached_and_no_other() {
+    let server = Server::answering(vec![ok("inside")]).await;
+    let networks = ["127.0.0.0/30", "169.254.0.0/16"].map(|network| network.parse().expect("a network"));
+    let client =
+        Client::new(Policy { allow_networks: networks.into(), ..Policy::tenant() }).expect("a client");
+    client.send(Request::get(server.url("/"))).await.expect("127.0.0.1 is in the network");
+    client
+        .send(Request::get(format!("http://localhost:{}/", server.port)))
+        .await
+        .expect("and so is its name");
+    for url in ["http://127.0.0.4/", "http://10.0.0.1/", "http://169.254.169.254/"] {
+        assert!(is_forbidden(&client.send(Request::get(url)).await.expect_err(url)), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_from_https_to_http_is_refused() {
+    install_crypto();
+    let plain = Server::answering(vec![ok("in the clear")]).await;
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let tls = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("they belong together");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let reply = found(&plain.url("/"));
+    tokio::spawn(async move {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        let (socket, _) = listener.accept().await.expect("a connection");
+        let mut socket = acceptor.accept(socket).await.expect("a handshake");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.expect("a request"));
+        }
+        socket.write_all(reply.as_bytes()).await.expect("an open socket");
+        // Not before the answer was read.
+        let _ = socket.read_u8().await;
+    });
+    let root = reqwest::Certificate::from_der(made.cert.der()).expect("a certificate");
+    let client = Client::build(Policy::administrator(), Arc::new(SystemResolver), |http| {
+        http.tls_certs_only([root.clone()])
+    });
+    let request = Request::get(format!("https://127.0.0.1:{port}/"));
+    let refused = client.expect("a client").send(request).await.expect_err("refused");
+    assert!(matches!(refused, EgressError::Downgrade), "{refused:?}");
+    assert!(plain.requests().is_empty(), "nothing was asked in the clear");
+}
+
+#[tokio::test]
+async fn what_speaks_other_protocols_connects_to_private_hosts_but_to_no_metadata_service() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    connect("127.0.0.1", port).await.expect("somebody listens");
+    for host in ["169.254.169.254", "0.0.0.0", "::ffff:127.0.0.1"] {
+        let refused = connect(host, port).await.expect_err(host);
+        assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{host}: {refused}");
+    }
 }
 
 #[tokio::test]
