@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{
     measure::{Late, Measured},
-    words::{capital, counted, of_all, these},
+    words::{capital, counted, grouped, of_all, these},
 };
 
 /// By what a control is judged. The word is that of `frameworks.json`.
@@ -244,7 +244,8 @@ fn software(measured: &Measured) -> Judgement {
     if packaged == 0 {
         return Judgement::not_assessed("The packages of no asset are known.");
     }
-    let found = format!("{} packages that are known.", of_all(packaged, assets, "asset has", "assets have"));
+    let found =
+        format!("{} an inventory that names packages.", of_all(packaged, assets, "asset has", "assets have"));
     let mut judgement =
         Judgement::new(share(packaged, assets).min(share(heard, assets)).max(Verdict::Partly), found);
     let (bare, silent) = (assets - packaged, assets - heard);
@@ -391,7 +392,10 @@ fn flaws(rule: Rule, measured: &Measured) -> Judgement {
     let found = match (open, overdue) {
         (0, _) => format!("{open_told} open."),
         (_, 0) => format!("{open_told} open, none of them past its time."),
-        (_, late) => format!("{open_told} open; {} past the time for it.", counted(late, "is", "are")),
+        (_, 1) => format!("{open_told} open; 1 of them is past its time."),
+        (_, late) => {
+            format!("{open_told} open; {} of them are past their time.", grouped(late.unsigned_abs()))
+        }
     };
     let mut judgement = Judgement::new(verdict, found);
     let in_scope = |late: &&Late| match rule {
@@ -402,13 +406,13 @@ fn flaws(rule: Rule, measured: &Measured) -> Judgement {
     let late: Vec<String> = all.late.iter().filter(in_scope).map(told).collect();
     judgement.gap(
         overdue > 0,
-        format!("Past their time, the worst first: {}.", these(&late, late.len())),
+        format!("Past their time, the worst first:\n{}", late.join("\n")),
         "Install the fixed versions that the table of findings names, the known exploited ones first, then those longest overdue; where there is none, limit the exposure or have the risk accepted with its reason.",
     );
     judgement.gap(
         undecided > 0,
         format!(
-            "{} not be decided, because a version was not understood. They count as neither open nor mended.",
+            "{} not be decided, because a version was not understood. They count as open, but not as late.",
             counted(undecided, "finding could", "findings could"),
         ),
         "Look at the undecided findings by hand.",

@@ -11,9 +11,8 @@ mod measure;
 mod words;
 
 use domain::document::{
-    Block, Cell, Column, ColumnKind, Control as ControlBlock, ControlPart, CoverFact, Document, Fact,
-    FrozenInput, Inline, KeyFigure, Method, Note, Number, Orientation, Quantity, Reference, Section, Table,
-    Tone,
+    Block, Cell, Column, ColumnKind, Control as ControlBlock, CoverFact, Document, Fact, FrozenInput, Inline,
+    KeyFigure, Method, Note, Number, Orientation, Quantity, Reference, Section, Table, Tone,
 };
 use store::{Result, TenantTx, reports::Report};
 
@@ -257,21 +256,14 @@ fn shown(table: Block) -> Block {
 
 /// Everything about one control.
 fn block(control: &Control, judgement: &Judgement) -> Block {
-    let mut facts = vec![Fact::text("Asks, in our words", &control.asks)];
-    facts.push(Fact::text("Beyond this data", &control.unseen));
-    facts.push(Fact {
-        label: "Judged by".into(),
-        value: vec![Inline::Reference(Reference {
-            text: control.rule.name().into(),
-            section: "method".into(),
-        })],
-    });
+    let rule = Reference { text: control.rule.name().into(), section: "method".into() };
+    let mut facts = vec![
+        Fact::text("Asks, in our words", &control.asks),
+        Fact::text("Was found", &judgement.found),
+        Fact::text("Beyond this data", &control.unseen),
+        Fact { label: "Judged by".into(), value: vec![Inline::Reference(rule)] },
+    ];
     facts.extend(judgement.facts.iter().cloned());
-    let found = ControlPart {
-        label: Some("What was found".into()),
-        status: None,
-        content: vec![Inline::Text(judgement.found.clone())],
-    };
     Block::Control(ControlBlock {
         control_id: control.id.clone(),
         title: control.title.clone(),
@@ -280,7 +272,7 @@ fn block(control: &Control, judgement: &Judgement) -> Block {
         choices: Vec::new(),
         parameters: Vec::new(),
         statement: Vec::new(),
-        implementation: vec![found],
+        implementation: Vec::new(),
         evidence: judgement.evidence.clone(),
         gaps: if judgement.gaps.is_empty() {
             Vec::new()
@@ -321,7 +313,7 @@ fn method(judged: &Judged) -> Block {
 fn deadlines() -> Block {
     let columns = vec![
         Column::new("Severity", ColumnKind::Severity).width(12),
-        Column::new("Days from first sight", ColumnKind::Number { decimals: 0 }).width(20),
+        Column::new("Days", ColumnKind::Number { decimals: 0 }).width(8),
     ];
     let rows = DEADLINES
         .iter()
@@ -329,7 +321,7 @@ fn deadlines() -> Block {
         .collect();
     Block::Table(Table {
         caption: Some(
-            "Time for a finding. What is known to be exploited is due by the catalogue's own date, if that is earlier, but not before it was seen."
+            "Time for a finding, in days from the one on which it was first seen. What is known to be exploited is due by the catalogue's own date, if that is earlier, but not before it was seen."
                 .into(),
         ),
         ..Table::new("times", columns, rows)
