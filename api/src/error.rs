@@ -1,7 +1,7 @@
 //! Everything that a request can be refused with, in one type, and the shape it leaves in.
 //!
 //! The shape is `{"detail": …}`, for invalid input `{"detail": "Validation error", "errors": [{field,
-//! message, type}]}`; paths of other documents have theirs ([`shape`]). What went wrong on our side is logged here, once, and
+//! message, type}]}`; paths of other documents have theirs ([`crate::dialect`]). What went wrong on our side is logged here, once, and
 //! never told: its detail is a constant.
 
 pub(crate) mod shape;
@@ -14,7 +14,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use shape::{Named, Refusal};
+use shape::Refusal;
 
 /// How long a client should wait when the database is away, seconds.
 const RETRY_AFTER_OUTAGE: u64 = 5;
@@ -144,6 +144,7 @@ pub(crate) struct ErrorBody {
 pub(crate) struct ValidationErrorBody {
     /// `Validation error`.
     detail: &'static str,
+    /// Everything that is wrong, each with its field, the value, the rule and the remedy.
     errors: Vec<FieldError>,
 }
 
@@ -182,14 +183,15 @@ impl IntoResponse for ApiError {
             Self::Expired => refuse(S::GONE, "Report download link has expired", None),
             Self::BadRequest(why) => refuse(S::BAD_REQUEST, why, None),
             Self::Invalid(errors) => {
-                let told = Refusal { detail: VALIDATION.into(), errors: errors.clone(), retry_after: None };
+                let mut told = told(VALIDATION);
+                told.errors.clone_from(&errors);
                 let body = ValidationErrorBody { detail: VALIDATION, errors };
                 (S::UNPROCESSABLE_ENTITY, Extension(told), Json(body)).into_response()
             }
             Self::Coded { status, code, message, details } => {
-                let mut response = refuse(status, message, None);
-                response.extensions_mut().insert(Named { code, details });
-                response
+                let mut told = told(&message);
+                told.named = Some((code, details));
+                (status, Extension(told), Json(ErrorBody { detail: message })).into_response()
             }
             Self::TooLarge(limit) => refuse(
                 S::PAYLOAD_TOO_LARGE,
@@ -199,8 +201,8 @@ impl IntoResponse for ApiError {
             Self::TooSlow => refuse(S::REQUEST_TIMEOUT, "The body was not sent in time", Some(close)),
             Self::UnsupportedMediaType(why) => refuse(S::UNSUPPORTED_MEDIA_TYPE, why, None),
             Self::RateLimited(seconds) => {
-                let detail = LIMITED.to_owned();
-                let told = Refusal { detail, errors: Vec::new(), retry_after: Some(seconds) };
+                let mut told = told(LIMITED);
+                told.retry_after = Some(seconds);
                 let body = RateLimitedBody { detail: LIMITED, retry_after: seconds };
                 (S::TOO_MANY_REQUESTS, [retry_after(seconds)], Extension(told), Json(body)).into_response()
             }
@@ -229,10 +231,14 @@ fn refuse(
     extra: Option<(HeaderName, HeaderValue)>,
 ) -> Response {
     let detail = detail.into();
-    let told = Refusal { detail: detail.clone(), errors: Vec::new(), retry_after: None };
-    let mut response = (status, Extension(told), Json(ErrorBody { detail })).into_response();
+    let mut response = (status, Extension(told(&detail)), Json(ErrorBody { detail })).into_response();
     response.headers_mut().extend(extra);
     response
+}
+
+/// What an answer with this detail brings along for other shapes.
+fn told(detail: &str) -> Refusal {
+    Refusal { detail: detail.to_owned(), errors: Vec::new(), retry_after: None, named: None }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod examples;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use utoipa::{
     IntoResponses, OpenApi, PartialSchema, ToSchema,
@@ -14,8 +14,9 @@ use utoipa::{
 };
 
 use crate::{
-    error::{ErrorBody, FieldError, RateLimitedBody, ValidationErrorBody, shape::Shape},
-    routes,
+    dialect::Dialect,
+    error::{ErrorBody, FieldError, RateLimitedBody, ValidationErrorBody, shape},
+    extract, reply, routes,
 };
 
 const BEARER: &str = "bearer";
@@ -32,7 +33,10 @@ const COOKIE: &str = "session-cookie";
             (`hg_ak_…` of an organization, `hg_pat_…` of a person) there or as `X-API-Key`; browsers may keep \
             the session in a cookie. When there are several, `Authorization` decides alone.\n\n\
             **Lists** answer `{data, total, page, page_size, total_pages}` and take `page` (from 1) and \
-            `page_size` (1 to 500). A parameter that an operation does not document is refused, so that a typo \
+            `page_size` (1 to 500); paths that other documents have write them as those do. Every spelling is read everywhere: \
+            `per_page` and `limit` are `page_size`, `offset` and `skip` count rows instead of pages, `sort=-created_at` and \
+            `sort=createdAt:desc` are `sort=created_at&sort_dir=desc`, a filter that takes several values takes them repeated or \
+            with commas between them, and words are read in any case. A parameter that there is no word for is refused, so that a typo \
             in a filter's name cannot pass for a clean result.\n\n\
             **Work** that takes time answers 202 with a `job_id` once it is safely recorded. Follow `Location`, \
             or listen to `/api/jobs/{job_id}/events`. With an `Idempotency-Key` such a request can be repeated \
@@ -111,6 +115,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     document.security = Some(any_of.into());
     limit_writes(&mut document);
     reshape(&mut document);
+    write_lists(&mut document);
     describe(&mut document);
     examples::show(&mut document);
     document
@@ -153,7 +158,7 @@ fn describe(document: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-/// Refusals are written as the document of their path has them (see [`crate::error::shape`]).
+/// Refusals are written as the document of their path has them (see [`crate::dialect`]).
 fn reshape(document: &mut utoipa::openapi::OpenApi) {
     let components = document.components.get_or_insert_with(Components::new);
     let named = components.responses.clone();
@@ -168,7 +173,7 @@ fn reshape(document: &mut utoipa::openapi::OpenApi) {
         components.schemas.insert(name.into(), schema);
     }
     for (path, item) in &mut document.paths.paths {
-        let Some(schema) = Shape::of(path).schema() else { continue };
+        let Some(schema) = shape::schema_of(Dialect::of(path)) else { continue };
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         for (status, response) in
             operations.into_iter().flatten().flat_map(|one| &mut one.responses.responses)
@@ -188,6 +193,45 @@ fn reshape(document: &mut utoipa::openapi::OpenApi) {
                 content.schema = Some(Ref::from_schema_name(schema).into());
             }
         }
+    }
+}
+
+/// Lists are asked for and written as the document of their path has them (see [`crate::dialect`]): handlers say `Listing` and `Page`.
+fn write_lists(document: &mut utoipa::openapi::OpenApi) {
+    let schemas = &mut document.components.get_or_insert_with(Components::new).schemas;
+    let (mut replaced, mut kept) = (BTreeSet::new(), BTreeSet::new());
+    for (path, item) in &mut document.paths.paths {
+        let Some(operation) = &mut item.get else { continue };
+        let dialect = Dialect::of(path);
+        if let Some(parameters) = &mut operation.parameters {
+            extract::respell(parameters, dialect);
+        }
+        let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else { continue };
+        let Some(RefOr::T(content)) = answer.content.get_mut("application/json") else { continue };
+        let Some(RefOr::Ref(schema)) = &content.schema else { continue };
+        let name = schema.ref_location.rsplit('/').next().unwrap_or_default().to_owned();
+        let Some(item) = name.strip_prefix("Page_") else { continue };
+        let Some((prefix, envelope, member)) = reply::page::schema_of(dialect) else {
+            kept.insert(name);
+            continue;
+        };
+        let items = schemas.get(&name).and_then(|page| member_of(page, "data")).cloned();
+        let (Some(items), RefOr::T(Schema::Object(mut envelope))) = (items, envelope) else { continue };
+        envelope.properties.insert(member.to_owned(), items);
+        let written = format!("{prefix}_{item}");
+        content.schema = Some(Ref::from_schema_name(&written).into());
+        schemas.insert(written, RefOr::T(envelope.into()));
+        replaced.insert(name);
+    }
+    for name in replaced.difference(&kept) {
+        schemas.remove(name);
+    }
+}
+
+fn member_of<'a>(schema: &'a RefOr<Schema>, name: &str) -> Option<&'a RefOr<Schema>> {
+    match schema {
+        RefOr::T(Schema::Object(object)) => object.properties.get(name),
+        _ => None,
     }
 }
 

@@ -1,60 +1,22 @@
-//! Answers that carry their status.
+//! Answers that carry their status, and pages of lists ([`page`]).
+
+pub(crate) mod page;
 
 use axum::{
     Json,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{
-    id::{JobId, ReportId},
-    page,
-};
+use domain::id::{JobId, ReportId};
 use serde::Serialize;
 use store::idempotency::Answer;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub(crate) use page::{Listed, Page};
+
 /// On answers that were given before and are repeated for the same `Idempotency-Key`.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-
-/// A page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Page<T> {
-    /// The items of this page.
-    pub(crate) data: Vec<T>,
-    /// Items on all pages together.
-    #[schema(minimum = 0, example = 1)]
-    total: i64,
-    /// Counted from 1.
-    #[schema(minimum = 1, example = 1)]
-    page: u32,
-    /// Items on a full page.
-    #[schema(minimum = 1, maximum = 500, example = 50)]
-    page_size: u32,
-    /// `total` in pages of `page_size`; 0 when there is nothing.
-    #[schema(minimum = 0, example = 1)]
-    total_pages: i64,
-}
-
-impl<T> Page<T> {
-    /// The rows of `page`, each as a `T`.
-    pub(crate) fn of<R: Into<T>>(page: page::Page<R>) -> Self {
-        let total_pages = page.total_pages();
-        Self {
-            total: page.total,
-            page: page.page,
-            page_size: page.size,
-            total_pages,
-            data: page.items.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
-impl<T: Serialize> IntoResponse for Page<T> {
-    fn into_response(self) -> Response {
-        Json(self).into_response()
-    }
-}
 
 /// 201, with what was made.
 #[derive(Debug)]

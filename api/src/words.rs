@@ -38,6 +38,8 @@ macro_rules! words {
 words! {
     /// Qualitative severity on the CVSS v3.1 scale; `unknown` means that nobody has rated it.
     SeverityWord = Severity::ALL.map(Severity::as_str).to_vec();
+    /// How much an alert matters.
+    AlertSeverityWord = store::alerts::Severity::ALL.map(store::alerts::Severity::as_str).to_vec();
     /// Where a finding stands.
     FindingStatusWord = FindingStatus::ALL.map(FindingStatus::as_str).to_vec();
     /// What a person may do, from least to most.

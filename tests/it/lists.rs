@@ -79,7 +79,7 @@ impl Asked {
                 ids(page, |row| row.cve_id.clone())
             }
             Self::Runs(sort) => {
-                let page = scan_runs::list(tx, &scan_runs::Filter::default(), sort, direction, page).await;
+                let page = scan_runs::list(tx, &scan_runs::Filter::default(), (sort, direction), page).await;
                 ids(page, |row| row.id.to_string())
             }
             Self::Reports(sort) => {
@@ -191,7 +191,7 @@ async fn the_pages_of_every_list_in_every_order_are_the_whole_list_cut_into_piec
             for page in (1..=all.len() / SIZE as usize + 2).rev() {
                 let number = u32::try_from(page).expect("few");
                 let (ids, total) =
-                    asked.page(&mut tx, *direction, PageRequest { page: number, size: SIZE }).await;
+                    asked.page(&mut tx, *direction, PageRequest::numbered(number, SIZE)).await;
                 let wanted: Vec<&String> =
                     all.iter().skip((page - 1) * SIZE as usize).take(SIZE as usize).collect();
                 assert!(ids.iter().eq(wanted), "{asked:?} {direction:?}, page {page}");
@@ -227,7 +227,7 @@ async fn a_page_however_far_is_read_from_an_index_and_its_total_is_not_counted()
             let (_, total) = asked.page(&mut estate.begin().await, *direction, PageRequest::default()).await;
             let last = u32::try_from(total).expect("few") / 50;
             for page in [1, 150, last] {
-                let page = PageRequest { page, size: 50 };
+                let page = PageRequest::numbered(page, 50);
                 let mut tx = estate.begin().await;
                 // So few rows are read faster whole than some of them by an index; of a million that is not so.
                 tx.execute("set local enable_seqscan = off; set local enable_bitmapscan = off")
@@ -238,7 +238,7 @@ async fn a_page_however_far_is_read_from_an_index_and_its_total_is_not_counted()
                 let before = looked_at(&mut tx).await;
                 let (ids, _) = asked.page(&mut tx, *direction, page).await;
                 let looked_at = looked_at(&mut tx).await - before;
-                let place = format!("{asked:?} {direction:?}, page {} of {last}", page.page);
+                let place = format!("{asked:?} {direction:?}, page {} of {last}", page.page());
                 assert_eq!(ids.len(), 50, "{place}");
                 assert!((1..FEW).contains(&looked_at), "{place}: {looked_at} of {total} rows were looked at");
             }

@@ -253,3 +253,68 @@ async fn what_no_index_has_in_order_is_bounded_and_says_how_to_go_on() {
     let refused = app.get("/api/jobs?page=201&page_size=50").await.expect(422).json();
     assert!(refused.to_string().contains("next_cursor"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_documents_spelling_asks_for_the_same_rows() {
+    let app = estate().await;
+    let usual = "sort=first_seen_at&sort_dir=desc&page=3&page_size=20&severity=high&severity=low";
+    let (ids, total) = page(&app, usual).await;
+    let counted: i64 = sqlx::query_scalar("select count(*) from findings where severity in ('high', 'low')")
+        .fetch_one(app.db.pool())
+        .await
+        .expect("counted");
+    assert_eq!((ids.len(), total), (20, counted));
+    for query in [
+        "sort=-first_seen_at&page=3&per_page=20&severity=HIGH,LOW",
+        "sort=firstSeenAt:desc&page=3&limit=20&severity=High&severity=low",
+        "sort_by=firstSeenAt&sort_order=DESC&offset=40&limit=20&severity=low,high",
+        "sort=-firstSeenAt&skip=40&pageSize=20&severity=low&severity=high,low",
+    ] {
+        assert_eq!(page(&app, query).await, (ids.clone(), total), "{query}");
+    }
+    // Rows that no page of this size begins with.
+    let (shifted, _) = page(&app, "sort=-first_seen_at&offset=47&limit=13&severity=high,low").await;
+    assert_eq!(shifted, ids[7..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_two_documents_share_is_written_as_either_has_it_and_says_where_the_next_page_is() {
+    let app = TestApp::set_up().await;
+    sqlx::query(
+        "insert into reports (tenant_id, id, title, report_type, format, status, created_at)
+         select t.id, gen_random_uuid(), 'Posture ' || n, 'findings', 'pdf', 'failed', now() - n * interval '1 minute'
+           from generate_series(1, 5) n, tenants t",
+    )
+    .execute(app.db.pool())
+    .await
+    .expect("planted");
+    let mut path = "/api/reports?limit=2&sort=createdAt:desc&status=FAILED".to_owned();
+    let mut titles = Vec::new();
+    for number in 1..=3 {
+        let page = app.get(&path).await.expect(200).json();
+        assert_eq!(
+            (&page["total"], &page["page"], &page["page_size"]),
+            (&5.into(), &number.into(), &2.into())
+        );
+        assert_eq!(
+            (&page["meta"]["totalPages"], &page["meta"]["pageSize"]),
+            (&3.into(), &2.into()),
+            "{page}"
+        );
+        assert_eq!(page["links"]["self"], path, "{page}");
+        assert_eq!(page["links"]["prev"].is_null(), number == 1, "{page}");
+        let rows = page["data"].as_array().expect("rows").iter();
+        titles.extend(rows.map(|row| row["title"].as_str().expect("a title").to_owned()));
+        match page["links"]["next"].as_str() {
+            Some(next) => next.clone_into(&mut path),
+            None => assert_eq!(number, 3, "{page}"),
+        }
+    }
+    assert_eq!(titles, [1, 2, 3, 4, 5].map(|n| format!("Posture {n}")));
+    let head = app.request(http::Method::HEAD, &path).body(axum::body::Body::empty()).expect("a request");
+    let (head, whole) = (app.send(head).await, app.get(&path).await);
+    assert_eq!(head.header("content-length"), Some(whole.bytes.len().to_string().as_str()));
+    assert!(head.bytes.is_empty());
+    let refused = app.get("/api/reports?limit=201").await.expect(422).json();
+    assert!(refused["errors"][0]["message"].as_str().is_some_and(|said| said.contains("201")), "{refused}");
+}

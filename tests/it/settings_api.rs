@@ -200,7 +200,7 @@ async fn an_alert_that_breaks_a_rule_is_refused_with_field_and_remedy() {
         ("alert_type", json!("Not a word"), "lower-case letters"),
         ("title", json!("  "), "it must have 1 to 200"),
         ("message", json!("x".repeat(4001)), "4001 characters"),
-        ("severity", json!("extreme"), "unknown variant `extreme`"),
+        ("severity", json!("extreme"), "severity `extreme` is not one of critical"),
         ("acknowledged", json!(true), "unknown field"),
     ] {
         let mut alert = json!({ "alert_type": "custom", "title": "t" });

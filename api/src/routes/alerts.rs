@@ -10,43 +10,22 @@ use uuid::Uuid;
 
 use crate::{
     error::{ApiError, Problems},
-    extract::{Actor, Analyst, Json, Listing, PageParams, Path, ReadOnly},
+    extract::{Actor, Analyst, Json, Listing, Path, ReadOnly, word, words},
     openapi::{BadBody, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     state::AppState,
+    words::AlertSeverityWord,
 };
-
-/// How much an alert matters.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum AlertSeverity {
-    Critical,
-    High,
-    Medium,
-    Low,
-    Informational,
-}
-
-impl From<AlertSeverity> for Severity {
-    fn from(word: AlertSeverity) -> Self {
-        match word {
-            AlertSeverity::Critical => Self::Critical,
-            AlertSeverity::High => Self::High,
-            AlertSeverity::Medium => Self::Medium,
-            AlertSeverity::Low => Self::Low,
-            AlertSeverity::Informational => Self::Informational,
-        }
-    }
-}
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct AlertFilter {
     /// Only alerts that somebody has acknowledged, or only those that nobody has.
     acknowledged: Option<bool>,
-    /// Only alerts that matter so much.
-    #[param(inline)]
-    severity: Option<AlertSeverity>,
+    /// Only alerts that matter so much, or as much as one of several.
+    #[serde(default, deserialize_with = "words")]
+    #[param(inline, value_type = Option<Vec<AlertSeverityWord>>)]
+    severity: Vec<Severity>,
 }
 
 /// An alert.
@@ -64,7 +43,7 @@ struct Alert {
     title: String,
     /// All that there is to say; may be empty.
     message: String,
-    #[schema(value_type = AlertSeverity)]
+    #[schema(value_type = AlertSeverityWord)]
     severity: String,
     /// What it is about: the slug of a source, the id of a job. Null: a person wrote it.
     subject: Option<String>,
@@ -119,21 +98,22 @@ struct CreateAlert {
     #[serde(default)]
     #[schema(max_length = 4000)]
     message: String,
-    /// `medium` if it is left out.
-    severity: Option<AlertSeverity>,
+    /// `medium` if it is left out. In any case of the letters.
+    #[serde(default, deserialize_with = "word")]
+    #[schema(value_type = Option<AlertSeverityWord>)]
+    severity: Option<Severity>,
 }
 
 /// List alerts
 ///
 /// The newest first.
-#[utoipa::path(get, path = "/api/alerts", tag = "alerts", params(PageParams, AlertFilter),
+#[utoipa::path(get, path = "/api/alerts", tag = "alerts", params(Listing<AlertFilter>),
     responses((status = 200, body = Page<Alert>), SignedIn, Invalid))]
 async fn list_alerts(
     actor: Actor<ReadOnly>,
-    Listing { page, filter }: Listing<AlertFilter>,
+    Listing { page, filter, .. }: Listing<AlertFilter>,
 ) -> Result<Page<Alert>, ApiError> {
-    let filter =
-        alerts::Filter { acknowledged: filter.acknowledged, severity: filter.severity.map(Into::into) };
+    let filter = alerts::Filter { acknowledged: filter.acknowledged, severities: filter.severity };
     let mut tx = actor.begin().await?;
     Ok(Page::of(alerts::list(&mut tx, &filter, page).await?))
 }
@@ -150,7 +130,7 @@ async fn create_alert(
     check(&request)?;
     let written = Written {
         alert_type: &request.alert_type,
-        severity: request.severity.map_or(Severity::Medium, Into::into),
+        severity: request.severity.unwrap_or(Severity::Medium),
         title: request.title.trim(),
         message: &request.message,
         by: actor.id(),

@@ -18,7 +18,7 @@ use crate::{
         scopes,
     },
     error::{ApiError, FieldError, Problems},
-    extract::{Actor, Admin, InPerson, Json, Listing, PageParams, Path, Policy},
+    extract::{Actor, Admin, InPerson, Json, Listing, Path, Policy},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     state::AppState,
@@ -158,11 +158,11 @@ pub(super) struct ApiKeyCreated {
 /// List keys
 ///
 /// The organization's keys and the personal tokens of its people, the newest first; revoked ones stay in the list.
-#[utoipa::path(get, path = "/api/api-keys", tag = "api-keys", params(PageParams, ApiKeyFilter),
+#[utoipa::path(get, path = "/api/api-keys", tag = "api-keys", params(Listing<ApiKeyFilter>),
     responses((status = 200, body = Page<ApiKey>), SignedIn, Invalid))]
 async fn list_api_keys(
     actor: Actor<Admin>,
-    Listing { page, filter }: Listing<ApiKeyFilter>,
+    Listing { page, filter, .. }: Listing<ApiKeyFilter>,
 ) -> Result<Page<ApiKey>, ApiError> {
     let filter = Filter { kind: filter.kind.map(Into::into), user: None };
     let keys = api_keys::list(&mut actor.begin().await?, filter, page).await?;

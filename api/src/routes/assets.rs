@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::vuln_matches::VulnMatch;
 use crate::{
     error::{ApiError, Problems},
-    extract::{Actor, Analyst, Json, Listing, PageParams, Path, ReadOnly, Unfiltered},
+    extract::{Actor, Analyst, Json, Listing, Path, ReadOnly},
     openapi::{BadBody, Invalid, Missing, SignedIn},
     reply::Page,
     state::AppState,
@@ -238,11 +238,11 @@ struct AssetsUpdated {
 /// List assets
 ///
 /// By host name.
-#[utoipa::path(get, path = "/api/assets", tag = "assets", params(PageParams, AssetFilter),
+#[utoipa::path(get, path = "/api/assets", tag = "assets", params(Listing<AssetFilter>),
     responses((status = 200, body = Page<Asset>), SignedIn, Invalid))]
 async fn list_assets(
     actor: Actor<ReadOnly>,
-    Listing { page, filter }: Listing<AssetFilter>,
+    Listing { page, filter, .. }: Listing<AssetFilter>,
 ) -> Result<Page<Asset>, ApiError> {
     let filter = assets::Filter {
         os_distro: filter.os_distro,
@@ -346,12 +346,12 @@ fn tidy(tags: Vec<String>, field: &str, problems: &mut Problems) -> Vec<String> 
 ///
 /// By name.
 #[utoipa::path(get, path = "/api/assets/{asset_id}/packages", tag = "assets",
-    params(("asset_id" = Uuid, Path, description = "The asset's id."), PageParams),
+    params(("asset_id" = Uuid, Path, description = "The asset's id."), Listing),
     responses((status = 200, body = Page<AssetPackage>), SignedIn, Missing, Invalid))]
 async fn list_asset_packages(
     actor: Actor<ReadOnly>,
     Path(id): Path<AssetId>,
-    Listing { page, .. }: Listing<Unfiltered>,
+    Listing { page, .. }: Listing,
 ) -> Result<Page<AssetPackage>, ApiError> {
     let packages = assets::packages(&mut actor.begin().await?, id, page).await?;
     Ok(Page::of(packages))
@@ -361,12 +361,12 @@ async fn list_asset_packages(
 ///
 /// Resolved ones among them; the highest composite score first.
 #[utoipa::path(get, path = "/api/assets/{asset_id}/vulns", tag = "assets",
-    params(("asset_id" = Uuid, Path, description = "The asset's id."), PageParams),
+    params(("asset_id" = Uuid, Path, description = "The asset's id."), Listing),
     responses((status = 200, body = Page<VulnMatch>), SignedIn, Missing, Invalid))]
 async fn list_asset_vulns(
     actor: Actor<ReadOnly>,
     Path(id): Path<AssetId>,
-    Listing { page, .. }: Listing<Unfiltered>,
+    Listing { page, .. }: Listing,
 ) -> Result<Page<VulnMatch>, ApiError> {
     let mut tx = actor.begin().await?;
     let filter = findings::Filter { asset: Some(id), ..findings::Filter::default() };

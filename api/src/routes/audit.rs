@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     error::ApiError,
-    extract::{Actor, Analyst, Listing, PageParams, day},
+    extract::{Actor, Analyst, Listing, day},
     openapi::{Invalid, SignedIn},
     reply::Page,
     state::AppState,
@@ -104,11 +104,11 @@ impl From<Entry> for AuditEntry {
 ///
 /// Newest first. Administrators of the installation also see what belongs to no organization. `plimsoll audit verify` finds out whether
 /// entries were changed or removed.
-#[utoipa::path(get, path = "/api/audit", tag = "system", params(PageParams, AuditFilter),
+#[utoipa::path(get, path = "/api/audit", tag = "system", params(Listing<AuditFilter>),
     responses((status = 200, body = Page<AuditEntry>), SignedIn, Invalid))]
 async fn list_audit(
     actor: Actor<Analyst>,
-    Listing { page, filter }: Listing<AuditFilter>,
+    Listing { page, filter, .. }: Listing<AuditFilter>,
 ) -> Result<Page<AuditEntry>, ApiError> {
     let begins = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
     let wanted = audit::Filter {

@@ -1,7 +1,7 @@
 //! CVEs: what the world knows, and which assets it concerns.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::Severity;
+use domain::{Severity, page::Direction};
 use serde::{Deserialize, Serialize};
 use store::cves;
 use utoipa::{IntoParams, ToSchema};
@@ -10,9 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     error::ApiError,
-    extract::{
-        Actor, Json, Listing, PageParams, Path, Range, ReadOnly, SortDirection, Unfiltered, direction, word,
-    },
+    extract::{Actor, Json, Listing, Path, Range, ReadOnly, SortKey, words},
     openapi::{Invalid, Missing, SignedIn},
     reply::Page,
     state::AppState,
@@ -22,10 +20,10 @@ use crate::{
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct CveFilter {
-    /// The rating of the best score: CVSS 4.0, then 3.x, then 2.0.
-    #[serde(default, deserialize_with = "word")]
-    #[param(inline, value_type = Option<SeverityWord>)]
-    severity: Option<Severity>,
+    /// The rating of the best score, CVSS 4.0, then 3.x, then 2.0; or one of several.
+    #[serde(default, deserialize_with = "words")]
+    #[param(inline, value_type = Option<Vec<SeverityWord>>)]
+    severity: Vec<Severity>,
     /// Lowest base score.
     #[param(minimum = 0.0, maximum = 10.0)]
     cvss_min: Option<f32>,
@@ -48,40 +46,20 @@ struct CveFilter {
     /// A part of the id or of the description, in any case.
     #[param(example = "openssl")]
     search: Option<String>,
-    /// `published_at` unless something else is asked for. What has no such value comes last.
-    #[param(inline)]
-    sort: Option<CveSort>,
-    /// `asc` when `sort` is given; otherwise the latest come first.
-    #[param(inline)]
-    sort_dir: Option<SortDirection>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum CveSort {
-    CveId,
-    PublishedAt,
-    LastModifiedAt,
-    #[serde(rename = "cvss_v31_score")]
-    CvssV31Score,
-    #[serde(rename = "cvss_v4_score")]
-    CvssV4Score,
-    EpssScore,
-    EpssPercentile,
-}
-
-impl From<CveSort> for cves::Sort {
-    fn from(sort: CveSort) -> Self {
-        match sort {
-            CveSort::CveId => Self::CveId,
-            CveSort::PublishedAt => Self::PublishedAt,
-            CveSort::LastModifiedAt => Self::LastModifiedAt,
-            CveSort::CvssV31Score => Self::CvssV31Score,
-            CveSort::CvssV4Score => Self::CvssV4Score,
-            CveSort::EpssScore => Self::EpssScore,
-            CveSort::EpssPercentile => Self::EpssPercentile,
-        }
-    }
+impl SortKey for cves::Sort {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("cve_id", Self::CveId),
+        ("published_at", Self::PublishedAt),
+        ("last_modified_at", Self::LastModifiedAt),
+        ("cvss_v31_score", Self::CvssV31Score),
+        ("cvss_v4_score", Self::CvssV4Score),
+        ("epss_score", Self::EpssScore),
+        ("epss_percentile", Self::EpssPercentile),
+    ];
+    const UNASKED: (Self, Direction) = (Self::PublishedAt, Direction::Descending);
+    const NOTE: &'static str = "What has no such value comes last.";
 }
 
 /// A CVE.
@@ -247,18 +225,18 @@ impl From<cves::AffectedAsset> for AffectedAsset {
 ///
 /// The records of the NVD, the latest first. A CVE that only EPSS, KEV or an advisory knows is found by its
 /// id.
-#[utoipa::path(get, path = "/api/cves", tag = "cves", params(PageParams, CveFilter),
+#[utoipa::path(get, path = "/api/cves", tag = "cves", params(Listing<CveFilter, cves::Sort>),
     responses((status = 200, body = Page<Cve>), SignedIn, Invalid))]
 async fn list_cves(
     actor: Actor<ReadOnly>,
-    Listing { page, filter }: Listing<CveFilter>,
+    Listing { page, order, filter }: Listing<CveFilter, cves::Sort>,
 ) -> Result<Page<Cve>, ApiError> {
     let cvss =
         Range { from: ("cvss_min", filter.cvss_min), to: ("cvss_max", filter.cvss_max), within: (0.0, 10.0) };
     let epss =
         Range { from: ("epss_min", filter.epss_min), to: ("epss_max", filter.epss_max), within: (0.0, 1.0) };
     let wanted = cves::Filter {
-        severity: filter.severity,
+        severities: filter.severity,
         cvss: cvss.checked()?,
         epss: epss.checked()?,
         kev: filter.kev,
@@ -266,8 +244,6 @@ async fn list_cves(
         nvd_status: filter.nvd_status,
         search: filter.search,
     };
-    let direction = direction(filter.sort_dir, filter.sort.is_some());
-    let order = (filter.sort.unwrap_or(CveSort::PublishedAt).into(), direction);
     let cves = cves::list(&mut actor.begin().await?, &wanted, order, page).await?;
     Ok(Page::of(cves))
 }
@@ -287,12 +263,12 @@ async fn get_cve(actor: Actor<ReadOnly>, Path(id): Path<String>) -> Result<Json<
 ///
 /// Those with a finding of it that is not resolved, the worst first.
 #[utoipa::path(get, path = "/api/cves/{cve_id}/affected-assets", tag = "cves",
-    params(("cve_id" = String, Path, description = "As in `CVE-2014-0160`.", example = "CVE-2014-0160"), PageParams),
+    params(("cve_id" = String, Path, description = "As in `CVE-2014-0160`.", example = "CVE-2014-0160"), Listing),
     responses((status = 200, body = Page<AffectedAsset>), SignedIn, Missing, Invalid))]
 async fn list_affected_assets(
     actor: Actor<ReadOnly>,
     Path(id): Path<String>,
-    Listing { page, .. }: Listing<Unfiltered>,
+    Listing { page, .. }: Listing,
 ) -> Result<Page<AffectedAsset>, ApiError> {
     let assets = cves::affected_assets(&mut actor.begin().await?, &spelled(id), page).await?;
     Ok(Page::of(assets))

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     auth::account::{check, secret},
     error::{ApiError, Problems},
-    extract::{Actor, Admin, InPerson, InstanceAdmin, Json, Listing, PageParams, Path, ReadOnly, Unfiltered},
+    extract::{Actor, Admin, InPerson, InstanceAdmin, Json, Listing, Path, ReadOnly},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     routes::users::taken,
@@ -96,19 +96,18 @@ impl From<organizations::Organization> for Organization {
 /// List organizations
 ///
 /// One's own; administrators of the installation see all.
-#[utoipa::path(get, path = "/api/organizations", tag = "organizations", params(PageParams),
+#[utoipa::path(get, path = "/api/organizations", tag = "organizations", params(Listing),
     responses((status = 200, body = Page<Organization>), SignedIn, Invalid))]
 async fn list_organizations(
     State(app): State<AppState>,
     actor: Actor<ReadOnly>,
-    Listing { page, .. }: Listing<Unfiltered>,
+    Listing { page, .. }: Listing,
 ) -> Result<Page<Organization>, ApiError> {
     if actor.user.is_instance_admin {
         return Ok(Page::of(organizations::list_all(app.db.shared(), page).await?));
     }
     let own = organizations::own(&mut actor.begin().await?).await?;
-    let items = if page.page == 1 { vec![own] } else { Vec::new() };
-    Ok(Page::of(page::Page::new(items, 1, page)))
+    Ok(Page::of(page::Page::of([own].into_iter(), page)))
 }
 
 /// Create an organization

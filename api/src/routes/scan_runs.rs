@@ -1,6 +1,7 @@
 //! Runs: what each crawl, ingestion and correlation did, and starting a crawl by hand.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use domain::page::Direction;
 use queue::{
     After, OnFailure,
     batches::enqueue_batch,
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     error::ApiError,
-    extract::{Actor, Admin, Listing, PageParams, Path, ReadOnly, SortDirection, day, direction},
+    extract::{Actor, Admin, Listing, Path, ReadOnly, SortKey, day},
     idempotency::{Begun, IdempotencyKey},
     openapi::{Conflicting, Invalid, Missing, SignedIn},
     reply::{Accepted, JobAccepted, Page},
@@ -42,12 +43,6 @@ struct RunFilter {
     #[serde(default, deserialize_with = "day")]
     #[param(example = "2026-12-31")]
     date_to: Option<NaiveDate>,
-    /// `started_at` unless something else is asked for. What has no such value comes last.
-    #[param(inline)]
-    sort: Option<RunSort>,
-    /// `asc` when `sort` is given; otherwise the latest come first.
-    #[param(inline)]
-    sort_dir: Option<SortDirection>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -93,28 +88,17 @@ impl RunStatus {
     }
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum RunSort {
-    StartedAt,
-    CompletedAt,
-    Status,
-    SourceSlug,
-    RunType,
-    RecordsProcessed,
-}
-
-impl From<RunSort> for scan_runs::Sort {
-    fn from(sort: RunSort) -> Self {
-        match sort {
-            RunSort::StartedAt => Self::StartedAt,
-            RunSort::CompletedAt => Self::CompletedAt,
-            RunSort::Status => Self::Status,
-            RunSort::SourceSlug => Self::SourceSlug,
-            RunSort::RunType => Self::RunType,
-            RunSort::RecordsProcessed => Self::RecordsProcessed,
-        }
-    }
+impl SortKey for scan_runs::Sort {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("started_at", Self::StartedAt),
+        ("completed_at", Self::CompletedAt),
+        ("status", Self::Status),
+        ("source_slug", Self::SourceSlug),
+        ("run_type", Self::RunType),
+        ("records_processed", Self::RecordsProcessed),
+    ];
+    const UNASKED: (Self, Direction) = (Self::StartedAt, Direction::Descending);
+    const NOTE: &'static str = "What has no such value comes last.";
 }
 
 /// One run, with its counts.
@@ -197,11 +181,11 @@ pub(super) struct CrawlAccepted {
 /// List runs
 ///
 /// The organization's own and the crawls that all share. Kept for ninety days.
-#[utoipa::path(get, path = "/api/scan-runs", tag = "sources", params(PageParams, RunFilter),
+#[utoipa::path(get, path = "/api/scan-runs", tag = "sources", params(Listing<RunFilter, scan_runs::Sort>),
     responses((status = 200, body = Page<ScanRun>), SignedIn, Invalid))]
 async fn list_scan_runs(
     actor: Actor<ReadOnly>,
-    Listing { page, filter }: Listing<RunFilter>,
+    Listing { page, order, filter }: Listing<RunFilter, scan_runs::Sort>,
 ) -> Result<Page<ScanRun>, ApiError> {
     let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
     let wanted = scan_runs::Filter {
@@ -211,9 +195,7 @@ async fn list_scan_runs(
         from: filter.date_from.map(midnight),
         until: filter.date_to.and_then(|day| day.checked_add_days(Days::new(1))).map(midnight),
     };
-    let direction = direction(filter.sort_dir, filter.sort.is_some());
-    let sort = filter.sort.unwrap_or(RunSort::StartedAt).into();
-    let runs = scan_runs::list(&mut actor.begin().await?, &wanted, sort, direction, page).await?;
+    let runs = scan_runs::list(&mut actor.begin().await?, &wanted, order, page).await?;
     Ok(Page::of(runs))
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     auth::account::{check, check_email, check_password, secret},
     error::{ApiError, Problems},
-    extract::{Actor, Admin, InPerson, Json, Listing, PageParams, Path, SortDirection, word},
+    extract::{Actor, Admin, InPerson, Json, Listing, Path, SortKey, word},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     state::AppState,
@@ -34,34 +34,17 @@ struct UserFilter {
     is_active: Option<bool>,
     /// Has this in the username or the e-mail address, in any case.
     search: Option<String>,
-    /// `username` unless something else is asked for.
-    #[param(inline)]
-    sort: Option<UserSort>,
-    /// `asc` unless something else is asked for.
-    #[param(inline)]
-    sort_dir: Option<SortDirection>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum UserSort {
-    Username,
-    Email,
-    Role,
-    CreatedAt,
-    LastLoginAt,
-}
-
-impl From<UserSort> for Sort {
-    fn from(sort: UserSort) -> Self {
-        match sort {
-            UserSort::Username => Self::Username,
-            UserSort::Email => Self::Email,
-            UserSort::Role => Self::Role,
-            UserSort::CreatedAt => Self::CreatedAt,
-            UserSort::LastLoginAt => Self::LastLoginAt,
-        }
-    }
+impl SortKey for Sort {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("username", Self::Username),
+        ("email", Self::Email),
+        ("role", Self::Role),
+        ("created_at", Self::CreatedAt),
+        ("last_login_at", Self::LastLoginAt),
+    ];
+    const UNASKED: (Self, Direction) = (Self::Username, Direction::Ascending);
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -181,16 +164,14 @@ impl From<UserDetail> for User {
 /// List users
 ///
 /// The organization's people, those who were deactivated among them.
-#[utoipa::path(get, path = "/api/users", tag = "users", params(PageParams, UserFilter),
+#[utoipa::path(get, path = "/api/users", tag = "users", params(Listing<UserFilter, Sort>),
     responses((status = 200, body = Page<User>), SignedIn, Invalid))]
 async fn list_users(
     actor: Actor<Admin>,
-    Listing { page, filter }: Listing<UserFilter>,
+    Listing { page, order, filter }: Listing<UserFilter, Sort>,
 ) -> Result<Page<User>, ApiError> {
-    let sort = filter.sort.map_or(Sort::Username, Into::into);
-    let direction = filter.sort_dir.map_or(Direction::Ascending, Into::into);
     let filter = Filter { role: filter.role, is_active: filter.is_active, search: filter.search };
-    let users = users::list(&mut actor.begin().await?, &filter, (sort, direction), page).await?;
+    let users = users::list(&mut actor.begin().await?, &filter, order, page).await?;
     Ok(Page::of(users))
 }
 

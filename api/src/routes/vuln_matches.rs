@@ -5,6 +5,7 @@ use domain::{
     Severity,
     finding::FindingStatus,
     id::{AssetId, FindingId},
+    page::Direction,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use store::findings::{self, Triage};
@@ -15,9 +16,7 @@ use uuid::Uuid;
 use super::cves::spelled;
 use crate::{
     error::{ApiError, Problems},
-    extract::{
-        Actor, Analyst, Json, Listing, PageParams, Path, Range, ReadOnly, SortDirection, direction, word,
-    },
+    extract::{Actor, Analyst, Json, Listing, Path, Range, ReadOnly, SortKey, words},
     openapi::{BadBody, Invalid, Missing, SignedIn},
     reply::Page,
     state::AppState,
@@ -38,14 +37,14 @@ struct MatchFilter {
     /// Exactly this CVE, or an advisory's own id where it names none.
     #[param(example = "CVE-2014-0160")]
     cve_id: Option<String>,
-    /// Only findings that stand there.
-    #[serde(default, deserialize_with = "word")]
-    #[param(inline, value_type = Option<FindingStatusWord>)]
-    status: Option<FindingStatus>,
-    /// Only findings of this severity.
-    #[serde(default, deserialize_with = "word")]
-    #[param(inline, value_type = Option<SeverityWord>)]
-    severity: Option<Severity>,
+    /// Only findings that stand there, or at one of several places.
+    #[serde(default, deserialize_with = "words")]
+    #[param(inline, value_type = Option<Vec<FindingStatusWord>>)]
+    status: Vec<FindingStatus>,
+    /// Only findings of this severity, or of one of several.
+    #[serde(default, deserialize_with = "words")]
+    #[param(inline, value_type = Option<Vec<SeverityWord>>)]
+    severity: Vec<Severity>,
     /// True: known to be exploited.
     kev: Option<bool>,
     /// True: a reference of the CVE is an exploit.
@@ -58,41 +57,21 @@ struct MatchFilter {
     /// Highest composite score.
     #[param(minimum = 0.0, maximum = 10.0)]
     max_score: Option<f32>,
-    /// `composite_score` unless something else is asked for. What has no such value comes last. `last_confirmed_at` for ten thousand findings at
-    /// most: for more, filter.
-    #[param(inline)]
-    sort: Option<MatchSort>,
-    /// `asc` when `sort` is given; otherwise the highest scores come first.
-    #[param(inline)]
-    sort_dir: Option<SortDirection>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum MatchSort {
-    CompositeScore,
-    CvssScore,
-    EpssScore,
-    FirstSeenAt,
-    LastConfirmedAt,
-    ResolvedAt,
-    PackageName,
-    Status,
-}
-
-impl From<MatchSort> for findings::Sort {
-    fn from(sort: MatchSort) -> Self {
-        match sort {
-            MatchSort::CompositeScore => Self::CompositeScore,
-            MatchSort::CvssScore => Self::CvssScore,
-            MatchSort::EpssScore => Self::EpssScore,
-            MatchSort::FirstSeenAt => Self::FirstSeenAt,
-            MatchSort::LastConfirmedAt => Self::LastConfirmedAt,
-            MatchSort::ResolvedAt => Self::ResolvedAt,
-            MatchSort::PackageName => Self::PackageName,
-            MatchSort::Status => Self::Status,
-        }
-    }
+impl SortKey for findings::Sort {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("composite_score", Self::CompositeScore),
+        ("cvss_score", Self::CvssScore),
+        ("epss_score", Self::EpssScore),
+        ("first_seen_at", Self::FirstSeenAt),
+        ("last_confirmed_at", Self::LastConfirmedAt),
+        ("resolved_at", Self::ResolvedAt),
+        ("package_name", Self::PackageName),
+        ("status", Self::Status),
+    ];
+    const UNASKED: (Self, Direction) = (Self::CompositeScore, Direction::Descending);
+    const NOTE: &'static str = "What has no such value comes last. `last_confirmed_at` for ten thousand findings at most: for more, filter.";
 }
 
 /// One vulnerability on one package of one asset.
@@ -332,11 +311,11 @@ fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FindingStatus, D
 /// List findings
 ///
 /// One for each vulnerability on each package of each asset, resolved ones among them; the highest scores first.
-#[utoipa::path(get, path = "/api/vuln-matches", tag = "findings", params(PageParams, MatchFilter),
+#[utoipa::path(get, path = "/api/vuln-matches", tag = "findings", params(Listing<MatchFilter, findings::Sort>),
     responses((status = 200, body = Page<VulnMatch>), SignedIn, Invalid))]
 async fn list_vuln_matches(
     actor: Actor<ReadOnly>,
-    Listing { page, filter }: Listing<MatchFilter>,
+    Listing { page, order, filter }: Listing<MatchFilter, findings::Sort>,
 ) -> Result<Page<VulnMatch>, ApiError> {
     let score = Range {
         from: ("min_score", filter.min_score),
@@ -346,15 +325,13 @@ async fn list_vuln_matches(
     let wanted = findings::Filter {
         asset: filter.asset_id,
         vulnerability: filter.cve_id.map(spelled),
-        status: filter.status,
-        severity: filter.severity,
+        statuses: filter.status,
+        severities: filter.severity,
         kev: filter.kev,
         has_exploit: filter.has_exploit,
         patch_available: filter.patch_available,
         score: score.checked()?,
     };
-    let direction = direction(filter.sort_dir, filter.sort.is_some());
-    let order = (filter.sort.unwrap_or(MatchSort::CompositeScore).into(), direction);
     let mut tx = actor.begin().await?;
     if order.0 == findings::Sort::LastConfirmedAt {
         let most = findings::MOST_BY_LAST_CONFIRMED;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, FieldError, Problems},
-    extract::{Actor, Admin, InstanceAdmin, Json, Listing, PageParams, Path, ReadOnly, given_secret},
+    extract::{Actor, Admin, InstanceAdmin, Json, Listing, Path, ReadOnly, given_secret},
     idempotency::{Begun, IdempotencyKey},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Accepted, JobAccepted, Page},
@@ -169,11 +169,11 @@ impl VulnSource {
 /// List sources
 ///
 /// By slug, with what became of the last crawl of each. All organizations share them.
-#[utoipa::path(get, path = "/api/config/vuln-sources", tag = "sources", params(PageParams, SourceFilter),
+#[utoipa::path(get, path = "/api/config/vuln-sources", tag = "sources", params(Listing<SourceFilter>),
     responses((status = 200, body = Page<VulnSource>), SignedIn, Invalid))]
 async fn list_vuln_sources(
     actor: Actor<ReadOnly>,
-    Listing { page, filter }: Listing<SourceFilter>,
+    Listing { page, filter, .. }: Listing<SourceFilter>,
 ) -> Result<Page<VulnSource>, ApiError> {
     let filter = sources::Filter {
         category: filter.category.map(|category| category.word().into()),

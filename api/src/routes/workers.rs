@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     error::ApiError,
-    extract::{Actor, InstanceAdmin, Json, Listing, PageParams, Path, Policy, ReadOnly, Unfiltered},
+    extract::{Actor, InstanceAdmin, Json, Listing, Path, Policy, ReadOnly},
     openapi::{Invalid, Missing, SignedIn},
     reply::Page,
     state::AppState,
@@ -106,11 +106,11 @@ impl Worker {
 /// List workers
 ///
 /// Those heard of last come first. A worker that is gone is listed for an hour more.
-#[utoipa::path(get, path = "/api/workers", tag = "jobs", params(PageParams),
+#[utoipa::path(get, path = "/api/workers", tag = "jobs", params(Listing),
     responses((status = 200, body = Page<Worker>), SignedIn, Invalid))]
 async fn list_workers(
     actor: Actor<ReadOnly>,
-    Listing { page, .. }: Listing<Unfiltered>,
+    Listing { page, .. }: Listing,
 ) -> Result<Page<Worker>, ApiError> {
     let mut tx = actor.begin().await?;
     let visible_to = match InstanceAdmin::refusal(&actor.user) {
@@ -122,11 +122,8 @@ async fn list_workers(
     };
     let workers = fleet::list(&mut *tx).await?;
     let in_hand = fleet::in_hand(&mut *tx, visible_to).await?;
-    let total = i64::try_from(workers.len()).unwrap_or(i64::MAX);
-    let skipped = usize::try_from(page.offset()).unwrap_or(usize::MAX);
-    let taken = usize::try_from(page.limit()).unwrap_or(usize::MAX);
-    let items = workers.into_iter().skip(skipped).take(taken).map(|worker| Worker::of(worker, &in_hand));
-    Ok(Page::of(domain::page::Page::new(items.collect(), total, page)))
+    let workers = workers.into_iter().map(|worker| Worker::of(worker, &in_hand));
+    Ok(Page::of(domain::page::Page::of(workers, page)))
 }
 
 /// Quiet a worker

@@ -3,6 +3,8 @@
 //! Whatever finds something out [`raise`]s it in the transaction in which it records it. That a job is poison is raised by the database
 //! (`migrations/*_settings.sql`), since it is found there.
 
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use domain::{
     id::{AlertId, TenantId, UserId},
@@ -19,7 +21,7 @@ use crate::{
 };
 
 /// How much an alert matters, the most first: the words in the row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Severity {
     Critical,
     High,
@@ -29,6 +31,8 @@ pub enum Severity {
 }
 
 impl Severity {
+    pub const ALL: [Self; 5] = [Self::Critical, Self::High, Self::Medium, Self::Low, Self::Informational];
+
     /// The word in the row.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -39,6 +43,21 @@ impl Severity {
             Self::Low => "low",
             Self::Informational => "informational",
         }
+    }
+}
+
+/// A word that is not how much an alert matters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("severity `{0}` is not one of critical, high, medium, low, informational")]
+pub struct UnknownSeverity(pub String);
+
+impl FromStr for Severity {
+    type Err = UnknownSeverity;
+
+    /// Case-insensitive.
+    fn from_str(word: &str) -> std::result::Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(word.trim()));
+        known.ok_or_else(|| UnknownSeverity(word.to_owned()))
     }
 }
 
@@ -107,10 +126,11 @@ macro_rules! select {
 }
 
 /// Which alerts are wanted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub acknowledged: Option<bool>,
-    pub severity: Option<Severity>,
+    /// Any of these; empty: all.
+    pub severities: Vec<Severity>,
 }
 
 const NEWEST_FIRST: Order =
@@ -143,9 +163,7 @@ fn narrowed(tx: &TenantTx, select: impl Into<String>, filter: &Filter) -> Condit
         let words = if acknowledged { "acknowledged_at is not null" } else { "acknowledged_at is null" };
         conditions.also().push(words);
     }
-    if let Some(severity) = filter.severity {
-        conditions.also().push("severity = ").push_bind(severity.as_str());
-    }
+    conditions.one_of("severity", filter.severities.iter().map(|severity| severity.as_str()));
     conditions
 }
 

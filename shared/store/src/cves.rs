@@ -80,7 +80,8 @@ pub struct AffectedAsset {
 /// Which CVEs are wanted.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
-    pub severity: Option<Severity>,
+    /// Any of these; empty: all.
+    pub severities: Vec<Severity>,
     pub cvss: (Option<f32>, Option<f32>),
     pub epss: (Option<f32>, Option<f32>),
     pub kev: Option<bool>,
@@ -195,14 +196,18 @@ pub async fn list(
 
 fn narrowed(select: impl Into<String>, filter: &Filter) -> Conditions {
     let mut conditions = Conditions::after(select);
-    if let Some(severity) = filter.severity {
-        match score_band(severity) {
+    for (number, severity) in filter.severities.iter().enumerate() {
+        let query = if number == 0 { conditions.also().push("(") } else { conditions.query.push(" or ") };
+        match score_band(*severity) {
             Some((from, to)) => {
-                conditions.also().push("c.base_score >= ").push_bind(from);
-                conditions.also().push("c.base_score < ").push_bind(to);
+                query.push("c.base_score >= ").push_bind(from);
+                query.push(" and c.base_score < ").push_bind(to);
             }
-            None => _ = conditions.also().push("c.base_score is null"),
+            None => _ = query.push("c.base_score is null"),
         }
+    }
+    if !filter.severities.is_empty() {
+        conditions.query.push(")");
     }
     for (column, operator, bound) in [
         ("c.base_score", " >= ", filter.cvss.0),

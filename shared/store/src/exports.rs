@@ -73,8 +73,8 @@ impl From<&Request> for Filter {
         Self {
             asset: request.asset_id,
             vulnerability: request.cve_id.clone(),
-            status: request.status,
-            severity: request.severity,
+            statuses: request.status.into_iter().collect(),
+            severities: request.severity.into_iter().collect(),
             kev: request.kev,
             has_exploit: request.has_exploit,
             patch_available: request.patch_available,

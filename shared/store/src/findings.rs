@@ -81,8 +81,10 @@ pub struct FindingEvent {
 pub struct Filter {
     pub asset: Option<AssetId>,
     pub vulnerability: Option<String>,
-    pub status: Option<FindingStatus>,
-    pub severity: Option<Severity>,
+    /// At any of these places; empty: wherever they stand.
+    pub statuses: Vec<FindingStatus>,
+    /// Any of these; empty: all.
+    pub severities: Vec<Severity>,
     pub kev: Option<bool>,
     pub has_exploit: Option<bool>,
     /// True: there is a version without it.
@@ -199,12 +201,8 @@ pub async fn total(tx: &mut TenantTx, filter: &Filter) -> Result<i64> {
     };
     let mut counts = Conditions::after("select coalesce(sum(findings), 0)::bigint from finding_counts");
     counts.also().push("tenant_id = ").push_bind(tx.tenant().0);
-    if let Some(status) = filter.status {
-        counts.also().push("status = ").push_bind(status.as_str());
-    }
-    if let Some(severity) = filter.severity {
-        counts.also().push("severity = ").push_bind(severity.as_str());
-    }
+    counts.one_of("status", filter.statuses.iter().map(|status| status.as_str()));
+    counts.one_of("severity", filter.severities.iter().map(|severity| severity.as_str()));
     for (column, wanted) in
         [("is_kev", filter.kev), ("has_exploit", filter.has_exploit), ("is_fixable", filter.patch_available)]
     {
@@ -229,12 +227,8 @@ pub(crate) fn matching(tenant: TenantId, select: impl Into<String>, filter: &Fil
     if let Some(vulnerability) = filter.vulnerability.clone() {
         conditions.also().push("f.vulnerability = ").push_bind(vulnerability);
     }
-    if let Some(status) = filter.status {
-        conditions.also().push("f.status = ").push_bind(status.as_str());
-    }
-    if let Some(severity) = filter.severity {
-        conditions.also().push("f.severity = ").push_bind(severity.as_str());
-    }
+    conditions.one_of("f.status", filter.statuses.iter().map(|status| status.as_str()));
+    conditions.one_of("f.severity", filter.severities.iter().map(|severity| severity.as_str()));
     if let Some(kev) = filter.kev {
         // As a word, not as a value: the planner must see which index has them.
         conditions.also().push(if kev { "f.is_kev" } else { "not f.is_kev" });

@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn only_a_page_that_is_not_full_tells_the_total() {
-        let page = |page| PageRequest { page, size: 50 };
+        let page = |page| PageRequest::numbered(page, 50);
         assert_eq!(total_of_last_page(page(1), 0), Some(0));
         assert_eq!(total_of_last_page(page(3), 7), Some(107));
         assert_eq!(total_of_last_page(page(3), 50), None);

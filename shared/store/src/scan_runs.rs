@@ -283,13 +283,12 @@ const SELECT: &str = concat!("select ", columns!(), " from ", visible!());
 pub async fn list(
     tx: &mut TenantTx,
     filter: &Filter,
-    sort: Sort,
-    direction: Direction,
+    sort: (Sort, Direction),
     page: PageRequest,
 ) -> Result<Page<ScanRun>> {
     let narrow = |_: &TenantTx, select: String| wanted(select, filter);
     let list = format!("runs {filter:?}");
-    let mut parts = sort.parts(direction);
+    let mut parts = sort.0.parts(sort.1);
     for part in &mut parts {
         part.each = Some("scan_runs.owner = whose.owner");
     }

@@ -22,6 +22,16 @@ impl Conditions {
         &mut self.query
     }
 
+    /// Adds that `column` is one of `words`; nothing, where there are none.
+    pub fn one_of(&mut self, column: &'static str, words: impl IntoIterator<Item = &'static str>) {
+        let words: Vec<&str> = words.into_iter().collect();
+        match words.as_slice() {
+            [] => {}
+            [word] => _ = self.also().push(column).push(" = ").push_bind(*word),
+            _ => _ = self.also().push(column).push(" = any (").push_bind(words).push(")"),
+        }
+    }
+
     /// Adds the order and the page. `column` must come from a match over known columns, never from a request.
     pub fn page(
         mut self,

@@ -6,7 +6,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     error::ApiError,
-    extract::{Actor, InPerson, Json, Listing, PageParams, Path, ReadOnly, Unfiltered},
+    extract::{Actor, InPerson, Json, Listing, Path, ReadOnly},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     routes::api_keys::{ApiKey, ApiKeyCreated, CreateApiKey, make},
@@ -16,11 +16,11 @@ use crate::{
 /// List one's personal tokens
 ///
 /// The newest first; revoked ones stay in the list.
-#[utoipa::path(get, path = "/api/auth/tokens", tag = "auth", params(PageParams),
+#[utoipa::path(get, path = "/api/auth/tokens", tag = "auth", params(Listing),
     responses((status = 200, body = Page<ApiKey>), SignedIn, Invalid))]
 async fn list_personal_tokens(
     actor: Actor<InPerson<ReadOnly>>,
-    Listing { page, .. }: Listing<Unfiltered>,
+    Listing { page, .. }: Listing,
 ) -> Result<Page<ApiKey>, ApiError> {
     let own = Filter { kind: Some(Kind::Personal), user: Some(actor.id()) };
     let keys = api_keys::list(&mut actor.begin().await?, own, page).await?;

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    extract::{Actor, Analyst, Json, Listing, PageParams, Path, ReadOnly},
+    extract::{Actor, Analyst, Json, Listing, Path, ReadOnly},
     openapi::{Invalid, Missing, SignedIn},
     state::AppState,
 };
@@ -146,11 +146,11 @@ struct BatchPage {
 /// List batches
 ///
 /// The newest first.
-#[utoipa::path(get, path = "/api/batches", tag = "jobs", params(PageParams, BatchFilter),
+#[utoipa::path(get, path = "/api/batches", tag = "jobs", params(Listing<BatchFilter>),
     responses((status = 200, body = BatchPage), SignedIn, Invalid))]
 async fn list_batches(
     actor: Actor<ReadOnly>,
-    Listing { page, filter }: Listing<BatchFilter>,
+    Listing { page, filter, .. }: Listing<BatchFilter>,
 ) -> Result<Json<BatchPage>, ApiError> {
     let cursor = filter.cursor.as_deref().map(str::parse).transpose();
     let cursor = cursor.map_err(|why: String| super::invalid("query -> cursor", why))?;

@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     error::{ApiError, FieldError},
-    extract::{Actor, InstanceAdmin, Json, Listing, PageParams, Path, Policy, ReadOnly},
+    extract::{Actor, InstanceAdmin, Json, Listing, Path, Policy, ReadOnly},
     openapi::{Invalid, Missing, SignedIn},
     state::AppState,
 };
@@ -74,7 +74,7 @@ struct JobPage {
     total_is_exact: Option<bool>,
     /// Counted from 1; with a cursor, the pages that came before are not counted.
     #[schema(minimum = 1, example = 1)]
-    page: u32,
+    page: u64,
     /// Jobs on a full page.
     #[schema(minimum = 1, maximum = 500, example = 50)]
     page_size: u32,
@@ -88,11 +88,11 @@ struct JobPage {
 ///
 /// The organization's own and those that all share (crawls of public sources), the newest first. Finished
 /// ones are kept for thirty days. Go on with `next_cursor`: by number, pages reach as far as ten thousand jobs.
-#[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(PageParams, JobFilter),
+#[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(Listing<JobFilter>),
     responses((status = 200, body = JobPage), SignedIn, Invalid))]
 async fn list_jobs(
     actor: Actor<ReadOnly>,
-    Listing { page, filter }: Listing<JobFilter>,
+    Listing { page, filter, .. }: Listing<JobFilter>,
 ) -> Result<Json<JobPage>, ApiError> {
     let (filter, cursor) = filter.checked(&actor)?;
     if page.offset() + page.limit() > jobs::LOOKED_AT {
@@ -102,14 +102,14 @@ async fn list_jobs(
     let mut tx = begin(&actor).await?;
     let slice = jobs::list(&mut tx, &filter, page, cursor).await?;
     let total = match cursor {
-        None if page.page == 1 => Some(jobs::count(&mut tx, &filter).await?),
+        None if page.start == 0 => Some(jobs::count(&mut tx, &filter).await?),
         _ => None,
     };
     Ok(Json(JobPage {
         data: slice.items.into_iter().map(Job::from).collect(),
         total: total.map(|total| total.jobs),
         total_is_exact: total.map(|total| total.is_exact),
-        page: page.page,
+        page: page.page(),
         page_size: page.size,
         next_cursor: slice.next.map(|cursor| cursor.to_string()),
     }))
