@@ -84,7 +84,7 @@ fn a_file_cut_short_is_not_accepted() {
 }
 
 /// An incremental update with a valid table, as a PDF editor writes it.
-fn update(file: &[u8], objects: &[(u32, String)]) -> Vec<u8> {
+pub(crate) fn update(file: &[u8], objects: &[(u32, String)]) -> Vec<u8> {
     let text = String::from_utf8_lossy(&file[last(file, "startxref")..]).into_owned();
     let previous = text.lines().nth(1).unwrap().to_owned();
     let mut updated = file.to_vec();
@@ -102,7 +102,7 @@ fn update(file: &[u8], objects: &[(u32, String)]) -> Vec<u8> {
 }
 
 /// The text of an object as it stands in the file for the last time.
-fn object(file: &[u8], number: u32) -> String {
+pub(crate) fn object(file: &[u8], number: u32) -> String {
     let head = format!("\n{number} 0 obj\n");
     let from = last(file, &head) + head.len();
     let text = String::from_utf8_lossy(&file[from..]).into_owned();

@@ -8,16 +8,18 @@ use std::{
 
 use crate::support::Site;
 
-/// What a program says, or `None` if it is not installed.
+/// What a program says, or `None` if it is not installed: by `scripts/judges`, or in the system.
 #[expect(clippy::print_stdout, reason = "whoever runs the test should see what it did not look at")]
-fn run(program: &str, arguments: &[&str]) -> Option<String> {
-    match Command::new(program).args(arguments).output() {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Option<String> {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/judges/bin").join(program);
+    let program = if installed.exists() { installed } else { PathBuf::from(program) };
+    match Command::new(&program).args(arguments).output() {
         Ok(output) => {
             let said = [output.stdout, output.stderr].concat();
             Some(format!("{}\n{}", output.status, String::from_utf8_lossy(&said)))
         }
         Err(error) => {
-            println!("skipped: {program} cannot be run ({error})");
+            println!("skipped: {} cannot be run ({error}); scripts/judges may install it", program.display());
             None
         }
     }
@@ -71,8 +73,6 @@ impl Files {
         let folder = temporary.path().to_path_buf();
         let file = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
         let signed = site.signed();
-        file("root.pem", site.generation.authority.root.certificate.as_bytes());
-        file("timestamps.pem", site.timestamps.root_pem.as_bytes());
         let mut flipped = signed.clone();
         flipped[300] ^= 1;
         file("flipped.pdf", &flipped);
@@ -84,29 +84,25 @@ impl Files {
     fn path(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
+}
 
-    fn pyhanko(&self, name: &str) -> Option<String> {
-        let (root, timestamps) = (self.path("root.pem"), self.path("timestamps.pem"));
-        run(
-            "pyhanko",
-            &[
-                "sign",
-                "validate",
-                "--pretty-print",
-                "--trust",
-                &root,
-                "--trust",
-                &timestamps,
-                &self.path(name),
-            ],
-        )
+impl Site {
+    /// What pyHanko, which trusts whom we trust, says of a file.
+    pub(crate) fn pyhanko(&self, folder: &Path, file: &str) -> Option<String> {
+        let [root, timestamps] = ["root.pem", "timestamps.pem"].map(|name| folder.join(name));
+        fs::write(&root, &self.generation.authority.root.certificate).unwrap();
+        fs::write(&timestamps, &self.timestamps.root_pem).unwrap();
+        let [root, timestamps] = [&root, &timestamps].map(|path| path.to_str().unwrap());
+        let trusted = ["--trust", root, "--trust", timestamps];
+        run("pyhanko", &[&["sign", "validate", "--pretty-print"], &trusted[..], &[file]].concat())
     }
 }
 
 #[test]
 fn pyhanko_finds_the_signature_valid_trusted_and_the_file_untouched() {
-    let files = Files::new(&Site::new());
-    let Some(said) = files.pyhanko("signed.pdf") else { return };
+    let site = Site::new();
+    let files = Files::new(&site);
+    let Some(said) = site.pyhanko(&files.folder, &files.path("signed.pdf")) else { return };
     for expected in [
         "The signature is cryptographically sound.",
         "The signer's certificate is trusted.",
@@ -117,7 +113,7 @@ fn pyhanko_finds_the_signature_valid_trusted_and_the_file_untouched() {
     ] {
         assert!(said.contains(expected), "{expected}\n{said}");
     }
-    let said = files.pyhanko("flipped.pdf").unwrap();
+    let said = site.pyhanko(&files.folder, &files.path("flipped.pdf")).unwrap();
     assert!(said.contains("judged INVALID"), "{said}");
 }
 
@@ -126,7 +122,7 @@ fn pyhanko_finds_the_signature_valid_trusted_and_the_file_untouched() {
 fn pyhanko_tolerates_appended_bytes_that_we_refuse() {
     let site = Site::new();
     let files = Files::new(&site);
-    let Some(said) = files.pyhanko("appended.pdf") else { return };
+    let Some(said) = site.pyhanko(&files.folder, &files.path("appended.pdf")) else { return };
     assert!(!said.contains("The signature covers the entire file."), "{said}");
     assert!(site.refusal(&fs::read(Path::new(&files.path("appended.pdf"))).unwrap()).is_tampering());
 }

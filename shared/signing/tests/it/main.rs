@@ -4,6 +4,7 @@ mod attacks;
 mod authority;
 mod fuzz;
 mod independent;
+mod judged;
 mod keys;
 mod openssl;
 mod packs;

@@ -19,7 +19,11 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new() -> Self {
-        let now = Utc::now();
+        Self::at(Utc::now())
+    }
+
+    /// Its keys were made then, and then is now.
+    pub(crate) fn at(now: DateTime<Utc>) -> Self {
         let generation = Generation { number: 1, authority: Authority::generate("Acme Corp", now).unwrap() };
         let timestamps = TimestampAuthority::new("Example");
         let anchors = Anchors {
