@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use domain::{id::ReportId, report::ReportStatus};
+use store::reports::{self, Report};
 use tokio::time::{Instant, sleep};
+
+use crate::{error::ApiError, extract::Actor};
 
 /// How long that is, and how often we look.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -24,4 +28,16 @@ impl Patience {
         sleep(LOOK).await;
         Instant::now() < self.until
     }
+}
+
+/// The report once it is finished, well or badly, if a worker finishes it while the client can be expected to wait.
+pub(crate) async fn finished<P>(actor: &Actor<P>, id: ReportId) -> Result<Option<Report>, ApiError> {
+    let patience = Patience::begin();
+    while patience.lasts().await {
+        let report = reports::find(&mut actor.begin().await?, id).await?;
+        if report.status != ReportStatus::Generating.as_str() {
+            return Ok(Some(report));
+        }
+    }
+    Ok(None)
 }

@@ -171,7 +171,11 @@ async fn what_cannot_be_exported_is_refused() {
 
 /// Answers to `path` while a worker works.
 pub(crate) async fn with_a_worker(app: &TestApp, path: &str) -> Answer {
-    let asked = app.get(path);
+    while_a_worker_works(app, app.get(path)).await
+}
+
+/// What is answered while a worker works.
+pub(crate) async fn while_a_worker_works(app: &TestApp, asked: impl Future<Output = Answer>) -> Answer {
     tokio::pin!(asked);
     loop {
         tokio::select! {

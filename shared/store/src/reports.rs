@@ -46,6 +46,8 @@ pub struct Report {
     pub error: Option<String>,
     pub page_count: Option<i32>,
     pub document_sha256: Option<Vec<u8>>,
+    /// Of the file in the report's own format.
+    pub byte_count: Option<i64>,
     pub created_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
 }
@@ -96,7 +98,8 @@ impl Sort {
 macro_rules! select {
     () => {
         "select id, title, report_type, framework, format, options, status, job_id, requested_by, error, page_count,
-                document_sha256, created_at, completed_at
+                document_sha256, created_at, completed_at,
+                (select a.byte_count from artifacts a where a.tenant_id = reports.tenant_id and a.report_id = reports.id and a.format = reports.format) as byte_count
            from reports"
     };
 }

@@ -41,7 +41,7 @@ use crate::{
     openapi::{Invalid, Limited, Missing, SignedIn},
     reply::{Accepted, FileAccepted},
     state::AppState,
-    waiting::Patience,
+    waiting,
     words::{ExportFormatWord, ExportWord, FindingStatusWord, SeverityWord},
 };
 
@@ -210,8 +210,8 @@ async fn export_findings(
             };
             stored::insert(&mut tx, &new).await?;
             tx.commit().await?;
-            if is_small && let Some(answer) = answer_in_time(&app, &actor, report).await? {
-                return Ok(answer);
+            if is_small && let Some(report) = waiting::finished(&actor, report).await? {
+                return sent(&app, &actor, report).await;
             }
             let download_url = format!("{}/api/reports/{report}/download", app.config.public_url());
             let body = FileAccepted::new(job.id, report, download_url);
@@ -220,27 +220,14 @@ async fn export_findings(
     }
 }
 
-/// The document, if a worker finishes it while the client can be expected to wait.
-async fn answer_in_time(
-    app: &AppState,
-    actor: &Actor<ReadOnly>,
-    id: ReportId,
-) -> Result<Option<Response>, ApiError> {
-    let patience = Patience::begin();
-    while patience.lasts().await {
-        let mut tx = actor.begin().await?;
-        let report = stored::find(&mut tx, id).await?;
-        if report.status == ReportStatus::Failed.as_str() {
-            let why = report.error.unwrap_or_default();
-            return Err(ApiError::Internal(anyhow::anyhow!("the export cannot be made: {why}")));
-        }
-        if report.status == ReportStatus::Completed.as_str() {
-            let artifact = stored::artifact(&mut tx, id).await?;
-            tx.commit().await?;
-            return file::send(app, &artifact, Portion::Whole, Show::Attachment).await.map(Some);
-        }
+/// The document, or why there is none.
+async fn sent(app: &AppState, actor: &Actor<ReadOnly>, report: stored::Report) -> Result<Response, ApiError> {
+    if report.status == ReportStatus::Failed.as_str() {
+        let why = report.error.unwrap_or_default();
+        return Err(ApiError::Internal(anyhow::anyhow!("the export cannot be made: {why}")));
     }
-    Ok(None)
+    let artifact = stored::artifact(&mut actor.begin().await?, ReportId(report.id)).await?;
+    file::send(app, &artifact, Portion::Whole, Show::Attachment).await
 }
 
 /// Title of the document.

@@ -232,6 +232,7 @@ fn report(framework: &str) -> Report {
         error: None,
         page_count: None,
         document_sha256: None,
+        byte_count: None,
         created_at: at(),
         completed_at: None,
     }
