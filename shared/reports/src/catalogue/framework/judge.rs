@@ -85,7 +85,7 @@ impl Rule {
                 "Met when every asset has packages that a source of advisories speaks of and was compared with it within a week, by an inventory no older than that; partly when some were, not met when none was. Not assessed when no asset was ever compared."
             }
             Self::Scanning => {
-                "As coverage, and every source in use is younger than a week; partly if one is not."
+                "Met when every asset has packages that a source of advisories speaks of and was compared with it within a week, by an inventory no older than that, and every source in use is younger than a week; partly when some were or a source is not, not met when no asset was. Not assessed when no asset was ever compared."
             }
             Self::Advisories => {
                 "Met when every source in use is younger than a week and its last crawl went well, partly when some are, not met when none is. Not assessed when none ever arrived, or there is no asset to which they could apply."
@@ -94,13 +94,13 @@ impl Rule {
                 "Met when every open finding has a severity, partly when some have, not met when none has. Not assessed when there is no open finding to rate."
             }
             Self::Flaws => {
-                "Not met when a pressing finding is past its time, partly when only lesser ones are, when versions could not be compared, or when not every asset was observed; met otherwise. Not assessed when no asset was ever compared."
+                "Not met when a pressing finding (critical, high, not rated by anybody, or known to be exploited) is past its time, partly when only lesser ones are, when versions could not be compared, or when not every asset was observed; met otherwise. Not assessed when no asset was ever compared."
             }
             Self::UrgentFlaws => {
-                "As findings in time, of pressing findings only: critical, high, not rated by anybody, or known to be exploited."
+                "Of pressing findings only, those that are critical, high, not rated by anybody or known to be exploited: not met when one is past its time, partly when versions could not be compared or not every asset was observed; met otherwise. Not assessed when no asset was ever compared."
             }
             Self::LesserFlaws => {
-                "As findings in time, of the others only: not met when one of them is past its time."
+                "Of findings that are not pressing only: not met when one is past its time, partly when versions could not be compared or not every asset was observed; met otherwise. Not assessed when no asset was ever compared."
             }
             Self::Exceptions => {
                 "Met when every accepted risk has its reason, which this system demands; partly when one of them is known to be exploited. Not assessed when no risk was accepted."

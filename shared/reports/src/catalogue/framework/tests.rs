@@ -33,16 +33,21 @@ fn orderly() -> Measured {
     }
 }
 
-fn late(vulnerability: &str, package: &str, severity: &str, is_kev: bool) -> Late {
+fn late(
+    (vulnerability, package, severity): (&str, &str, &str),
+    is_kev: bool,
+    assets: i64,
+    fixed: &str,
+) -> Late {
     Late {
         vulnerability: vulnerability.into(),
         package_name: package.into(),
         severity: severity.into(),
         is_kev,
         is_urgent: is_kev || severity == "critical" || severity == "high",
-        assets: 3,
+        assets,
         due: NaiveDate::from_ymd_opt(2026, 10, 30).expect("a day"),
-        fixed: Some("3.0.15-1~deb12u1".into()),
+        fixed: Some(fixed.into()),
     }
 }
 
@@ -190,8 +195,8 @@ fn what_is_late_is_named_with_where_and_since_when() {
         overdue: 7,
         overdue_urgent: 4,
         late: vec![
-            late("CVE-2026-1001", "openssl", "critical", true),
-            late("CVE-2026-2002", "curl", "medium", false),
+            late(("CVE-2026-1001", "openssl", "critical"), true, 3, "3.0.15-1~deb12u1"),
+            late(("CVE-2026-2002", "curl", "medium"), false, 1, "7.88.1-10+deb12u8"),
         ],
         ..orderly()
     };
@@ -274,16 +279,18 @@ fn the_sample_is_up_to_date() {
         heard: 11,
         covered: 11,
         observed: 11,
-        open: 43,
+        open: 8,
         unrated: 1,
-        overdue: 9,
+        urgent: 6,
+        overdue: 5,
         overdue_urgent: 4,
-        undecided: 2,
-        accepted: 3,
+        undecided: 1,
+        undecided_urgent: 1,
+        accepted: 1,
         late: vec![
-            late("CVE-2026-1001", "openssl", "critical", true),
-            late("CVE-2026-1417", "libxml2", "high", false),
-            late("CVE-2026-2002", "curl", "medium", false),
+            late(("CVE-2026-1001", "openssl", "critical"), true, 3, "3.0.15-1~deb12u1"),
+            late(("CVE-2026-1417", "libxml2", "high"), false, 1, "2.9.14+dfsg-1.3~deb12u2"),
+            late(("CVE-2026-2002", "curl", "medium"), false, 1, "7.88.1-10+deb12u8"),
         ],
         sources: Sources::of(&posture),
         ..orderly()
