@@ -6,13 +6,14 @@ use runtime::secrets::SecretError;
 
 use crate::embedded;
 
-/// The exit codes, after BSD's `sysexits.h` where it has one. A command line that cannot be read ends with 2,
-/// a second signal with 130 or 143.
+/// The exit codes, after BSD's `sysexits.h` where it has one. A second signal ends with 130 or 143.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     /// It was tried and did not work.
     Failure = 1,
+    /// What was typed cannot be used; as clap ends for what it finds itself.
+    Usage = 2,
     /// Something needed is missing or does not answer: a program, Postgres, Redis, disk space.
     Unavailable = 69,
     /// A defect of ours.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use runtime::egress::{Client, HeaderValue, Method, Policy, Request, Response, StatusCode, header};
+use anyhow::Context as _;
+use runtime::egress::{
+    Client, HeaderName, HeaderValue, Method, Policy, Request, Response, StatusCode, header,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -20,6 +22,14 @@ pub(super) struct ApiClient {
     http: Client,
     server: String,
     token: Option<SecretString>,
+}
+
+/// A refusal, in the server's words.
+#[derive(Debug, thiserror::Error)]
+#[error("the server answered {status}: {words}")]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    words: String,
 }
 
 /// A file that the server gave.
@@ -74,11 +84,25 @@ impl ApiClient {
         Ok(Download { media_type, bytes })
     }
 
-    /// The answer, when it is a good one; otherwise what the server says is wrong.
+    /// A stream of events, from after the one that the client has, if it has one.
+    pub(super) async fn events(&self, path: &str, last: Option<&str>) -> Result<Response, Failure> {
+        let mut request = Request::get(format!("{}{path}", self.server));
+        if let Some(last) = last {
+            let id =
+                HeaderValue::try_from(last).context("the id of an event has a character that no id has")?;
+            request = request.header(HeaderName::from_static("last-event-id"), id);
+        }
+        self.send(request).await
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response, Failure> {
         let url = format!("{}{path}", self.server);
-        let mut request = Request { method, ..Request::post(url, body) }
-            .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let request = Request { method, ..Request::post(url, body) };
+        self.send(request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))).await
+    }
+
+    /// The answer, when it is a good one; otherwise what the server says is wrong.
+    async fn send(&self, mut request: Request) -> Result<Response, Failure> {
         if let Some(token) = &self.token {
             let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
                 .context("the access token has a character that no token has")?;
@@ -91,7 +115,7 @@ impl ApiClient {
             return Ok(response);
         }
         let body = response.bytes().await.map_err(Failure::unavailable)?;
-        Err(Failure::new(exit_for(status), anyhow!("the server answered {status}: {}", complaint(&body))))
+        Err(Failure::new(exit_for(status), Refusal { status, words: complaint(&body) }))
     }
 }
 
@@ -118,11 +142,13 @@ fn complaint(body: &[u8]) -> String {
         Value::Null => String::from_utf8_lossy(body).into_owned(),
         detail => detail.to_string(),
     };
-    // Of invalid input each field with what is wrong with it.
-    let fields =
-        json["errors"].as_array().into_iter().flatten().filter_map(|error| {
-            Some(format!("{}: {}", error["field"].as_str()?, error["message"].as_str()?))
-        });
-    let words = std::iter::once(words).chain(fields).collect::<Vec<_>>().join("; ");
+    // Of invalid input each field with what is wrong with it, which says more than that something is.
+    let fields = json["errors"].as_array().into_iter().flatten().filter_map(|error| {
+        let (field, message) = (error["field"].as_str()?, error["message"].as_str()?);
+        let name = field.rsplit(" -> ").next().unwrap_or(field);
+        Some(if message.contains(name) { message.to_owned() } else { format!("{name}: {message}") })
+    });
+    let fields: Vec<_> = fields.collect();
+    let words = if fields.is_empty() { words } else { fields.join("; ") };
     words.chars().filter(|character| !character.is_control()).take(500).collect()
 }

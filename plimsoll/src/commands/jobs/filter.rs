@@ -1,5 +1,6 @@
 //! Naming jobs by what they are.
 
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use runtime::egress::Url;
 use serde_json::{Map, Value};
 
@@ -18,11 +19,11 @@ pub(super) struct Filter {
     /// Only those that were given up for this reason, such as `exhausted`.
     #[arg(long, value_name = "REASON")]
     dead_reason: Option<String>,
-    /// Made at this moment or later, such as `2026-11-21T00:00:00Z`.
-    #[arg(long, value_name = "TIME")]
+    /// Made at this moment or later: `2026-11-21T00:00:00Z`, a day such as `2026-11-21` (UTC), or an age such as `90m`, `2h`, `7d`.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<String>,
-    /// Made before this moment.
-    #[arg(long, value_name = "TIME")]
+    /// Made before this moment, written like `--since`.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<String>,
     /// Somewhere in the id, the kind, the payload or the last error.
     #[arg(long)]
@@ -58,6 +59,11 @@ impl Filter {
         self.tenant.is_some()
     }
 
+    /// True when it names jobs of several organizations.
+    pub(super) fn is_of_all(&self) -> bool {
+        self.tenant.as_deref() == Some("all")
+    }
+
     /// As a query string that can be added to.
     pub(super) fn query(&self) -> Query {
         let mut query = Query(Url::parse("http://server/").expect("an address that parses"));
@@ -72,6 +78,33 @@ impl Filter {
         let pairs = self.pairs().map(|(name, value)| (name.to_owned(), value.into()));
         Value::Object(pairs.collect::<Map<_, _>>())
     }
+}
+
+/// A moment as people type it, as the API reads it.
+fn moment(typed: &str) -> Result<String, String> {
+    let at = if let Ok(at) = DateTime::parse_from_rfc3339(typed) {
+        at.to_utc()
+    } else if let Ok(day) = typed.parse::<NaiveDate>() {
+        day.and_time(NaiveTime::MIN).and_utc()
+    } else {
+        age(typed).and_then(|age| Utc::now().checked_sub_signed(age)).ok_or(
+            "neither a moment such as 2026-11-21T00:00:00Z, nor a day such as 2026-11-21, nor an age such as 90m, 2h or 7d",
+        )?
+    };
+    Ok(at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+fn age(typed: &str) -> Option<TimeDelta> {
+    let unit = typed.chars().next_back()?;
+    let number: u32 = typed.strip_suffix(unit)?.parse().ok()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    TimeDelta::try_seconds(i64::from(number) * seconds)
 }
 
 /// A query string in the making.
@@ -105,6 +138,17 @@ mod tests {
         );
         assert_eq!(filter.body()["text"], "HTTP 502 & more");
         assert!(!filter.is_empty());
+    }
+
+    #[test]
+    fn a_moment_is_an_instant_a_day_or_an_age() {
+        assert_eq!(moment("2026-11-21T01:00:00+01:00").as_deref(), Ok("2026-11-21T00:00:00Z"));
+        assert_eq!(moment("2026-11-21").as_deref(), Ok("2026-11-21T00:00:00Z"));
+        let two_hours_ago: DateTime<Utc> = moment("2h").expect("an age").parse().expect("a moment");
+        assert!((Utc::now() - two_hours_ago - TimeDelta::hours(2)).num_seconds().abs() < 60);
+        for nonsense in ["", "h", "yesterday", "2 h", "-2h", "2026-11-31", "99999999999d", "7é"] {
+            assert!(moment(nonsense).is_err(), "{nonsense}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use serde_json::{Map, Value, json};
 
-use super::{tell, told};
+use super::{follow, found, tell, told};
 use crate::commands::api_client::ApiClient;
 use crate::exit::{Exit, Failure};
 
@@ -51,22 +51,24 @@ struct Limit {
 }
 
 pub(super) async fn queues(server: &ApiClient, queues: &Queues, json: bool) -> Result<(), Failure> {
-    let answer = match queues.command.as_ref().unwrap_or(&QueueCommand::List) {
+    let (queue, answer) = match queues.command.as_ref().unwrap_or(&QueueCommand::List) {
         QueueCommand::List => {
             tell(json, &server.get("/api/queues").await?, told::queues);
             return Ok(());
         }
-        QueueCommand::Pause(named) => {
-            server.post(&format!("/api/queues/{}/pause", segment(&named.queue)?), &json!({})).await?
+        QueueCommand::Pause(NamedQueue { queue }) => {
+            (queue, server.post(&format!("/api/queues/{}/pause", segment(queue)?), &json!({})).await)
         }
-        QueueCommand::Resume(named) => {
-            server.post(&format!("/api/queues/{}/resume", segment(&named.queue)?), &json!({})).await?
+        QueueCommand::Resume(NamedQueue { queue }) => {
+            (queue, server.post(&format!("/api/queues/{}/resume", segment(queue)?), &json!({})).await)
         }
         QueueCommand::Limit(limit) => {
-            let path = format!("/api/queues/{}", segment(&limit.queue.queue)?);
-            server.patch(&path, &limit.changes()?).await?
+            let NamedQueue { queue } = &limit.queue;
+            (queue, server.patch(&format!("/api/queues/{}", segment(queue)?), &limit.changes()?).await)
         }
     };
+    let remedy = "there are ingest, analysis, rendering, delivery and maintenance";
+    let answer = found(answer, &format!("queue `{queue}`"), remedy)?;
     tell(json, &answer, |queue| told::queues(&json!({ "data": [queue] })));
     Ok(())
 }
@@ -104,7 +106,7 @@ fn figure(given: &str) -> Result<Value, Failure> {
 }
 
 fn usage(sentence: String) -> Failure {
-    Failure::new(Exit::Failure, anyhow!(sentence))
+    Failure::new(Exit::Usage, anyhow!(sentence))
 }
 
 /// A name as a part of a path: none of ours has anything else in it.
@@ -137,13 +139,19 @@ pub(super) struct Share {
 pub(super) async fn share(server: &ApiClient, share: &Share, json: bool) -> Result<(), Failure> {
     let path = format!("/api/queues/shares/{}", segment(&share.tenant)?);
     let answer = if share.end {
-        server.delete(&path).await?
+        server.delete(&path).await
     } else if share.weight.is_none() && share.max_in_flight.is_none() {
         return Err(usage("say what to set: --weight, --max-in-flight or --end".to_owned()));
     } else {
         let weight = share.weight.unwrap_or(1);
-        server.put(&path, &json!({ "weight": weight, "max_in_flight": share.max_in_flight })).await?
+        server.put(&path, &json!({ "weight": weight, "max_in_flight": share.max_in_flight })).await
     };
+    let (what, remedy) = if share.end {
+        ("share of its own", "plimsoll jobs shares lists those that there are")
+    } else {
+        ("organization", "its id stands beside its jobs in plimsoll jobs list --tenant all")
+    };
+    let answer = found(answer, &format!("{what} for `{}`", share.tenant), remedy)?;
     tell(json, &answer, |share| told::shares(&json!({ "data": [share] })));
     Ok(())
 }
@@ -184,7 +192,8 @@ pub(super) async fn workers(server: &ApiClient, workers: &Workers, json: bool) -
         WorkerCommand::Resume(named) => (named, "resume"),
     };
     let path = format!("/api/workers/{}/{order}", segment(&named.worker)?);
-    let answer = server.post(&path, &json!({})).await?;
+    let answer = server.post(&path, &json!({})).await;
+    let answer = found(answer, &format!("worker `{}`", named.worker), "plimsoll jobs workers lists them")?;
     tell(json, &answer, |worker| told::workers(&json!({ "data": [worker] })));
     Ok(())
 }
@@ -202,6 +211,8 @@ enum BatchCommand {
     List,
     /// One batch with its members.
     Show(NamedBatch),
+    /// Say what happens to it as it happens. Ends as `plimsoll jobs follow` does.
+    Follow(NamedBatch),
     /// Cancel the members that have not ended.
     Cancel(NamedBatch),
 }
@@ -218,13 +229,27 @@ pub(super) async fn batches(server: &ApiClient, batches: &Batches, json: bool) -
             tell(json, &server.get("/api/batches").await?, told::batches);
             return Ok(());
         }
-        BatchCommand::Show(named) => server.get(&format!("/api/batches/{}", named.batch)).await?,
+        BatchCommand::Follow(named) => {
+            let path = format!("/api/batches/{}/events", named.batch);
+            let ended = follow::until_ended(server, &path, json, told::batch_event).await;
+            return found(ended, &batch(named), BATCHES);
+        }
+        BatchCommand::Show(named) => {
+            found(server.get(&format!("/api/batches/{}", named.batch)).await, &batch(named), BATCHES)?
+        }
         BatchCommand::Cancel(named) => {
-            server.post(&format!("/api/batches/{}/cancel", named.batch), &json!({})).await?
+            let answer = server.post(&format!("/api/batches/{}/cancel", named.batch), &json!({})).await;
+            found(answer, &batch(named), BATCHES)?
         }
     };
     tell(json, &answer, told::batch);
     Ok(())
+}
+
+const BATCHES: &str = "plimsoll jobs batches lists them";
+
+fn batch(named: &NamedBatch) -> String {
+    format!("batch {}", named.batch)
 }
 
 #[cfg(test)]

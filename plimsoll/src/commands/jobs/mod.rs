@@ -1,21 +1,24 @@
 //! `plimsoll jobs`: background work from the command line.
 //!
 //! Everything goes over the API, as whoever the token names, so this may do what that person may. [`filter`] is how jobs are
-//! named, [`told`] how they are shown.
+//! named, [`told`] how they are shown, [`follow`] what happens to one as it happens.
 
 mod filter;
 mod fleet;
+mod follow;
 mod told;
 
 use std::io::{IsTerminal as _, Write as _, stderr, stdin};
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use runtime::egress::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use self::filter::Filter;
-use super::api_client::ApiClient;
+use super::api_client::{ApiClient, Refusal};
 use super::server::Server;
 use crate::exit::{Exit, Failure};
 use crate::terminal;
@@ -30,6 +33,7 @@ const PAGE: usize = 200;
 /// Examples:
 ///   plimsoll jobs list --status failed
 ///   plimsoll jobs show 0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a
+///   plimsoll jobs list --tenant all --since 2h
 ///   plimsoll jobs retry --kind send_mail --dead-reason exhausted
 ///   plimsoll jobs queues pause rendering
 ///
@@ -54,9 +58,12 @@ enum Command {
     Show(One),
     /// Wait until a job has ended. Ends with 0 when it was completed, 1 when not, 75 when it takes too long.
     Wait(Wait),
+    /// Say what happens to a job as it happens, until it has ended: 0 when it was completed, 1 when not.
+    Follow(One),
     /// Cancel jobs: those named by id, or all that a filter names.
     Cancel(Change),
-    /// Begin jobs again that were given up or cancelled: those named by id, or all that a filter names.
+    /// Begin jobs again that were given up or cancelled: those named by id, or all that a filter names (only those that
+    /// were given up, unless it has a --state).
     Retry(Change),
     /// Queues: what waits in each, pause, resume and limits.
     Queues(fleet::Queues),
@@ -78,8 +85,8 @@ struct List {
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
     /// At most so many.
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    limit: usize,
+    #[arg(long, default_value = "50", value_name = "N")]
+    limit: NonZeroUsize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -115,9 +122,20 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let server = arguments.server.client()?;
     let json = arguments.json;
     match &arguments.command {
-        Command::List(list) => tell(json, &jobs(&server, list).await?, told::list),
+        Command::List(list) => {
+            let (jobs, more) = jobs(&server, list).await?;
+            tell(json, &jobs, |jobs| told::list(jobs, list.filter.is_of_all()));
+            if more {
+                terminal::remark(format_args!("these are the newest {}: --limit shows more", list.limit));
+            }
+        }
         Command::Show(one) => {
-            tell(json, &server.get(&format!("/api/jobs/{}", one.job)).await?, told::detail);
+            let answer = server.get(&format!("/api/jobs/{}", one.job)).await;
+            tell(json, &found_job(answer, one.job)?, told::detail);
+        }
+        Command::Follow(one) => {
+            let path = format!("/api/jobs/{}/events", one.job);
+            return found_job(follow::until_ended(&server, &path, json, told::event).await, one.job);
         }
         Command::Wait(wait) => return until_ended(&server, wait, json).await,
         Command::Cancel(change) => return alter(&server, change, "cancel", json).await,
@@ -136,8 +154,23 @@ fn tell(json: bool, answer: &Value, in_words: impl FnOnce(&Value) -> String) {
     terminal::result(if json { answer.to_string() } else { in_words(answer) });
 }
 
-/// Jobs from as many answers as it takes.
-async fn jobs(server: &ApiClient, list: &List) -> Result<Value, Failure> {
+/// `answer`, whose 404 says that there is no `what`; `remedy` is the way to one.
+fn found<T>(answer: Result<T, Failure>, what: &str, remedy: &str) -> Result<T, Failure> {
+    answer.map_err(|failure| match failure.error.downcast_ref::<Refusal>() {
+        Some(refusal) if refusal.status == StatusCode::NOT_FOUND => {
+            Failure::new(Exit::Failure, anyhow!("there is no {what}: {remedy}"))
+        }
+        _ => failure,
+    })
+}
+
+fn found_job<T>(answer: Result<T, Failure>, job: uuid::Uuid) -> Result<T, Failure> {
+    found(answer, &format!("job {job} that this token may see"), "plimsoll jobs list names those that it may")
+}
+
+/// Jobs from as many answers as it takes, and whether there are more.
+async fn jobs(server: &ApiClient, list: &List) -> Result<(Value, bool), Failure> {
+    let limit = list.limit.get();
     let mut query = list.filter.query();
     if let Some(status) = &list.status {
         query.append_pair("status", status);
@@ -146,12 +179,12 @@ async fn jobs(server: &ApiClient, list: &List) -> Result<Value, Failure> {
     let mut found = Vec::new();
     let mut cursor = String::new();
     loop {
-        let size = PAGE.min(list.limit - found.len()).max(1);
+        let size = PAGE.min(limit - found.len()).max(1);
         let answer = server.get(&format!("/api/jobs?{query}&page_size={size}&cursor={cursor}")).await?;
         found.extend(answer["data"].as_array().into_iter().flatten().cloned());
         match answer["next_cursor"].as_str() {
-            Some(next) if found.len() < list.limit => cursor = next.to_owned(),
-            _ => return Ok(found.into()),
+            Some(next) if found.len() < limit => cursor = next.to_owned(),
+            next => return Ok((found.into(), next.is_some())),
         }
     }
 }
@@ -159,12 +192,11 @@ async fn jobs(server: &ApiClient, list: &List) -> Result<Value, Failure> {
 async fn until_ended(server: &ApiClient, wait: &Wait, json: bool) -> Result<(), Failure> {
     let began = Instant::now();
     loop {
-        let job = server.get(&format!("/api/jobs/{}", wait.job)).await?;
+        let job = found_job(server.get(&format!("/api/jobs/{}", wait.job)).await, wait.job)?;
         let status = job["status"].as_str().unwrap_or_default();
         if ["completed", "failed", "cancelled"].contains(&status) {
             tell(json, &job, told::line);
-            let failed = || Failure::new(Exit::Failure, anyhow!("the job is {status}"));
-            return if status == "completed" { Ok(()) } else { Err(failed()) };
+            return ended(status);
         }
         if let Some(timeout) = wait.timeout.filter(|timeout| began.elapsed().as_secs() >= *timeout) {
             let why = job["why_not_running"][0]["text"].as_str().unwrap_or("it is running").to_owned();
@@ -174,23 +206,27 @@ async fn until_ended(server: &ApiClient, wait: &Wait, json: bool) -> Result<(), 
     }
 }
 
+/// What a command that waited ends with.
+fn ended(status: &str) -> Result<(), Failure> {
+    match status {
+        "completed" => Ok(()),
+        "cancelled" => Err(Failure::new(Exit::Failure, anyhow!("it was cancelled"))),
+        _ => Err(Failure::new(Exit::Failure, anyhow!("it failed"))),
+    }
+}
+
 /// Cancels or retries.
 async fn alter(server: &ApiClient, change: &Change, verb: &str, json: bool) -> Result<(), Failure> {
     if change.jobs.is_empty() && change.filter.is_empty() {
         let sentence = "name jobs by their ids, or by a filter such as --kind: nothing is changed without";
-        return Err(Failure::new(Exit::Failure, anyhow!(sentence)));
+        return Err(Failure::new(Exit::Usage, anyhow!(sentence)));
     }
     if !change.jobs.is_empty() {
         if !change.filter.is_empty() {
             let sentence = "name jobs by their ids or by a filter, not by both";
-            return Err(Failure::new(Exit::Failure, anyhow!(sentence)));
+            return Err(Failure::new(Exit::Usage, anyhow!(sentence)));
         }
-        let mut answers = Vec::new();
-        for job in &change.jobs {
-            answers.push(server.post(&format!("/api/jobs/{job}/{verb}"), &json!({})).await?);
-        }
-        tell(json, &answers.into(), told::list);
-        return Ok(());
+        return alter_each(server, &change.jobs, verb, json).await;
     }
     let path = format!("/api/jobs/bulk/{verb}");
     let filter = change.filter.body();
@@ -220,6 +256,24 @@ async fn alter(server: &ApiClient, change: &Change, verb: &str, json: bool) -> R
     };
     tell(json, &answer, told::changed);
     Ok(())
+}
+
+/// Cancels or retries one after another. What was done before one is refused is told.
+async fn alter_each(server: &ApiClient, jobs: &[uuid::Uuid], verb: &str, json: bool) -> Result<(), Failure> {
+    let (mut changed, mut refused) = (Vec::new(), Ok(()));
+    for job in jobs {
+        match found_job(server.post(&format!("/api/jobs/{job}/{verb}"), &json!({})).await, *job) {
+            Ok(job) => changed.push(job),
+            Err(failure) => {
+                refused = Err(failure);
+                break;
+            }
+        }
+    }
+    if !changed.is_empty() {
+        tell(json, &changed.into(), |jobs| told::list(jobs, false));
+    }
+    refused
 }
 
 /// Asks the person; nobody is asked who is not there.

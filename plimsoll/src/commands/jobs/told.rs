@@ -1,14 +1,19 @@
 //! Jobs, queues, workers and batches in words.
+//!
+//! Times are UTC, to the second, as `--since` takes them.
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::follow::Event;
 
 /// Longest error in a table.
 const ERROR_LENGTH: usize = 60;
 
-/// A table of jobs.
-pub(super) fn list(jobs: &Value) -> String {
+/// A table of jobs; with a column that says whose each is, where that may differ.
+pub(super) fn list(jobs: &Value, of_all: bool) -> String {
     let mut rows = vec![row(["ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED", "NOTE"])];
     for job in items(jobs) {
         rows.push(vec![
@@ -17,11 +22,21 @@ pub(super) fn list(jobs: &Value) -> String {
             text(&job["queue"]),
             state(job),
             format!("{}/{}", job["attempt"], job["max_attempts"]),
-            text(&job["created_at"]),
+            moment(&job["created_at"]),
             note(job),
         ]);
     }
-    aligned(&rows)
+    if of_all {
+        let whose = std::iter::once("TENANT".to_owned()).chain(items(jobs).map(whose));
+        for (row, whose) in rows.iter_mut().zip(whose) {
+            row.insert(1, whose);
+        }
+    }
+    table(&rows, "no jobs")
+}
+
+fn whose(job: &Value) -> String {
+    job["tenant_id"].as_str().map_or("installation".to_owned(), |_| text(&job["tenant_id"]))
 }
 
 /// The state with what belongs to it.
@@ -34,8 +49,11 @@ fn state(job: &Value) -> String {
     }
 }
 
+/// What went wrong, or what it is at: that of a job that has ended is old news.
 fn note(job: &Value) -> String {
-    shortened(if job["last_error"].is_string() { &job["last_error"] } else { &job["progress_note"] })
+    let what = if job["last_error"].is_string() { "last_error" } else { "progress_note" };
+    let is_news = what == "last_error" || job["state"] == "running";
+    shortened(if is_news { &job[what] } else { &Value::Null })
 }
 
 /// A text as a cell of a table.
@@ -57,15 +75,20 @@ pub(super) fn detail(job: &Value) -> String {
     let mut said =
         format!("{} {}\nqueue {}, {}", text(&job["kind"]), text(&job["id"]), text(&job["queue"]), state(job));
     let _ = write!(said, ", attempt {} of {}", job["attempt"], job["max_attempts"]);
-    for (name, field) in [
-        ("created", "created_at"),
-        ("run at", "run_at"),
-        ("started", "started_at"),
-        ("finished", "finished_at"),
-    ] {
-        if job[field].is_string() {
-            let _ = write!(said, "\n{name:<9} {}", text(&job[field]));
+    if let Some(crashes) = job["crashes"].as_i64().filter(|crashes| *crashes > 0) {
+        let _ = write!(said, ", lost with its worker {crashes} of 3 times");
+    }
+    let _ = write!(said, "\nfor       {}", whose(job));
+    for (name, field) in
+        [("created", "created_at"), ("due", "run_at"), ("started", "started_at"), ("finished", "finished_at")]
+    {
+        // When it is due is of interest until it has begun.
+        if job[field].is_string() && (field != "run_at" || job["status"] == "queued") {
+            let _ = write!(said, "\n{name:<9} {}", moment(&job[field]));
         }
+    }
+    if job["state"] == "running" && job["progress_note"].is_string() {
+        let _ = write!(said, "\nat        {}", text(&job["progress_note"]));
     }
     if job["last_error"].is_string() {
         let _ = write!(said, "\nerror     {}", text(&job["last_error"]));
@@ -82,12 +105,12 @@ pub(super) fn detail(job: &Value) -> String {
     let attempts: Vec<_> = items(&job["attempts"]).collect();
     if !attempts.is_empty() {
         said.push_str("\n\nattempts:\n");
-        let mut rows = vec![row(["#", "STARTED", "ENDED", "OUTCOME", "CLASS", "WORKER", "NOTE"])];
+        let mut rows = vec![row(["#", "STARTED", "TOOK", "OUTCOME", "CLASS", "WORKER", "NOTE"])];
         for attempt in &attempts {
             rows.push(vec![
                 attempt["attempt"].to_string(),
-                text(&attempt["started_at"]),
-                text(&attempt["ended_at"]),
+                moment(&attempt["started_at"]),
+                took(attempt),
                 attempt["outcome"].as_str().unwrap_or("running").to_owned(),
                 text(&attempt["error_class"]),
                 text(&attempt["worker"]),
@@ -108,6 +131,62 @@ pub(super) fn detail(job: &Value) -> String {
     said
 }
 
+/// How long an attempt took.
+fn took(attempt: &Value) -> String {
+    let at = |field: &str| attempt[field].as_str()?.parse::<DateTime<Utc>>().ok();
+    let Some((began, ended)) = at("started_at").zip(at("ended_at")) else { return "-".to_owned() };
+    let millis = (ended - began).num_milliseconds().max(0);
+    match millis / 1000 {
+        0..60 => format!("{}.{:03} s", millis / 1000, millis % 1000),
+        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// What happened to a job, on one line.
+pub(super) fn event(event: &Event) -> String {
+    let data = &event.data;
+    match event.name.as_str() {
+        "attempt_started" => format!(
+            "{} attempt {} begun by {}",
+            moment(&data["started_at"]),
+            data["attempt"],
+            text(&data["worker"])
+        ),
+        "attempt_ended" => {
+            let outcome = data["outcome"].as_str().unwrap_or("ended");
+            let why =
+                if data["error"].is_string() { format!(": {}", text(&data["error"])) } else { String::new() };
+            format!(
+                "{} attempt {} {outcome} after {}{why}",
+                moment(&data["ended_at"]),
+                data["attempt"],
+                took(data)
+            )
+        }
+        "progress" => match note(data).as_str() {
+            "-" => state(data),
+            note => format!("{}: {note}", state(data)),
+        },
+        _ => line(data),
+    }
+}
+
+/// What happened to a batch, on one line.
+pub(super) fn batch_event(event: &Event) -> String {
+    let batch = &event.data;
+    format!(
+        "{} {}%: of {} jobs {} completed, {} failed, {} cancelled, {} running",
+        text(&batch["status"]),
+        batch["progress"],
+        batch["jobs"],
+        batch["completed"],
+        batch["failed"],
+        batch["cancelled"],
+        batch["running"]
+    )
+}
+
 fn dependencies(others: &[&Value]) -> String {
     let mut rows = vec![row(["JOB", "KIND", "STATE", "IF IT FAILS", "OUTCOME"])];
     for other in others {
@@ -120,7 +199,7 @@ fn dependencies(others: &[&Value]) -> String {
 /// How many jobs a filter names.
 pub(super) fn count(answer: &Value) -> String {
     let more = if answer["more"] == true { "more than " } else { "" };
-    format!("{more}{} jobs", answer["matched"])
+    format!("{more}{}", jobs(&answer["matched"]))
 }
 
 /// That a filter names none, to somebody who sees others in the list.
@@ -135,7 +214,11 @@ pub(super) fn changed(answer: &Value) -> String {
         None | Some(0) => String::new(),
         Some(count) => format!(", {count} left alone: their work has been asked for again"),
     };
-    format!("{} jobs changed{conflicts}", answer["changed"])
+    format!("{} changed{conflicts}", jobs(&answer["changed"]))
+}
+
+fn jobs(number: &Value) -> String {
+    format!("{number} {}", if *number == 1 { "job" } else { "jobs" })
 }
 
 /// A table of queues.
@@ -146,7 +229,7 @@ pub(super) fn queues(answer: &Value) -> String {
         rows.push(vec![
             text(&queue["queue"]),
             if queue["paused"] == true {
-                format!("paused since {}", text(&queue["paused_at"]))
+                format!("paused since {}", moment(&queue["paused_at"]))
             } else {
                 "open".to_owned()
             },
@@ -159,7 +242,7 @@ pub(super) fn queues(answer: &Value) -> String {
             limits(&queue["limits"]),
         ]);
     }
-    aligned(&rows)
+    table(&rows, "no queues")
 }
 
 /// Shares that are not those of everybody.
@@ -169,7 +252,7 @@ pub(super) fn shares(answer: &Value) -> String {
         let most = share["max_in_flight"].as_i64().map_or("-".to_owned(), |most| most.to_string());
         rows.push(vec![text(&share["tenant"]), share["weight"].to_string(), most]);
     }
-    aligned(&rows)
+    table(&rows, "everybody has an equal share")
 }
 
 fn limits(limits: &Value) -> String {
@@ -188,24 +271,46 @@ fn limits(limits: &Value) -> String {
 
 /// A table of workers with what each has in hand.
 pub(super) fn workers(answer: &Value) -> String {
-    let mut rows = vec![row(["WORKER", "HOST", "VERSION", "MODE", "HEARTBEAT", "QUEUES", "JOBS"])];
+    let mut rows = vec![row(["WORKER", "HOST", "VERSION", "MODE", "HEARTBEAT", "QUEUES"])];
+    let mut in_hand = vec![row(["WORKER", "JOB", "KIND", "QUEUE", "PROGRESS", "SINCE", "NOTE"])];
     for worker in items(&answer["data"]) {
         let slots = items(&worker["slots"]);
         let queues =
             items(&worker["queues"]).zip(slots).map(|(queue, slots)| format!("{} {slots}", text(queue)));
-        let jobs = items(&worker["jobs"]).map(|job| format!("{} {}%", text(&job["kind"]), job["progress"]));
-        let mode = if worker["alive"] == true { text(&worker["mode"]) } else { "gone".to_owned() };
         rows.push(vec![
             text(&worker["name"]),
             text(&worker["host"]),
             text(&worker["version"]),
-            mode,
-            text(&worker["heartbeat_at"]),
+            mode(worker),
+            moment(&worker["heartbeat_at"]),
             queues.collect::<Vec<_>>().join(", "),
-            jobs.collect::<Vec<_>>().join(", "),
         ]);
+        in_hand.extend(items(&worker["jobs"]).map(|job| {
+            vec![
+                text(&worker["name"]),
+                text(&job["id"]),
+                text(&job["kind"]),
+                text(&job["queue"]),
+                format!("{}%", job["progress"]),
+                moment(&job["started_at"]),
+                shortened(&job["progress_note"]),
+            ]
+        }));
     }
-    aligned(&rows)
+    let workers = table(&rows, "no workers");
+    if in_hand.len() == 1 { workers } else { format!("{workers}\n\nin hand:\n{}", aligned(&in_hand)) }
+}
+
+/// What a worker does, and what it was told to do where that is not the same yet.
+fn mode(worker: &Value) -> String {
+    let does = text(&worker["mode"]);
+    match (worker["alive"].as_bool(), does.as_str(), worker["wanted"].as_str()) {
+        (Some(false), ..) => "gone".to_owned(),
+        (_, "working", Some("quiet")) => "working, told to be quiet".to_owned(),
+        (_, "working" | "quiet", Some("drain")) => format!("{does}, told to drain"),
+        (_, "quiet", Some("work")) => "quiet, told to work".to_owned(),
+        _ => does,
+    }
 }
 
 /// A table of batches.
@@ -220,16 +325,16 @@ pub(super) fn batches(answer: &Value) -> String {
             batch["completed"].to_string(),
             batch["failed"].to_string(),
             batch["cancelled"].to_string(),
-            text(&batch["created_at"]),
+            moment(&batch["created_at"]),
         ]);
     }
-    aligned(&rows)
+    table(&rows, "no batches")
 }
 
 /// One batch with its members.
 pub(super) fn batch(batch: &Value) -> String {
     let members: Vec<_> = items(&batch["members"]).collect();
-    let table = batches(&serde_json::json!({ "data": [batch] }));
+    let table = batches(&json!({ "data": [batch] }));
     if members.is_empty() { table } else { format!("{table}\n\nmembers:\n{}", dependencies(&members)) }
 }
 
@@ -238,12 +343,23 @@ fn items(list: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// A text of the server's, without characters that would do something to the terminal.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").chars().filter(|character| !character.is_control()).collect()
+}
+
+/// A time of the server's, to the second.
+fn moment(value: &Value) -> String {
+    let at = value.as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
+    at.map_or_else(|| text(value), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
+}
+
+/// A table below its headings, or `nothing`.
+fn table(rows: &[Vec<String>], nothing: &str) -> String {
+    if rows.len() == 1 { nothing.to_owned() } else { aligned(rows) }
 }
 
 /// Columns as wide as their widest cell.
@@ -260,27 +376,78 @@ fn aligned(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn jobs_are_a_table_that_lines_up_and_cannot_steer_the_terminal() {
         let jobs = json!([
             { "id": "1", "kind": "correlate", "queue": "analysis", "state": "running", "progress": 40, "attempt": 1,
-              "max_attempts": 5, "created_at": "2026-11-22T02:00:00Z", "progress_note": "comparing" },
+              "max_attempts": 5, "created_at": "2026-11-22T02:00:00.123456Z", "progress_note": "comparing" },
             { "id": "2", "kind": "send_mail", "queue": "delivery", "state": "dead", "dead_reason": "exhausted", "attempt": 10,
               "max_attempts": 10, "created_at": "2026-11-22T01:00:00Z", "last_error": "refused\u{1b}[2J" },
+            { "id": "3", "kind": "send_mail", "queue": "delivery", "state": "completed", "attempt": 1, "tenant_id": "acme",
+              "max_attempts": 10, "created_at": "2026-11-22T00:00:00Z", "progress_note": "half of it" },
         ]);
         assert_eq!(
-            list(&jobs),
+            list(&jobs, false),
             [
                 "ID  KIND       QUEUE     STATE            ATTEMPT  CREATED               NOTE",
                 "1   correlate  analysis  running 40%      1/5      2026-11-22T02:00:00Z  comparing",
                 "2   send_mail  delivery  dead: exhausted  10/10    2026-11-22T01:00:00Z  refused[2J",
+                "3   send_mail  delivery  completed        1/10     2026-11-22T00:00:00Z  -",
             ]
             .join("\n")
         );
+        let of_all = list(&jobs, true);
+        let columns: Vec<_> = of_all.lines().map(|line| line.split_whitespace().nth(1)).collect();
+        assert_eq!(columns, [Some("TENANT"), Some("installation"), Some("installation"), Some("acme")]);
+        assert_eq!(list(&json!([]), true), "no jobs");
+    }
+
+    #[test]
+    fn how_long_it_took_is_said_in_units_that_fit() {
+        let attempt = |ended: &str| json!({ "started_at": "2026-11-22T00:00:00Z", "ended_at": ended });
+        assert_eq!(took(&attempt("2026-11-22T00:00:01.234567Z")), "1.234 s");
+        assert_eq!(took(&attempt("2026-11-22T00:02:03Z")), "2 min 3 s");
+        assert_eq!(took(&attempt("2026-11-22T03:02:03Z")), "3 h 2 min");
+        assert_eq!(took(&json!({ "started_at": "2026-11-22T00:00:00Z", "ended_at": null })), "-");
+    }
+
+    #[test]
+    fn a_worker_shows_its_orders_until_it_follows_them_and_what_it_has_in_hand_below() {
+        let worker = |mode: &str, wanted: &str, alive: bool| {
+            json!({ "name": "w-1", "host": "h", "version": "1", "mode": mode, "wanted": wanted, "alive": alive,
+                    "heartbeat_at": "2026-11-22T00:00:00Z", "queues": ["ingest"], "slots": [4],
+                    "jobs": [{ "id": "1", "kind": "crawl_source", "queue": "ingest", "progress": 40,
+                               "progress_note": "fetching", "started_at": "2026-11-22T00:00:00Z" }] })
+        };
+        assert_eq!(mode(&worker("working", "work", true)), "working");
+        assert_eq!(mode(&worker("working", "quiet", true)), "working, told to be quiet");
+        assert_eq!(mode(&worker("quiet", "quiet", true)), "quiet");
+        assert_eq!(mode(&worker("quiet", "drain", true)), "quiet, told to drain");
+        assert_eq!(mode(&worker("draining", "drain", true)), "draining");
+        assert_eq!(mode(&worker("working", "work", false)), "gone");
+        let said = workers(&json!({ "data": [worker("working", "work", true)] }));
+        let last = said.lines().last().expect("a job");
+        assert_eq!(last, "w-1     1    crawl_source  ingest  40%       2026-11-22T00:00:00Z  fetching");
+        assert_eq!(workers(&json!({ "data": [] })), "no workers");
+    }
+
+    #[test]
+    fn events_are_told_line_by_line() {
+        let told =
+            |name: &str, data: Value| event(&Event { name: name.to_owned(), data, ..Event::default() });
+        let attempt = json!({ "attempt": 2, "worker": "w-1", "started_at": "2026-11-22T00:00:00Z",
+                              "ended_at": "2026-11-22T00:00:00.5Z", "outcome": "retry", "error": "refused" });
+        assert_eq!(told("attempt_started", attempt.clone()), "2026-11-22T00:00:00Z attempt 2 begun by w-1");
+        assert_eq!(
+            told("attempt_ended", attempt),
+            "2026-11-22T00:00:00Z attempt 2 retry after 0.500 s: refused"
+        );
+        let job = json!({ "id": "1", "kind": "correlate", "state": "running", "progress": 40, "progress_note": "comparing" });
+        assert_eq!(told("progress", job), "running 40%: comparing");
+        let job = json!({ "id": "1", "kind": "correlate", "state": "completed" });
+        assert_eq!(told("finished", job), "1 correlate completed");
     }
 
     #[test]
