@@ -1,6 +1,8 @@
 //! What apalis-redis does that we work around, each held in place: an upgrade that changes one of these fails here, and whoever
 //! upgrades then knows which precaution of `queue::transport` and `queue::worker` may go, or must change.
 
+mod bent;
+
 use std::{
     sync::{
         Arc,
@@ -17,10 +19,16 @@ use serde::{Deserialize, Serialize};
 use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
+use self::bent::Bent;
+
 const SOON: Duration = Duration::from_secs(20);
 
 /// A worker that looks at intervals stops looking when an answer takes longer than one; its next heartbeat sets it going again.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often a worker looks, as far as it does.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// A clock that is wrong is wrong by this, seconds: far more than the heartbeats that a worker may miss.
+const WRONG: i64 = 600;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Note {
@@ -58,13 +66,29 @@ impl Queue {
 
     /// A worker that looks every few milliseconds, until it ends by itself or the test does.
     fn work(&self, worker: &str, config: Config) -> Work {
-        let backend =
-            self.storage(config.heartbeat_interval(HEARTBEAT)).poll_with_interval(Duration::from_millis(20));
+        let backend = self.storage(config.heartbeat_interval(HEARTBEAT)).poll_with_interval(INTERVAL);
         let (handled, worker) = (self.handled.clone(), worker.to_owned());
         Work(tokio::spawn(async move {
             let worker = WorkerBuilder::new(worker).backend(backend).data(handled).build(count);
             worker.run().await.map_err(|error| format!("{error:?}"))
         }))
+    }
+
+    /// As [`Self::work`], over a connection with something wrong about it. With `holds` it begins what it is given and never ends it.
+    fn work_over(&self, worker: &str, config: Config, connection: Bent, holds: bool) -> Work {
+        let storage: RedisStorage<Note, Bent> = RedisStorage::new(connection).with_config(config);
+        let backend = storage.poll_with_interval(INTERVAL);
+        let (handled, worker) = (self.handled.clone(), worker.to_owned());
+        Work(tokio::spawn(async move {
+            let worker =
+                WorkerBuilder::new(worker).backend(backend).data(handled).data(Holds(holds)).build(begin);
+            worker.run().await.map_err(|error| format!("{error:?}"))
+        }))
+    }
+
+    /// When the worker last showed itself, as Redis has it.
+    async fn last_seen(&self, worker: &str) -> Option<f64> {
+        self.redis.clone().zscore(format!("{}:workers", self.name), worker).await.expect("asked")
     }
 
     async fn until_handled(&self, count: usize) {
@@ -88,6 +112,22 @@ impl Queue {
 
 async fn count(_: Note, handled: Data<Arc<AtomicUsize>>) -> Result<(), BoxDynError> {
     handled.fetch_add(1, Ordering::SeqCst);
+    Ok(())
+}
+
+/// Whether what is begun is never ended.
+#[derive(Clone)]
+struct Holds(bool);
+
+async fn begin(
+    _: Note,
+    begun: Data<Arc<AtomicUsize>>,
+    Data(Holds(holds)): Data<Holds>,
+) -> Result<(), BoxDynError> {
+    begun.fetch_add(1, Ordering::SeqCst);
+    if holds {
+        std::future::pending::<()>().await;
+    }
     Ok(())
 }
 
@@ -274,4 +314,128 @@ async fn the_attempts_that_a_task_may_have_are_ignored_and_waiting_for_the_next_
         (attempts >= 2 && status == "Failed" && queue.waiting().await.0 == 1).then_some(())
     })
     .await;
+}
+
+/// `queue::wake`: a timer that is always registered.
+#[tokio::test]
+async fn a_worker_that_looks_at_intervals_looks_no_more_once_an_answer_took_longer_than_one() {
+    let queue = Queue::new().await;
+    let connection = Bent::slow(&queue.redis, INTERVAL * 5);
+    let looks = connection.fetches.clone();
+    // Far from its next heartbeat, which would set it going again.
+    let config = queue.config().heartbeat_interval(Duration::from_secs(600));
+    let _worker = queue.work_over("worker", config, connection, false);
+    eventually("ten answers' time without a look", SOON, || async {
+        let before = looks.load(Ordering::SeqCst);
+        tokio::time::sleep(INTERVAL * 50).await;
+        (before > 0 && looks.load(Ordering::SeqCst) == before).then_some(())
+    })
+    .await;
+    queue.push(1).await;
+    tokio::time::sleep(INTERVAL * 50).await;
+    assert_eq!((queue.handled.load(Ordering::SeqCst), queue.waiting().await), (0, (1, 0)));
+}
+
+/// `queue::transport`, PROMOTE: what was pushed is made due without asking a clock.
+#[tokio::test]
+async fn what_is_due_is_decided_by_the_clocks_of_who_pushes_and_who_fetches() {
+    let queue = Queue::new().await;
+    let mut storage: RedisStorage<Note, Bent> =
+        RedisStorage::new(Bent::ahead(&queue.redis, WRONG)).with_config(queue.config());
+    storage.push(Note { number: 1 }).await.expect("redis takes it");
+    let config = || queue.config().heartbeat_interval(HEARTBEAT);
+    let connection = Bent::of(&queue.redis);
+    let looks = connection.fetches.clone();
+    let _punctual = queue.work_over("punctual", config(), connection, false);
+    eventually("five looks", SOON, || async { (looks.load(Ordering::SeqCst) >= 5).then_some(()) }).await;
+    assert_eq!((queue.handled.load(Ordering::SeqCst), queue.waiting().await), (0, (1, 0)));
+    let _early = queue.work_over("early", config(), Bent::ahead(&queue.redis, WRONG), false);
+    queue.until_handled(1).await;
+}
+
+/// Leases are Postgres', by its clock; what Redis hands out twice is refused by its fence.
+#[tokio::test]
+async fn a_worker_whose_clock_is_ahead_takes_from_the_living_what_they_are_at() {
+    let queue = Queue::new().await;
+    let config = || queue.config().heartbeat_interval(HEARTBEAT);
+    queue.push(1).await;
+    let _living = queue.work_over("living", config(), Bent::of(&queue.redis), true);
+    queue.until_handled(1).await;
+    let _early = queue.work_over("early", config(), Bent::ahead(&queue.redis, WRONG), true);
+    queue.until_handled(2).await;
+}
+
+/// The heartbeat is a `ZADD` without `GT`: a clock that is put right makes its worker seem to have vanished.
+#[tokio::test]
+async fn a_worker_whose_clock_is_put_back_is_struck_off_alive_and_ends() {
+    let queue = Queue::new().await;
+    let config = || queue.config().heartbeat_interval(HEARTBEAT);
+    let connection = Bent::of(&queue.redis);
+    let clock = connection.ahead.clone();
+    let worker = queue.work_over("worker", config(), connection, false);
+    let seen = eventually("its registration", SOON, || queue.last_seen("worker")).await;
+    clock.store(-WRONG, Ordering::SeqCst);
+    eventually("a heartbeat that goes back in time", SOON, || async {
+        queue.last_seen("worker").await.filter(|again| *again < seen - 300.0)
+    })
+    .await;
+    let _other = queue.work_over("other", config(), Bent::of(&queue.redis), false);
+    let error = worker.end().await.expect_err("it lives, and is not registered any more");
+    assert!(error.contains("not registered"), "{error}");
+}
+
+/// `queue::rescue` counts crashes in Postgres, and gives a job up that ended three workers.
+#[tokio::test]
+async fn a_task_that_ends_its_worker_is_handed_on_for_ever_and_its_attempts_are_not_counted() {
+    let queue = Queue::new().await;
+    let mut storage = queue.storage(queue.config());
+    let task = TaskBuilder::new(Note { number: 1 }).max_attempts(1).build();
+    storage.push_task(task).await.expect("redis takes it");
+    let mut attempts = Vec::new();
+    for victim in 0..4 {
+        let connection = Bent::ahead(&queue.redis, WRONG * victim);
+        let config = queue.config().heartbeat_interval(HEARTBEAT);
+        let worker = queue.work_over(&format!("victim {victim}"), config, connection, true);
+        queue.until_handled(usize::try_from(victim).expect("a few") + 1).await;
+        let meta = queue.keys("meta:").await.pop().expect("one task");
+        let counted: String = queue.redis.clone().hget(meta, "attempts").await.expect("read");
+        attempts.push(counted);
+        drop(worker);
+    }
+    assert!(attempts.iter().all(|counted| *counted == attempts[0]), "{attempts:?}");
+}
+
+/// `queue::transport` rebuilds a worker that has ended, under a new name.
+#[tokio::test]
+async fn any_error_of_redis_ends_the_worker() {
+    for (what, script) in [
+        ("a fetch", bent::FETCH),
+        ("a heartbeat", bent::HEARTBEAT),
+        ("an acknowledgement", bent::ACKNOWLEDGEMENT),
+    ] {
+        let queue = Queue::new().await;
+        let connection = Bent::of(&queue.redis);
+        let (looks, fails) = (connection.fetches.clone(), connection.fails.clone());
+        let config = queue.config().heartbeat_interval(HEARTBEAT).persist_results(true);
+        let worker = queue.work_over("worker", config, connection, false);
+        eventually("a look", SOON, || async { (looks.load(Ordering::SeqCst) > 0).then_some(()) }).await;
+        fails.store(script, Ordering::SeqCst);
+        queue.push(1).await;
+        let error = worker.end().await.expect_err("it does not try again");
+        assert!(error.contains("the line is cut"), "{what}: {error}");
+    }
+}
+
+/// `queue::carrier` leaves that word out, which Redis before 6.2 does not know.
+#[tokio::test]
+async fn a_worker_registers_with_a_word_that_came_with_redis_6_2() {
+    let queue = Queue::new().await;
+    let connection = Bent::of(&queue.redis);
+    let scripts = connection.scripts.clone();
+    let _worker = queue.work_over("worker", queue.config(), connection, false);
+    eventually("its registration", SOON, || queue.last_seen("worker")).await;
+    let scripts = scripts.lock().expect("nobody panicked");
+    let with_the_word: Vec<_> = scripts.iter().filter(|script| script.contains("'GT'")).collect();
+    assert_eq!(with_the_word.len(), 1, "{with_the_word:?}");
+    assert!(with_the_word[0].contains("\"core:apalis:queues:list\", 'GT', now"), "{with_the_word:?}");
 }
