@@ -222,6 +222,29 @@ async fn a_tenant_is_held_to_its_limit_though_slots_are_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_share_holds_for_what_was_sent_and_not_begun_too() {
+    let desk = Desk::new().await;
+    let (one, other) = (desk.db.tenant("one").await, desk.db.tenant("other").await);
+    desk.accept(Origin::tenant(one), 30, &Work::default()).await;
+    let desk = desk.relay().await;
+    desk.until_sent(MOST).await;
+    let lowered = Share { tenant: Some(one), weight: 1, max_in_flight: Some(2) };
+    queues::set_share(desk.db.pool(), &lowered).await.expect("it is set");
+    desk.until_sent(2).await;
+    assert!(queues::drop_share(desk.db.pool(), Some(one)).await.expect("it is ended"));
+    desk.until_sent(MOST).await;
+    // The other comes late: what lies ready is dealt out anew when the weights change.
+    desk.accept(Origin::tenant(other), 30, &Work::default()).await;
+    let heavy = Share { tenant: Some(other), weight: 1000, max_in_flight: None };
+    queues::set_share(desk.db.pool(), &heavy).await.expect("it is set");
+    eventually("the heavier tenant's jobs in place of the other's", SOON, || async {
+        (desk.sent(Some(other)).await == MOST && desk.sent(Some(one)).await == 0).then_some(())
+    })
+    .await;
+    desk.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn within_a_tenant_the_urgent_goes_before_the_old() {
     let desk = Desk::new().await;
     desk.accept(Origin::INSTALLATION, 20, &Work::default()).await;

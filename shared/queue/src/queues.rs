@@ -194,7 +194,7 @@ fn lane(tenant: Option<TenantId>) -> Uuid {
     tenant.map_or(Uuid::nil(), |tenant| tenant.0)
 }
 
-/// Sets a tenant's share; it holds for whatever is dispatched from now on.
+/// Sets a tenant's share. It holds within a second: relays take back what they sent and nobody has begun.
 ///
 /// # Errors
 /// When a figure is out of range.
