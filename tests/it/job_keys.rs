@@ -229,6 +229,92 @@ async fn what_failed_may_be_asked_for_again_within_its_period() {
     assert!(ask(&db, Origin::INSTALLATION, &job).await.created);
 }
 
+/// What retrying `jobs` made of each, in the order of their ids.
+async fn retry(db: &TestDb, jobs: &[JobId]) -> Vec<String> {
+    let ids: Vec<_> = jobs.iter().map(|job| job.0).collect();
+    sqlx::query_scalar("select new_state from jobs_retry($1) order by job_id")
+        .bind(ids)
+        .fetch_all(db.pool())
+        .await
+        .expect("retried")
+}
+
+async fn cancel(db: &TestDb, job: JobId) {
+    let cancelled = sqlx::query("select jobs_cancel(array[$1::uuid])").bind(job.0).execute(db.pool()).await;
+    cancelled.expect("cancelled");
+}
+
+/// Whichever of the three keys it is: there is one job that has not ended or, of those that wait, not begun.
+async fn keeps_to_its_key<J: Job + Sync>(db: &TestDb, origin: Origin, job: &J) {
+    let kind = J::KIND;
+    let first = ask(db, origin, job).await.id;
+    cancel(db, first).await;
+    let second = ask(db, origin, job).await.id;
+    assert_ne!(first, second);
+    assert_eq!(retry(db, &[first]).await, ["conflict"], "{kind}: another one does its work");
+    cancel(db, second).await;
+    assert_eq!(
+        retry(db, &[first, second]).await,
+        ["available", "conflict"],
+        "{kind}: the first of them comes back"
+    );
+    assert_eq!(
+        ask(db, origin, job).await,
+        Enqueued { id: first, created: false },
+        "{kind}: and is given to whoever asks"
+    );
+    assert_eq!(retry(db, &[second]).await, ["conflict"], "{kind}");
+}
+
+#[tokio::test]
+async fn a_job_that_is_retried_does_not_stand_beside_another_one_with_its_key() {
+    let db = TestDb::new().await;
+    let tenant = db.tenant("acme").await;
+    keeps_to_its_key(&db, Origin::INSTALLATION, &Work { unique: Some("nvd".into()), ..Work::default() })
+        .await;
+    keeps_to_its_key(&db, Origin::tenant(tenant), &correlate(tenant)).await;
+    keeps_to_its_key(&db, Origin::tenant(tenant), &Hourly { subject: "a".into() }).await;
+}
+
+#[tokio::test]
+async fn work_that_was_done_in_its_period_is_not_retried_before_that_is_over() {
+    let db = TestDb::new().await;
+    let job = Hourly { subject: "a".into() };
+    let first = ask(&db, Origin::INSTALLATION, &job).await.id;
+    cancel(&db, first).await;
+    let second = ask(&db, Origin::INSTALLATION, &job).await.id;
+    set_state(&db, second, COMPLETED).await;
+    assert_eq!(retry(&db, &[first]).await, ["conflict"]);
+    sqlx::query("update job_periods set until = now()").execute(db.pool()).await.expect("an hour passes");
+    assert_eq!(retry(&db, &[first]).await, ["available"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_request_and_a_retry_at_once_one_does_the_work() {
+    let db = TestDb::new().await;
+    let tenant = db.tenant("acme").await;
+    let (origin, folding, hourly) =
+        (Origin::tenant(tenant), correlate(tenant), Hourly { subject: "a".into() });
+    for _ in 0..20 {
+        for of_hour in [false, true] {
+            let request = async || match of_hour {
+                false => ask(&db, origin, &folding).await,
+                true => ask(&db, origin, &hourly).await,
+            };
+            let old = request().await.id;
+            cancel(&db, old).await;
+            let retried = [old];
+            tokio::join!(retry(&db, &retried), request());
+            let open: Vec<uuid::Uuid> = sqlx::query_scalar("select id from jobs where finished_at is null")
+                .fetch_all(db.pool())
+                .await
+                .expect("read");
+            assert_eq!(open.len(), 1, "of the hour: {of_hour}");
+            cancel(&db, JobId(open[0])).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_keys_of_two_tenants_have_nothing_to_do_with_one_another() {
     let db = TestDb::new().await;

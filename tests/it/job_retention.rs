@@ -12,6 +12,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// `count` jobs that were completed `days` ago, with an attempt each.
 async fn completed(db: &TestDb, count: i32, days: i32) {
+    let mut owner = store::db::connect_once(&db.owner_url).await.expect("the owner");
     sqlx::query(
         "with old as (
              insert into jobs (id, kind, queue, payload, state, max_attempts, timeout_seconds, created_at, finished_at)
@@ -23,7 +24,7 @@ async fn completed(db: &TestDb, count: i32, days: i32) {
     )
     .bind(count)
     .bind(days)
-    .execute(db.pool())
+    .execute(&mut owner)
     .await
     .expect("old jobs");
 }

@@ -13,6 +13,7 @@ use harness::{TestDb, eventually};
 use queue::{
     Queue,
     claim::JobRef,
+    queues::{self, Limits, Rate},
     relay::Relay,
     rescue,
     transport::{Bring, Carry, Counter, Result, Slot, TransportError, View},
@@ -110,6 +111,11 @@ async fn what_the_carrier_refuses_waits_and_is_sent_when_it_takes_it() {
     let db = TestDb::new().await;
     let carrier = Carrier::default();
     carrier.refuses.store(2, Ordering::SeqCst);
+    // What was refused must not use up what may begin today.
+    let rate = Some(Rate { jobs: 1, seconds: 86_400 });
+    queues::set_limits(db.pool(), Queue::Maintenance, &Limits { rate, ..Limits::default() })
+        .await
+        .expect("it is set");
     let _relay = relay(&db, &carrier, SOON).await;
     let job = accept(&db, &Work::default()).await;
     let reference = carried(&carrier).await;

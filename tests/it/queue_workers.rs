@@ -48,7 +48,11 @@ async fn of_many_completions_those_that_lost_their_fence_are_void_and_the_others
     );
     let verdicts: Vec<_> = references.iter().map(|reference| (*reference, Verdict::Cancelled)).collect();
     let written = claim::conclude_many(db.pool(), &verdicts).await.expect("answered");
-    assert_eq!(written, [false; 10], "a verdict after the end, or by an old fence, changes nothing");
+    assert_eq!(
+        written,
+        [const { None::<String> }; 10],
+        "a verdict after the end, or by an old fence, changes nothing"
+    );
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@
 //! Every statement here names the fencing token it was given. If the job has been dispatched again since, or was
 //! cancelled, the token no longer fits, nothing is written, and the caller learns that its work is void.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use domain::id::{JobId, TenantId};
 use serde::{Deserialize, Serialize};
@@ -339,21 +342,27 @@ impl Verdict {
     }
 }
 
-/// Writes the verdicts. The answer says for each, in their order, whether the job was still ours.
+/// Writes the verdicts, and answers for each, in their order, with which outcome the attempt was written down.
+///
+/// That is the verdict's, or `cancelled` where somebody wanted that, or `dead` where it was the last attempt. None: the job was not ours any
+/// more. Asking again after a lost answer gives the same one.
 ///
 /// # Errors
 /// When the database refuses; then none of them is written, and their leases run out.
-pub async fn conclude_many(pool: &PgPool, judged: &[(JobRef, Verdict)]) -> sqlx::Result<Vec<bool>> {
+pub async fn conclude_many(pool: &PgPool, judged: &[(JobRef, Verdict)]) -> sqlx::Result<Vec<Option<String>>> {
     let (ids, fences) = columns_of(judged.iter().map(|(reference, _)| reference));
     let sentences: Vec<_> = judged.iter().map(|(_, verdict)| verdict.sentence()).collect();
-    let written: Vec<(Uuid, i64)> = sqlx::query_as(
-        "with judged as (
+    let written: Vec<(Uuid, i64, String)> = sqlx::query_as(
+        "with asked as materialized (
+             select id, fence, state, pause, outcome, class, error, reason, give_back
+               from unnest($1::uuid[], $2::bigint[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[])
+                    as asked (id, fence, state, pause, outcome, class, error, reason, give_back)
+         ), judged as (
              select jobs.id, asked.pause, asked.outcome, asked.class, asked.error, asked.reason, asked.give_back,
                     case when cancel_requested then 'cancelled'
                          when asked.state = 'retryable' and attempt >= max_attempts then 'dead'
                          else asked.state end as next
-               from unnest($1::uuid[], $2::bigint[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[])
-                    as asked (id, fence, state, pause, outcome, class, error, reason, give_back)
+               from asked
                join jobs on jobs.id = asked.id and jobs.fence = asked.fence
               where jobs.state || '' = 'running'
               order by jobs.id
@@ -367,14 +376,18 @@ pub async fn conclude_many(pool: &PgPool, judged: &[(JobRef, Verdict)]) -> sqlx:
                     dead_reason = case when judged.next = 'dead' then judged.reason end,
                     finished_at = case when judged.next in ('dead', 'cancelled') then now() end
                from judged where jobs.id = judged.id
-          returning jobs.id, jobs.fence, jobs.state, judged.class, judged.error, judged.outcome
+          returning jobs.id, jobs.fence, judged.class, judged.error,
+                    case jobs.state when 'dead' then 'dead' when 'cancelled' then 'cancelled' else judged.outcome end as outcome
          ), noted as (
              update job_attempts
-                set ended_at = clock_timestamp(), error_class = written.class, error = written.error,
-                    outcome = case written.state when 'dead' then 'dead' when 'cancelled' then 'cancelled' else written.outcome end
+                set ended_at = clock_timestamp(), error_class = written.class, error = written.error, outcome = written.outcome
                from written where job_id = written.id and job_attempts.fence = written.fence
          )
-         select id, fence from written",
+         select id, fence, outcome from written
+          union all
+         select asked.id, asked.fence, attempts.outcome
+           from asked join job_attempts attempts on attempts.job_id = asked.id and attempts.fence = asked.fence
+          where attempts.outcome not in ('completed', 'crashed')",
     )
     .bind(ids)
     .bind(fences)
@@ -387,8 +400,9 @@ pub async fn conclude_many(pool: &PgPool, judged: &[(JobRef, Verdict)]) -> sqlx:
     .bind(sentences.iter().map(|s| s.give_back).collect::<Vec<_>>())
     .fetch_all(pool)
     .await?;
-    let written: HashSet<(Uuid, i64)> = written.into_iter().collect();
-    Ok(judged.iter().map(|(reference, _)| written.contains(&(reference.id, reference.fence))).collect())
+    let mut written: HashMap<(Uuid, i64), String> =
+        written.into_iter().map(|(id, fence, outcome)| ((id, fence), outcome)).collect();
+    Ok(judged.iter().map(|(reference, _)| written.remove(&(reference.id, reference.fence))).collect())
 }
 
 /// Ids and fences side by side, for `unnest`.

@@ -280,21 +280,26 @@ pub(crate) async fn recall(connection: &mut PgConnection, queue: Queue) -> sqlx:
     Ok(returned.unsigned_abs())
 }
 
-/// Takes back what Redis did not take. What did arrive is refused by its fence when it is dispatched anew.
+/// Takes back what Redis did not take of one queue; a rate gets its tokens back. What did arrive is refused by its fence when it is dispatched anew.
 pub(crate) async fn take_back(connection: &mut PgConnection, references: &[JobRef]) -> sqlx::Result<u64> {
     let (ids, fences): (Vec<Uuid>, Vec<i64>) = references.iter().map(|r| (r.id, r.fence)).unzip();
-    let returned = sqlx::query(
+    let (returned,): (i64,) = sqlx::query_as(
         "with sent as (
              -- Fences are given once: each is looked for with its own job only.
              select id from jobs
               where id = any ($1) and fence = any ($2) and state || '' = 'dispatched'
                 for update skip locked
+         ), returned as (
+             update jobs set state = 'available', leased_until = null where id = any (array(select id from sent)) returning queue
+         ), repaid as (
+             update job_queues set tokens = least(rate_jobs, tokens + (select count(*) from returned))
+              where queue = (select queue from returned limit 1) and rate_jobs is not null
          )
-         update jobs set state = 'available', leased_until = null where id = any (array(select id from sent))",
+         select count(*) from returned",
     )
     .bind(&ids)
     .bind(&fences)
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(returned.rows_affected())
+    Ok(returned.unsigned_abs())
 }

@@ -1,6 +1,6 @@
 //! Accepting work: a row in the caller's transaction. COMMIT rings the relay's bell.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use domain::id::{JobId, TenantId, UserId};
@@ -8,7 +8,10 @@ use sqlx::PgConnection;
 use store::Result;
 use uuid::Uuid;
 
-use crate::job::{During, Job};
+use crate::{
+    job::{During, Job},
+    measure,
+};
 
 /// Rows written by one statement.
 const CHUNK: usize = 1000;
@@ -87,7 +90,22 @@ pub struct After<'a> {
 /// # Errors
 /// When the database refuses.
 pub async fn enqueue<J: Job>(connection: &mut PgConnection, origin: Origin, job: &J) -> Result<Enqueued> {
-    record(connection, origin, job, None, 0).await
+    record::<J>(connection, origin, Row::of(job, origin)?, None, 0).await
+}
+
+/// As [`enqueue`], but a job of its own beside others with its key: only what was asked for under the same `name` is the same work.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn enqueue_apart<J: Job>(
+    connection: &mut PgConnection,
+    origin: Origin,
+    job: &J,
+    name: &str,
+) -> Result<Enqueued> {
+    let mut row = Row::of(job, origin)?;
+    row.key = row.key.map(|key| format!("{key} {name}"));
+    record::<J>(connection, origin, row, None, 0).await
 }
 
 /// As [`enqueue`], but not to be begun before `run_at`.
@@ -100,7 +118,7 @@ pub async fn enqueue_at<J: Job>(
     job: &J,
     run_at: DateTime<Utc>,
 ) -> Result<Enqueued> {
-    record(connection, origin, job, Some(run_at), 0).await
+    record::<J>(connection, origin, Row::of(job, origin)?, Some(run_at), 0).await
 }
 
 /// As [`enqueue`], but not to be begun before the other jobs have ended; what has ended already counts.
@@ -120,7 +138,7 @@ pub async fn enqueue_after<J: Job>(
     let mut others: Vec<Uuid> = after.jobs.iter().map(|id| id.0).collect();
     others.sort_unstable();
     others.dedup();
-    let enqueued = record(connection, origin, job, None, others.len()).await?;
+    let enqueued = record::<J>(connection, origin, Row::of(job, origin)?, None, others.len()).await?;
     if enqueued.created && !others.is_empty() {
         let _state: String = sqlx::query_scalar("select jobs_depend($1, $2, $3, $4)")
             .bind(enqueued.id.0)
@@ -207,16 +225,20 @@ impl Row {
     fn key_during(&self, during: During) -> Option<&str> {
         self.key.as_deref().filter(|_| self.during == Some(during))
     }
+
+    /// The key, where it is one for a period.
+    fn key_of_period(&self) -> Option<&str> {
+        self.key.as_deref().filter(|_| matches!(self.during, Some(During::Period(_))))
+    }
 }
 
 async fn record<J: Job>(
     connection: &mut PgConnection,
     origin: Origin,
-    job: &J,
+    row: Row,
     run_at: Option<DateTime<Utc>>,
     waits_for: usize,
 ) -> Result<Enqueued> {
-    let row = Row::of(job, origin)?;
     let there = match (row.during, &row.key) {
         (Some(During::Waiting), Some(key)) => fold::<J>(connection, key, run_at).await?,
         (Some(During::Period(period)), Some(key)) => {
@@ -228,8 +250,8 @@ async fn record<J: Job>(
         return Ok(Enqueued { id: JobId(id), created: false });
     }
     loop {
-        if insert::<J>(connection, origin, &row, run_at, waits_for).await? {
-            runtime::metrics::JOBS_ENQUEUED.add([J::QUEUE.as_str().into(), J::KIND.into()], 1);
+        if let Some(transaction) = insert::<J>(connection, origin, &row, run_at, waits_for).await? {
+            measure::written::<J>(transaction, 1);
             return Ok(Enqueued { id: JobId(row.id), created: true });
         }
         let unfinished: Option<Uuid> = sqlx::query_scalar(
@@ -247,23 +269,24 @@ async fn record<J: Job>(
     }
 }
 
-/// False: an unfinished job has the key, and is not being cancelled.
+/// The number of the transaction that it was written in. None: an unfinished job has the key, and is not being cancelled.
 async fn insert<J: Job>(
     connection: &mut PgConnection,
     origin: Origin,
     row: &Row,
     run_at: Option<DateTime<Utc>>,
     waits_for: usize,
-) -> Result<bool> {
-    let inserted = sqlx::query(
+) -> Result<Option<i64>> {
+    let transaction = sqlx::query_scalar(
         "insert into jobs (id, tenant_id, kind, kind_version, queue, priority, payload, state, run_at, max_attempts,
                            timeout_seconds, unique_key, concurrency_key, requested_by, fold_key, pending_dependencies,
-                           trace_context)
+                           trace_context, period_key)
          values ($1, $2, $3, $4, $5, $6, $7,
                  case when $15 > 0 then 'waiting' when $8 > now() then 'scheduled' else 'available' end,
-                 coalesce($8, now()), $9, $10, $11, $12, $13, $14, $15, $16)
+                 coalesce($8, now()), $9, $10, $11, $12, $13, $14, $15, $16, $17)
          on conflict (kind, unique_key) where unique_key is not null and finished_at is null and not cancel_requested
-             do nothing",
+             do nothing
+         returning pg_current_xact_id()::text::bigint",
     )
     .bind(row.id)
     .bind(origin.tenant.map(|tenant| tenant.0))
@@ -281,9 +304,10 @@ async fn insert<J: Job>(
     .bind(row.key_during(During::Waiting))
     .bind(i32::try_from(waits_for).unwrap_or(i32::MAX))
     .bind(runtime::trace::current())
-    .execute(&mut *connection)
+    .bind(row.key_of_period())
+    .fetch_optional(&mut *connection)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(transaction)
 }
 
 /// The ids that were inserted; the others' keys were taken.
@@ -291,12 +315,12 @@ async fn insert_chunk<J: Job>(
     connection: &mut PgConnection,
     origin: Origin,
     rows: &[Row],
-) -> Result<std::collections::HashSet<Uuid>> {
+) -> Result<HashSet<Uuid>> {
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let payloads: Vec<&serde_json::Value> = rows.iter().map(|row| &row.payload).collect();
     let keys: Vec<Option<&str>> = rows.iter().map(|row| row.key.as_deref()).collect();
     let concurrency: Vec<Option<&str>> = rows.iter().map(|row| row.concurrency_key.as_deref()).collect();
-    let inserted: Vec<Uuid> = sqlx::query_scalar(
+    let inserted: Vec<(Uuid, i64)> = sqlx::query_as(
         "insert into jobs (id, tenant_id, kind, kind_version, queue, priority, payload, max_attempts,
                            timeout_seconds, unique_key, concurrency_key, requested_by, trace_context)
          select new.id, $5, $6, $7, $8, $9, new.payload, $10, $11, new.unique_key, new.concurrency_key, $12, $13
@@ -304,7 +328,7 @@ async fn insert_chunk<J: Job>(
                 as new (id, payload, unique_key, concurrency_key)
          on conflict (kind, unique_key) where unique_key is not null and finished_at is null and not cancel_requested
              do nothing
-         returning id",
+         returning id, pg_current_xact_id()::text::bigint",
     )
     .bind(&ids)
     .bind(&payloads)
@@ -321,9 +345,10 @@ async fn insert_chunk<J: Job>(
     .bind(runtime::trace::current())
     .fetch_all(&mut *connection)
     .await?;
-    let created = u64::try_from(inserted.len()).unwrap_or(u64::MAX);
-    runtime::metrics::JOBS_ENQUEUED.add([J::QUEUE.as_str().into(), J::KIND.into()], created);
-    Ok(inserted.into_iter().collect())
+    if let Some((_, transaction)) = inserted.first() {
+        measure::written::<J>(*transaction, inserted.len() as u64);
+    }
+    Ok(inserted.into_iter().map(|(id, _)| id).collect())
 }
 
 fn timeout_seconds<J: Job>() -> i32 {
@@ -353,28 +378,13 @@ async fn begin_period<J: Job>(
     period: Duration,
     job: Uuid,
 ) -> Result<Option<Uuid>> {
-    let began = sqlx::query(
-        "insert into job_periods (tenant_id, kind, key, job_id, until)
-         values ($1, $2, $3, $4, now() + make_interval(secs => $5))
-         on conflict (kind, key) do update set job_id = excluded.job_id, until = excluded.until
-          where job_periods.until <= now()
-             or exists (select from jobs
-                         where jobs.id = job_periods.job_id and (jobs.state in ('cancelled', 'dead') or jobs.cancel_requested))",
-    )
-    .bind(origin.tenant.map(|tenant| tenant.0))
-    .bind(J::KIND)
-    .bind(key)
-    .bind(job)
-    .bind(period.as_secs_f64())
-    .execute(&mut *connection)
-    .await?;
-    if began.rows_affected() == 1 {
-        return Ok(None);
-    }
-    let by = sqlx::query_scalar("select job_id from job_periods where kind = $1 and key = $2")
+    let holder: Uuid = sqlx::query_scalar("select jobs_begin_period($1, $2, $3, $4, $5)")
+        .bind(origin.tenant.map(|tenant| tenant.0))
         .bind(J::KIND)
         .bind(key)
+        .bind(job)
+        .bind(period.as_secs_f64())
         .fetch_one(&mut *connection)
         .await?;
-    Ok(Some(by))
+    Ok((holder != job).then_some(holder))
 }

@@ -156,9 +156,9 @@ pub(crate) struct Verdicts(pub(crate) PgPool);
 
 impl Statement for Verdicts {
     type Ask = (JobRef, Verdict);
-    type Answer = bool;
+    type Answer = Option<String>;
 
-    async fn run(&self, asks: &[Self::Ask]) -> sqlx::Result<Vec<bool>> {
+    async fn run(&self, asks: &[Self::Ask]) -> sqlx::Result<Vec<Option<String>>> {
         claim::conclude_many(&self.0, asks).await
     }
 }

@@ -3,18 +3,133 @@
 //! Kinds are counted by the words of the build's own registry, whatever stands in the row: a row may hold any word, and each
 //! would be a series for ever.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use runtime::{metrics, trace::Part};
+use sqlx::PgPool;
 use tracing::{Span, field::Empty, info_span};
 
 use crate::{
     claim::{Claimed, Verdict},
-    job::{Queue, Registry},
+    job::{Job, Queue, Registry},
+    jobs,
 };
 
 /// What kinds are counted as that this build does not know.
 const UNKNOWN: &str = "other";
+/// How often it is looked which transactions were committed.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// Ends that are counted with one statement.
+const MOST_ENDS: i64 = 10_000;
+
+/// Jobs that were written, by transaction, queue and kind.
+type Written = HashMap<(i64, Queue, &'static str), u64>;
+
+/// Those of them that are not counted yet, since their transaction may still be undone. None where nobody counts.
+static WRITTEN: Mutex<Option<Written>> = Mutex::new(None);
+
+fn all_written() -> MutexGuard<'static, Option<Written>> {
+    WRITTEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The transaction of that number has written `jobs` of kind `J`, and is not committed yet.
+pub(crate) fn written<J: Job>(transaction: i64, jobs: u64) {
+    if let Some(written) = &mut *all_written() {
+        *written.entry((transaction, J::QUEUE, J::KIND)).or_default() += jobs;
+    }
+}
+
+/// Counts the jobs that this process writes from now on, as soon as Postgres says that their transaction was committed.
+pub fn count_written(pool: &PgPool) -> impl Future<Output = Infallible> + Send + '_ {
+    all_written().get_or_insert_default();
+    async move {
+        loop {
+            tokio::time::sleep(COUNT_EVERY).await;
+            let written = std::mem::take(all_written().get_or_insert_default());
+            if written.is_empty() {
+                continue;
+            }
+            match fates(pool, &written).await {
+                Ok(fates) => settle(written, &fates),
+                Err(error) => {
+                    runtime::complain!(%error, "cannot count what was enqueued");
+                    written.into_iter().for_each(|(of, jobs)| put_back(of, jobs));
+                }
+            }
+        }
+    }
+}
+
+fn settle(written: Written, fates: &HashMap<i64, String>) {
+    for (of @ (transaction, queue, kind), jobs) in written {
+        match fates.get(&transaction).map(String::as_str) {
+            Some("committed") => metrics::JOBS_ENQUEUED.add([queue.as_str().into(), kind.into()], jobs),
+            Some("in progress") => put_back(of, jobs),
+            _ => {}
+        }
+    }
+}
+
+fn put_back(of: (i64, Queue, &'static str), jobs: u64) {
+    *all_written().get_or_insert_default().entry(of).or_default() += jobs;
+}
+
+/// What became of each transaction. Missing are those that this server has never had: another took its place.
+async fn fates(pool: &PgPool, written: &Written) -> sqlx::Result<HashMap<i64, String>> {
+    let mut transactions: Vec<i64> = written.keys().map(|(transaction, ..)| *transaction).collect();
+    transactions.sort_unstable();
+    transactions.dedup();
+    let fates: Vec<(i64, String)> = sqlx::query_as(
+        "select number, coalesce(pg_xact_status(number::text::xid8), 'forgotten')
+           from unnest($1::bigint[]) as number
+          where number::text::xid8 < pg_snapshot_xmax(pg_current_snapshot())",
+    )
+    .bind(transactions)
+    .fetch_all(pool)
+    .await?;
+    Ok(fates.into_iter().collect())
+}
+
+/// Shows as 0, as [`show_from_zero`] does, the reasons that the database gives jobs up for.
+pub(crate) fn show_ends_from_zero() {
+    for kind in jobs::ALL {
+        for reason in ["poison", "dependency"] {
+            metrics::JOBS_DEAD.add([kind.queue.as_str().into(), kind.name.into(), reason.into()], 0);
+        }
+    }
+}
+
+/// Counts the ends that no worker's verdict was, and takes away the notes that the database made of them.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn count_ends(pool: &PgPool) -> sqlx::Result<()> {
+    let ends: Vec<(String, String, String, Option<String>, i64)> = sqlx::query_as(
+        "with counted as (
+             delete from job_ends where id = any (array(select id from job_ends order by id limit $1 for update skip locked))
+          returning queue, kind, state, reason
+         )
+         select queue, kind, state, reason, count(*) from counted group by queue, kind, state, reason",
+    )
+    .bind(MOST_ENDS)
+    .fetch_all(pool)
+    .await?;
+    for (queue, kind, state, reason, count) in ends {
+        let queue = queue.parse::<Queue>().map_or(UNKNOWN, Queue::as_str);
+        let kind = jobs::ALL.iter().find(|known| known.name == kind).map_or(UNKNOWN, |known| known.name);
+        let count = count.unsigned_abs();
+        metrics::JOBS_FINISHED.add([queue.into(), kind.into(), state.into()], count);
+        if let Some(reason) = reason {
+            metrics::JOBS_DEAD.add([queue.into(), kind.into(), reason.into()], count);
+        }
+    }
+    Ok(())
+}
 
 /// The word that `kind` is counted by.
 pub(crate) fn word<C: Send + Sync + 'static>(registry: &Registry<C>, kind: &str) -> &'static str {
@@ -79,24 +194,30 @@ pub(crate) fn too_new(kind: &'static str, claimed: &Claimed) {
     metrics::JOBS_UNKNOWN_VERSION.add([claimed.queue.clone().into(), kind.into()], 1);
 }
 
-/// It ended in another way.
-pub(crate) fn concluded(kind: &'static str, claimed: &Claimed, verdict: &Verdict, took: Duration) {
+/// It ended in another way: `outcome` is what the database made of the verdict.
+pub(crate) fn concluded(
+    kind: &'static str,
+    claimed: &Claimed,
+    verdict: &Verdict,
+    outcome: &str,
+    took: Duration,
+) {
     let of = |word: &'static str| [claimed.queue.clone().into(), kind.into(), word.into()];
-    let outcome = match verdict {
-        Verdict::Retry { .. } if claimed.attempt >= claimed.max_attempts => {
-            metrics::JOBS_DEAD.add(of("exhausted"), 1);
-            "dead"
-        }
-        Verdict::Retry { class, .. } => {
-            metrics::JOBS_RETRIED.add(of(class), 1);
-            "retry"
-        }
-        Verdict::Dead { reason, .. } => {
+    let outcome = match (outcome, verdict) {
+        ("cancelled", _) | (_, Verdict::Cancelled) => "cancelled",
+        (_, Verdict::Dead { reason, .. }) => {
             metrics::JOBS_DEAD.add(of(reason), 1);
             "dead"
         }
-        Verdict::GiveBack { outcome, .. } => outcome,
-        Verdict::Cancelled => "cancelled",
+        ("dead", _) => {
+            metrics::JOBS_DEAD.add(of("exhausted"), 1);
+            "dead"
+        }
+        (_, Verdict::Retry { class, .. }) => {
+            metrics::JOBS_RETRIED.add(of(class), 1);
+            "retry"
+        }
+        (_, Verdict::GiveBack { outcome, .. }) => outcome,
     };
     finished(kind, claimed, outcome, took);
 }

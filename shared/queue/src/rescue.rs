@@ -7,6 +7,8 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::measure;
+
 /// A job whose worker vanished this often is taken for the cause of it.
 pub const CRASHES_UNTIL_POISON: i32 = 3;
 
@@ -24,6 +26,7 @@ pub struct Rescued {
 /// Looks for expired leases every `every`, until `stop`. Safe to run any number of times at once.
 pub async fn run(pool: &PgPool, every: Duration, stop: &CancellationToken) {
     let pulse = runtime::health::pulse("rescue", every * 3 + Duration::from_secs(10));
+    measure::show_ends_from_zero();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -39,6 +42,9 @@ pub async fn run(pool: &PgPool, every: Duration, stop: &CancellationToken) {
         }
         if let Err(error) = stop_waiting(pool).await {
             runtime::complain!(%error, "cannot look for jobs that have waited long enough");
+        }
+        if let Err(error) = measure::count_ends(pool).await {
+            runtime::complain!(%error, "cannot count the jobs that ended without a worker");
         }
         match looked {
             Ok(Rescued { returned: 0, poisoned: 0, .. }) => {}

@@ -77,6 +77,7 @@ impl Attempt {
         connection: &mut PgConnection,
         result: serde_json::Value,
     ) -> Result<Done, JobError> {
+        runtime::failpoint!("completing");
         // A tenant's transaction may not touch the engine's columns; the worker's login may take the role that does.
         sqlx::query("set local role plimsoll_system").execute(&mut *connection).await?;
         if claim::complete(connection, self.reference, &result).await? {
@@ -90,6 +91,7 @@ impl Attempt {
     /// others that have just finished. Far cheaper than a transaction of one's own.
     #[must_use]
     pub fn finish(&self, result: serde_json::Value) -> Done {
+        runtime::failpoint!("completing");
         Done(Completion::ToRecord(result))
     }
 
@@ -336,15 +338,15 @@ impl<C: Send + Sync + 'static> Runner<C> {
             }
             Ended::Superseded => {
                 // Completion is refused as well where somebody wants the job cancelled. Then it is still ours, and this ends it.
-                if let Ok(true) = self.insist(&self.verdicts, (reference, interrupted())).await {
-                    return info!(took_ms, "job cancelled");
+                if let Ok(Some(outcome)) = self.insist(&self.verdicts, (reference, interrupted())).await {
+                    measure::concluded(kind, claimed, &interrupted(), &outcome, took);
+                    return info!(took_ms, outcome, "job given up by its worker");
                 }
                 measure::superseded(kind, claimed, took);
                 return warn!(took_ms, "the job was given to another worker, this result is void");
             }
             Ended::Verdict(verdict) => verdict,
         };
-        measure::concluded(kind, claimed, &verdict, took);
         match &verdict {
             Verdict::Retry { pause, error, .. } => {
                 warn!(took_ms, again_in_s = pause.as_secs(), error, "job failed");
@@ -353,9 +355,12 @@ impl<C: Send + Sync + 'static> Runner<C> {
             Verdict::GiveBack { outcome, why, .. } => info!(took_ms, outcome, why, "job handed back"),
             Verdict::Cancelled => info!(took_ms, "job cancelled"),
         }
-        match self.insist(&self.verdicts, (reference, verdict)).await {
-            Ok(true) => {}
-            Ok(false) => warn!("the job was given to another worker, this verdict is void"),
+        match self.insist(&self.verdicts, (reference, verdict.clone())).await {
+            Ok(Some(outcome)) => measure::concluded(kind, claimed, &verdict, &outcome, took),
+            Ok(None) => {
+                measure::superseded(kind, claimed, took);
+                warn!("the job was given to another worker, this verdict is void");
+            }
             Err(error) => warn!(%error, "could not write the verdict, the job will be rescued"),
         }
     }

@@ -26,17 +26,17 @@ pub static BUILD_INFO: Gauge<1> = Gauge::new("build_info", ["version"], "1, for 
 pub static JOBS_ENQUEUED: Counter<2> = Counter::new(
     "jobs_enqueued",
     ["queue", "kind"],
-    "Jobs written; those of a transaction that is rolled back afterwards count all the same",
+    "Jobs written by transactions that were committed",
 );
 pub static JOBS_FINISHED: Counter<3> =
-    Counter::new("jobs_finished", ["queue", "kind", "outcome"], "Attempts that ended, by how");
+    Counter::new("jobs_finished", ["queue", "kind", "outcome"], "Attempts, and jobs that none was made at, that ended, by how");
 pub static JOBS_RETRIED: Counter<3> = Counter::new(
     "jobs_retried",
     ["queue", "kind", "class"],
     "Attempts that failed and will be made again, by why",
 );
 pub static JOBS_DEAD: Counter<3> =
-    Counter::new("jobs_dead", ["queue", "kind", "reason"], "Jobs given up by a worker, by why");
+    Counter::new("jobs_dead", ["queue", "kind", "reason"], "Jobs given up, by why");
 pub static JOBS_UNKNOWN_VERSION: Counter<2> = Counter::new(
     "jobs_unknown_version",
     ["queue", "kind"],

@@ -104,7 +104,8 @@ async fn change(actor: &Actor<Analyst>, operation: Operation, id: JobId) -> Resu
     match operation.apply(&mut tx, &[id]).await?.iter().find(|(changed, _)| *changed == id) {
         Some((_, Changed::To(_))) => note(&mut tx, &by, operation, &job).await?,
         Some((_, Changed::KeyTaken)) => {
-            let why = "The same work has been asked for again and is not finished: cancel that first";
+            let why = "The same work has been asked for again since, and another job does it or has done it: look at that one, and cancel \
+                       it first if this one should do it";
             return Err(ApiError::Conflict(why.into()));
         }
         None if operation == Operation::Cancel && job.cancel_requested => {}

@@ -23,4 +23,8 @@ impl Job for CrawlSource {
     fn unique_key(&self) -> Option<UniqueKey> {
         Some(UniqueKey::while_unfinished(self.source_id))
     }
+
+    fn concurrency_key(&self) -> Option<String> {
+        Some(format!("crawl_source:{}", self.source_id))
+    }
 }

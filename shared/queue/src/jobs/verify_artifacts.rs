@@ -21,4 +21,8 @@ impl Job for VerifyArtifacts {
     fn unique_key(&self) -> Option<UniqueKey> {
         Some(UniqueKey::while_unfinished("installation"))
     }
+
+    fn concurrency_key(&self) -> Option<String> {
+        Some("verify_artifacts".to_owned())
+    }
 }

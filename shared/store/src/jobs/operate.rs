@@ -12,7 +12,7 @@ use crate::{db::TenantTx, error::Result};
 pub enum Changed {
     /// It stands there now.
     To(String),
-    /// Another unfinished job has its unique key.
+    /// Another job has its key: it is not finished, or not begun, or of the same period, as the kind declares.
     KeyTaken,
 }
 
