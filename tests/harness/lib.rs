@@ -19,6 +19,18 @@ pub use services::services;
 
 use std::{future::Future, time::Duration};
 
+/// Says that a test is left out, since the program of others that it needs is not on this machine, and `why`.
+///
+/// # Panics
+/// Where `PLIMSOLL_REQUIRE_PEERS` is set, as in CI: there no test may be left out.
+#[expect(clippy::print_stdout, reason = "a test that is left out says so")]
+#[expect(clippy::disallowed_methods, reason = "a word of CI to the tests, and no setting of the product")]
+pub fn left_out(why: &str) {
+    let is_required = std::env::var_os("PLIMSOLL_REQUIRE_PEERS").is_some_and(|value| !value.is_empty());
+    assert!(!is_required, "{why}, and PLIMSOLL_REQUIRE_PEERS is set");
+    println!("skipped: {why}");
+}
+
 /// Waits until `condition` gives something.
 ///
 /// # Panics

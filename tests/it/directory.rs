@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{TestApp, eventually};
+use harness::{TestApp, eventually, left_out};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 use tempfile::TempDir;
@@ -68,16 +68,17 @@ struct Slapd {
     folder: TempDir,
     plain: u16,
     tls: u16,
+    /// Where a branch of the directory is said to be. Nobody may ask there.
+    elsewhere: TcpListener,
 }
 
 impl Slapd {
-    /// `None`, with a reason printed, where there is no slapd: `scripts/setup` installs it.
-    #[expect(clippy::print_stdout, reason = "a skipped test says so")]
+    /// `None`, with a reason printed, where there is no slapd.
     async fn start() -> Option<Self> {
         let Some(program) =
             ["/usr/sbin/slapd", "/usr/libexec/slapd"].map(Path::new).into_iter().find(|path| path.exists())
         else {
-            println!("skipped: there is no slapd on this machine (scripts/setup installs it)");
+            left_out("there is no slapd on this machine (scripts/setup --tests installs it)");
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder");
@@ -87,7 +88,14 @@ impl Slapd {
         fs::copy(program, &own).expect("the program is copied");
         write_certificates(&path);
         fs::create_dir(path.join("data")).expect("a folder");
-        fs::write(path.join("entries.ldif"), ENTRIES).expect("written");
+        let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port");
+        elsewhere.set_nonblocking(true).expect("it can be asked without waiting");
+        let port = elsewhere.local_addr().expect("an address").port();
+        let branch = format!(
+            "\ndn: ou=branch,ou=people,dc=example,dc=org\nobjectClass: referral\nobjectClass: extensibleObject\n\
+             ou: branch\nref: ldap://127.0.0.1:{port}/ou=people,dc=branch,dc=org\n"
+        );
+        fs::write(path.join("entries.ldif"), ENTRIES.to_owned() + &branch).expect("written");
         let shown = path.display();
         let modules = ["/usr/lib/ldap", "/usr/lib/openldap", "/usr/libexec/openldap"];
         let modules = modules.iter().find(|path| Path::new(path).exists()).expect("slapd's modules");
@@ -116,7 +124,7 @@ impl Slapd {
             .stderr(Stdio::null())
             .spawn()
             .expect("slapd runs");
-        let slapd = Self { process, folder, plain, tls };
+        let slapd = Self { process, folder, plain, tls, elsewhere };
         eventually("slapd listens", Duration::from_secs(30), || async {
             tokio::net::TcpStream::connect(("127.0.0.1", tls)).await.ok()
         })
@@ -256,6 +264,21 @@ async fn a_directory_that_is_away_or_not_to_be_trusted_is_a_503() {
     let mut app = app;
     app.sign_in_as(token.as_str().map(str::to_owned));
     app.get("/api/auth/me").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_referral_is_not_followed_with_anybodys_password() {
+    let Some(slapd) = Slapd::start().await else { return };
+    let url = format!("ldap://127.0.0.1:{}", slapd.plain);
+    // Among what is found, and as the whole answer.
+    let app = app_with(&url, &[("LDAP_STARTTLS", "false")]).await;
+    login(&app, "ada", "enchantress of numbers").await.expect(200);
+    login(&app, "somebody-of-the-branch", "any password").await.expect(401);
+    let branch = ("LDAP_BASE_DN", "ou=branch,ou=people,dc=example,dc=org");
+    let app = app_with(&url, &[("LDAP_STARTTLS", "false"), branch]).await;
+    login(&app, "ada", "enchantress of numbers").await.expect(503);
+    let asked = slapd.elsewhere.accept();
+    assert!(asked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "the branch was asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Form, Json, Router, extract::State, response::IntoResponse, routing::get};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use harness::{TestApp, eventually};
+use harness::{TestApp, eventually, left_out};
 use http::{HeaderMap, StatusCode};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use runtime::egress::{Client, HeaderValue, Policy, Request, header};
@@ -263,6 +263,54 @@ async fn a_sign_in_is_good_once_and_for_whoever_began_it() {
     app.post("/api/auth/oidc/callback", &late).await.expect(401);
 }
 
+/// Somebody's browser: it keeps what it is told to, and says where its page is from.
+struct Browser {
+    cookie: Option<String>,
+}
+
+impl Browser {
+    /// Sets out; what the API says, and the browser with its cookie.
+    async fn departs(app: &TestApp) -> (Self, Value) {
+        let answer = app.get("/api/auth/oidc/authorize").await.expect(200);
+        let set = answer.header("set-cookie").expect("the departure is kept");
+        assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax"), "{set}");
+        let cookie = set.split(';').next().map(str::to_owned);
+        (Self { cookie }, answer.json())
+    }
+
+    async fn comes_back(&self, app: &TestApp, body: &Value) -> harness::Answer {
+        let mut request = app
+            .request(http::Method::POST, "/api/auth/oidc/callback")
+            .header("content-type", "application/json")
+            .header("sec-fetch-site", "same-origin");
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        app.send(request.body(axum::body::Body::from(body.to_string())).expect("a request")).await
+    }
+}
+
+/// What the front end sends when somebody comes back with `code`.
+fn callback(departure: &Value, code: &str) -> Value {
+    json!({ "code": code, "state": departure["state"], "expected_state": departure["state"],
+            "nonce": departure["nonce"] })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_was_lured_into_somebody_elses_sign_in_is_not_signed_in_as_them() {
+    let provider = Provider::start().await;
+    let app = app_for(&provider.issuer, &[]).await;
+    let (mallory, departure) = Browser::departs(&app).await;
+    let code = provider.authorize(departure["authorization_url"].as_str().expect("an address"));
+    let bait = callback(&departure, &code);
+    let fresh = Browser { cookie: None };
+    fresh.comes_back(&app, &bait).await.expect(401);
+    let (victim, _) = Browser::departs(&app).await;
+    victim.comes_back(&app, &bait).await.expect(401);
+    // And the attempts have not used it up.
+    mallory.comes_back(&app, &bait).await.expect(200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_lies_or_fails_is_a_502_and_nobody_gets_in() {
     let provider = Provider::start().await;
@@ -328,12 +376,11 @@ impl Drop for RealProvider {
 }
 
 impl RealProvider {
-    /// `None`, with a reason printed, where it is not installed: `scripts/setup` does that where there is npm.
-    #[expect(clippy::print_stdout, reason = "a skipped test says so")]
+    /// `None`, with a reason printed, where it is not installed.
     async fn start(redirect_url: &str) -> Option<Self> {
         let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/openid-provider"));
         if !folder.join("node_modules/oidc-provider").exists() {
-            println!("skipped: oidc-provider is not installed (scripts/setup does, where there is npm)");
+            left_out("oidc-provider is not installed (scripts/setup --tests does, where there is npm)");
             return None;
         }
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/openid-provider/provider.mjs");
@@ -392,13 +439,14 @@ async fn a_certified_provider_and_we_understand_each_other() {
     let mut app = app_for(&provider.issuer, &[("OIDC_ANALYST_GROUP", "analysts")]).await;
     let mut ids = Vec::new();
     for _ in 0..2 {
-        let departure = app.get("/api/auth/oidc/authorize").await.expect(200).json();
+        let (browser, departure) = Browser::departs(&app).await;
         let url = departure["authorization_url"].as_str().expect("an address");
         let back: HashMap<String, String> =
             provider.walk(url, redirect_url).await.query_pairs().into_owned().collect();
-        let body = json!({ "code": back["code"], "state": back["state"], "expected_state": departure["state"],
-                           "nonce": departure["nonce"] });
-        let signed_in = app.post("/api/auth/oidc/callback", &body).await.expect(200).json();
+        assert_eq!(departure["state"], back["state"]);
+        let body = callback(&departure, &back["code"]);
+        Browser { cookie: None }.comes_back(&app, &body).await.expect(401);
+        let signed_in = browser.comes_back(&app, &body).await.expect(200).json();
         let user = &signed_in["user"];
         assert_eq!((&user["username"], &user["role"]), (&json!("ada"), &json!("analyst")));
         assert_eq!(user["email"], "ada@example.org");

@@ -36,11 +36,10 @@ struct S3 {
 
 impl S3 {
     /// None, with a word why, where it is not installed.
-    #[expect(clippy::print_stdout, reason = "a skipped test says so")]
     async fn start() -> Option<Self> {
         let program = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/seaweedfs/bin/weed"));
         if !program.is_file() {
-            println!("skipped: no S3 server on this machine (scripts/setup installs SeaweedFS where it may)");
+            harness::left_out("no S3 server on this machine (scripts/setup --tests installs SeaweedFS)");
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");

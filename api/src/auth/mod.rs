@@ -16,7 +16,7 @@ pub(crate) mod scopes;
 pub(crate) mod sign_in;
 mod tokens;
 
-pub(crate) use cookie::SessionCookie;
+pub(crate) use cookie::{DepartureCookie, SessionCookie};
 pub(crate) use credential::{Caller, Credential, authenticate};
 pub(crate) use passwords::Passwords;
 pub(crate) use tokens::{AccessTokens, OpaqueToken};

@@ -1,6 +1,10 @@
 //! Signing in at the OpenID provider.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::{HeaderMap, header},
+    response::IntoResponse,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::auth;
@@ -9,6 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::{
+        DepartureCookie,
         oidc::{Departure, Provider, SIGN_IN_TIME},
         sign_in::{self, SignedInAs},
     },
@@ -48,21 +53,24 @@ struct Callback {
 
 /// Where to sign in with OpenID Connect
 ///
-/// 404 while no provider is set; 502 when it cannot be reached.
+/// 404 while no provider is set; 502 when it cannot be reached. The answer sets a cookie, for ten minutes, by which the same browser is known when it
+/// comes back.
 #[utoipa::path(get, path = "/api/auth/oidc/authorize", tag = "auth", security(()),
     responses((status = 200, body = Authorization), Anyone, Missing, Limited, UpstreamFails))]
 async fn authorize_oidc(
     _: SignInAttempt,
     State(app): State<AppState>,
-) -> Result<Json<Authorization>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let Departure { url, state, kept } = provider(&app)?.depart().await?;
     auth::remember_oidc_sign_in(app.db.shared(), &Sha256::digest(&state), &kept, SIGN_IN_TIME).await?;
-    Ok(Json(Authorization { authorization_url: url.into(), state, nonce: kept.nonce }))
+    let cookie = DepartureCookie::set(&app.config, &state, SIGN_IN_TIME.as_secs());
+    let answer = Authorization { authorization_url: url.into(), state, nonce: kept.nonce };
+    Ok(([(header::SET_COOKIE, cookie)], Json(answer)))
 }
 
 /// Sign in with what the OpenID provider sent back
 ///
-/// Within ten minutes and once. Somebody who comes for the first time gets an account; 409 when its username or e-mail
+/// Within ten minutes and once. A browser has to be the one that set out, which its cookie shows. Somebody who comes for the first time gets an account; 409 when its username or e-mail
 /// address belongs to another one.
 #[utoipa::path(post, path = "/api/auth/oidc/callback", tag = "auth", security(()), request_body = Callback,
     responses((status = 200, body = SignedInAs),
@@ -73,6 +81,7 @@ async fn authorize_oidc(
 async fn complete_oidc(
     SignInAttempt(by): SignInAttempt,
     State(app): State<AppState>,
+    headers: HeaderMap,
     Json(request): Json<Callback>,
 ) -> Result<Json<SignedInAs>, ApiError> {
     const NOT_BEGUN: ApiError =
@@ -82,6 +91,9 @@ async fn complete_oidc(
         return Err(ApiError::BadRequest(
             "state is not expected_state: this sign-in was begun in another browser".into(),
         ));
+    }
+    if !DepartureCookie::shows(&app.config, &headers, &request.state) {
+        return Err(NOT_BEGUN);
     }
     let state = Sha256::digest(&request.state);
     let kept = auth::take_oidc_sign_in(app.db.shared(), &state).await?.ok_or(NOT_BEGUN)?;
