@@ -5,14 +5,14 @@
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
 
-setup: ## install what this machine lacks; says nothing when nothing is missing
-	scripts/setup
+setup: ## install what this machine lacks for all of these; says nothing when nothing is missing
+	scripts/setup --tests
 
 demo: ## build, start everything on this machine, do the main job once, serve until Ctrl-C (ARGS=--exit: then stop)
 	scripts/setup && cargo build --release --package plimsoll && $${CARGO_TARGET_DIR:-target}/release/plimsoll demo $(ARGS)
 
 test: ## the whole suite; the servers that it needs are started by the tests themselves
-	scripts/setup && cargo test --workspace --features tests/failpoints $(ARGS)
+	scripts/setup --tests && cargo test --workspace --features tests/failpoints $(ARGS)
 
 faults: ## kill, cut off and starve a real installation, and prove what holds (SEED=n ONLY=F1,F4 SOAK=seconds repeat a part)
 	scripts/setup --faults && cargo test --package tests --features failpoints --test faults -- --all $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SOAK),--soak $(SOAK)) $(ARGS)
