@@ -226,6 +226,7 @@ pub fn serve_if_asked() -> Option<ExitCode> {
     if arguments != [ROLE] {
         return None;
     }
+    runtime::program::keep_memory_private();
     Some(if serve_stdio().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

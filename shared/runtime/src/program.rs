@@ -45,6 +45,7 @@ where
     S: FnOnce(Arc<Config>, CancellationToken) -> F,
     F: Future<Output = anyhow::Result<()>>,
 {
+    keep_memory_private();
     let purpose = match purpose(name, arguments) {
         Ok(purpose) => purpose,
         Err(complaint) => return fail(name, USAGE, &complaint),
@@ -75,6 +76,17 @@ where
                 fail(name, code, &format!("{error:#}"))
             }
         },
+    }
+}
+
+/// Keeps what this process has in memory, keys among it, to itself: a crash leaves no core file, and no other process of the same
+/// account can read it (prctl(2), `PR_SET_DUMPABLE`). A program that is executed starts without it.
+pub fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        // Not a reason to refuse service; nothing logs as early as this.
+        let _ = writeln!(stderr(), "core files cannot be turned off: {error}");
     }
 }
 
@@ -123,4 +135,15 @@ fn help(name: &str) -> String {
 fn fail(name: &str, code: u8, complaint: &str) -> ExitCode {
     let _ = writeln!(stderr(), "{name}: {complaint}");
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_that_keeps_its_memory_private_leaves_no_core_file() {
+        use rustix::process::{DumpableBehavior, dumpable_behavior};
+        super::keep_memory_private();
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+    }
 }
