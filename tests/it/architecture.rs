@@ -1,6 +1,11 @@
 //! Who may import whom: the drawing in `docs/ARCHITECTURE.md`, checked against what cargo would link.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -23,6 +28,34 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// These tie everything together.
 const ANYTHING: &[&str] = &["worker", "plimsoll", "tests", "benches"];
+
+/// Who may open connections and look names up, other than `runtime::egress`: nobody, and why some do nevertheless.
+const CONNECTS: &[(&str, &str)] = &[
+    ("shared/runtime/src/egress.rs", "the guarded way out itself"),
+    ("shared/runtime/src/egress/", "the guarded way out itself"),
+    (
+        "shared/runtime/src/admin.rs",
+        "`--probe` asks the admin port of its own machine, which a setting names",
+    ),
+];
+
+/// Libraries that can connect by themselves, and who may name them. All of them go where an operator's settings say: no
+/// address that an organization typed in gets to any but `reqwest`.
+const NETWORK_LIBRARIES: &[(&str, &[&str])] = &[
+    ("reqwest", &["runtime"]),
+    // Both are handed a connection, or addresses, by `runtime::egress`.
+    ("lettre", &["delivery"]),
+    ("ldap3", &["api"]),
+    // Sends by `runtime::egress`: its own client is not compiled in.
+    ("object_store", &["store"]),
+    // Both keep pools that connect anew by themselves, with TLS of their own, and take no connection from outside.
+    ("redis", &["api", "queue"]),
+    ("sqlx", &["api", "queue", "reports", "store"]),
+];
+
+/// What opens a connection or looks a name up in Rust's and tokio's own words.
+const CONNECTING: &[&str] =
+    &["reqwest::", "TcpStream::connect", "TcpSocket::", "UdpSocket::", "lookup_host", "to_socket_addrs"];
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
@@ -64,6 +97,50 @@ fn each_crate_imports_only_what_the_architecture_allows() {
         });
         for dependency in dependencies.iter().filter(|dependency| members.contains_key(*dependency)) {
             assert!(allowed.contains(&dependency.as_str()), "`{name}` may not import `{dependency}`");
+        }
+    }
+}
+
+/// All files of Rust below `folder` that are part of a program.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn nothing_leaves_but_by_the_guarded_way_out() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = Vec::new();
+    for (name, _) in members() {
+        let folder = ["", "shared"].map(|parent| root.join(parent).join(&name).join("src"));
+        for folder in folder.iter().filter(|folder| folder.is_dir()) {
+            sources(folder, &mut files);
+        }
+    }
+    assert!(files.len() > 300, "only {} files were read", files.len());
+    let mut used = vec![false; CONNECTS.len()];
+    for file in files {
+        let shown = file.strip_prefix(&root).expect("below the root").display().to_string();
+        let text = fs::read_to_string(&file).expect("a file");
+        let Some(word) = CONNECTING.iter().find(|word| text.contains(*word)) else { continue };
+        let exception = CONNECTS.iter().position(|(path, _)| shown.starts_with(path));
+        let exception = exception.unwrap_or_else(|| {
+            panic!("{shown} says `{word}`: send by `runtime::egress::Client`, or connect by `runtime::egress::connect`")
+        });
+        used[exception] = true;
+    }
+    assert!(used.iter().all(|used| *used), "an exception is of no use any more: {used:?}");
+    for (name, dependencies) in members() {
+        for (library, allowed) in NETWORK_LIBRARIES {
+            let names = dependencies.iter().any(|dependency| dependency == library);
+            let may = ANYTHING.contains(&name.as_str()) && *library != "reqwest" || name == "benches";
+            assert!(!names || may || allowed.contains(&name.as_str()), "`{name}` names `{library}`");
         }
     }
 }
