@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use ::signing::{Anchors, keyring::Keyring, verify};
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use harness::{Answer, TestApp};
@@ -14,7 +13,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use store::branding;
 
-use crate::{documents::PIXEL, exports::with_a_worker, signing::verdict};
+use crate::{documents::PIXEL, exports::with_a_worker};
 
 /// A finished report.
 async fn report(app: &TestApp, report_type: &str, format: &str) -> String {
@@ -234,49 +233,6 @@ async fn a_format_that_cannot_be_made_says_why() {
         said["detail"].as_str().is_some_and(|why| why.contains("There is no pdf of this report")),
         "{said}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pack_holds_what_was_asked_for_and_anybody_can_verify_it() {
-    let mut app = TestApp::set_up().await;
-    let request = json!({ "title": "T", "report_type": "asset_inventory", "format": "zip",
-                          "options": { "formats": ["PDF", "csv", "json"], "signed": true } });
-    let accepted = app.post("/api/reports/generate", &request).await.expect(202).json();
-    app.run_jobs().await;
-    let id = accepted["id"].as_str().expect("an id");
-    let pack = app.get(&format!("/api/reports/{id}/download")).await.expect(200);
-    assert_eq!(pack.header("content-type"), Some("application/zip"));
-    assert!(pack.header("content-disposition").expect("a name").contains(".zip\""));
-    let signature =
-        app.get(&format!("/api/reports/{id}")).await.expect(200).json()["artifact"]["signature"].clone();
-    assert_eq!(signature["timestamp_authority"], Value::Null);
-    assert!(signature["signed_by"].as_str().is_some_and(|who| who.contains('@')), "{signature}");
-
-    let anchors =
-        Anchors { seals: Keyring::new(&app.config.seal.key_dir).roots().expect("roots"), timestamps: vec![] };
-    let proof = verify(&pack.bytes, &anchors, chrono::Utc::now()).finding.expect("as it was signed");
-    assert_eq!((proof.files, proof.statement.report_id.as_str()), (Some(3), id));
-    app.sign_in_as(None);
-    assert_eq!(verdict(&app, &pack.bytes).await["valid"], true);
-    let at = pack.bytes.len() / 2;
-    let mut changed = pack.bytes.clone();
-    changed[at] ^= 1;
-    let answer = verdict(&app, &changed).await;
-    assert_eq!((&answer["valid"], &answer["tampered"]), (&json!(false), &json!(true)), "{answer}");
-
-    // Files are stored one after another, and the PDF in it is signed by itself.
-    let begin = pack.bytes.windows(5).position(|window| window == b"%PDF-").expect("a PDF");
-    let manifest = String::from_utf8_lossy(&pack.bytes[..begin]);
-    for name in [".pdf", ".csv", ".json", "\"sha256\"", "\"inputs\""] {
-        assert!(manifest.contains(name), "{name}");
-    }
-    let size = manifest
-        .split("\"name\": ")
-        .find(|file| file.contains(".pdf\""))
-        .and_then(|file| file.split("\"size\": ").nth(1)?.split(',').next()?.trim().parse::<usize>().ok())
-        .expect("its size");
-    let pdf = &pack.bytes[begin..begin + size];
-    assert_eq!(verdict(&app, pdf).await["valid"], true);
 }
 
 /// A process that ends between storing a file and saying so, a job that is cancelled then, a lost lease: all leave a file and no row.

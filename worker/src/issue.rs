@@ -18,7 +18,13 @@ use rendering::{
 use runtime::metrics;
 use serde::Deserialize;
 use signing::verify::LARGEST;
-use store::{artifacts::Finished, blob::Parcel, frozen::Frozen, reports::Report, signing_keys::IssuedFile};
+use store::{
+    artifacts::Finished,
+    blob::Parcel,
+    frozen::Frozen,
+    reports::{Artifact, Report},
+    signing_keys::IssuedFile,
+};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -45,11 +51,14 @@ pub(crate) async fn issue(
 ) -> Result<Issued, JobError> {
     let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
     let Frozen { document, sha256, branding } = frozen;
-    let reads_rows = match format {
-        Format::Zip => true,
+    let (parts, missing) = match format {
+        Format::Zip => parts(context, tenant, report, &options).await?,
+        one => (Vec::new(), vec![one]),
+    };
+    let reads_rows = missing.iter().any(|one| match one {
         Format::Pdf => options.attach_data,
         one => one.is_for_programs(),
-    };
+    });
     let rows = if reads_rows && document.row_files().next().is_some() {
         attempt.progress(25, "fetching rows").await;
         Some(rows::bring(context, tenant, ReportId(report.id), &document).await?)
@@ -59,7 +68,7 @@ pub(crate) async fn issue(
     let press = Press { context, attempt, tenant, report, sha256, branding, options, rows };
     let (content, page_count, seal, inner) = match format {
         Format::Zip => {
-            let (bytes, seal, inner) = press.pack(&document).await?;
+            let (bytes, seal, inner) = press.pack(&document, parts).await?;
             (Content::Held(bytes), None, Some(seal), inner)
         }
         one => {
@@ -86,6 +95,37 @@ pub(crate) async fn issue(
         stored,
     };
     Ok(Issued { file, seal, inner })
+}
+
+/// A file of a pack, and what was stored of it before.
+struct Part {
+    format: Format,
+    stored: Option<Artifact>,
+}
+
+/// What the pack of `report` holds: mostly what other jobs have made for it (`queue::packs`), and the formats that nobody has made.
+async fn parts(
+    context: &Context,
+    tenant: TenantId,
+    report: &Report,
+    options: &ReportOptions,
+) -> Result<(Vec<Part>, Vec<Format>), JobError> {
+    let offered = reports::find(&report.report_type).map_or(&[][..], |report| report.formats);
+    let mut tx = context.db.begin_as(tenant).await?;
+    let (mut parts, mut missing) = (Vec::new(), Vec::new());
+    for format in options.packed(offered) {
+        let stored = match store::artifacts::in_format(&mut tx, ReportId(report.id), format).await {
+            Ok(stored) => Some(stored),
+            Err(store::Error::NotFound) => {
+                missing.push(format);
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        parts.push(Part { format, stored });
+    }
+    tx.commit().await?;
+    Ok((parts, missing))
 }
 
 /// A PDF can carry a signature of its own.
@@ -151,20 +191,40 @@ impl Press<'_> {
     }
 
     /// Several files in one, with a signed list of them.
-    async fn pack(&self, document: &Document) -> Result<(Vec<u8>, IssuedFile, Vec<IssuedFile>), JobError> {
-        let offered = reports::find(&self.report.report_type).map_or(&[][..], |report| report.formats);
-        let formats = self.options.packed(offered);
+    async fn pack(
+        &self,
+        document: &Document,
+        parts: Vec<Part>,
+    ) -> Result<(Vec<u8>, IssuedFile, Vec<IssuedFile>), JobError> {
         let (mut files, mut inner) = (Vec::new(), Vec::new());
-        for format in formats {
-            let (made, seal) = self.file(document.clone(), format).await?;
-            files.push((file_name(self.report, format), packed(made, format).await?));
-            inner.extend(seal);
+        for Part { format, stored } in parts {
+            let file = match stored {
+                Some(stored) => self.fetched(stored, format).await?,
+                None => {
+                    let (made, seal) = self.file(document.clone(), format).await?;
+                    inner.extend(seal);
+                    packed(made, format).await?
+                }
+            };
+            files.push((file_name(self.report, format), file));
         }
         self.attempt.progress(80, "signing").await;
         let statement = statement(self.report, self.signer(document).await?, document, self.sha256);
         let (bytes, seal) =
             self.context.sealer.pack(&self.context.db, statement, files, &document.inputs).await?;
         Ok((bytes, seal, inner))
+    }
+
+    /// A file for the pack that another job has made.
+    async fn fetched(&self, stored: Artifact, format: Format) -> Result<Rendered, JobError> {
+        fits_a_pack(format, stored.byte_count.unsigned_abs())?;
+        let bytes = self.context.blobs.get(&stored.storage_key, &stored.sha256).await?;
+        Ok(Rendered {
+            bytes,
+            media_type: format.media_type(),
+            extension: format.extension(),
+            page_count: None,
+        })
     }
 
     /// In whose name: whoever was named, or asked for the report, or else the organization.
@@ -243,13 +303,10 @@ async fn packed(made: Made, format: Format) -> Result<Rendered, JobError> {
     let bytes = match made.content {
         Content::Held(bytes) => bytes,
         Content::Written(path) => {
-            let size = tokio::fs::metadata(&path).await.context("a file for the pack is gone")?.len();
-            if size > LARGEST as u64 {
-                return Err(JobError::discard(format!(
-                    "the {format} for the pack has {size} bytes, and packs of more than {LARGEST} cannot be verified: name fewer formats, \
-                     and fetch this one by itself"
-                )));
-            }
+            fits_a_pack(
+                format,
+                tokio::fs::metadata(&path).await.context("a file for the pack is gone")?.len(),
+            )?;
             tokio::fs::read(&path).await.context("a file for the pack cannot be read")?
         }
     };
@@ -259,6 +316,16 @@ async fn packed(made: Made, format: Format) -> Result<Rendered, JobError> {
         extension: format.extension(),
         page_count: made.page_count,
     })
+}
+
+fn fits_a_pack(format: Format, size: u64) -> Result<(), JobError> {
+    if size <= LARGEST as u64 {
+        return Ok(());
+    }
+    Err(JobError::discard(format!(
+        "the {format} for the pack has {size} bytes, and packs of more than {LARGEST} cannot be verified: name fewer formats, and fetch \
+         this one by itself"
+    )))
 }
 
 /// Where a file of `report` is fetched.

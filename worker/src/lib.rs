@@ -3,6 +3,7 @@
 //! A handler loads, calls an engine, and saves; rules live in the engines, SQL in `store`. Start at [`run`].
 
 pub mod context;
+mod freezing;
 pub mod handlers;
 mod issue;
 mod logo;
@@ -73,5 +74,6 @@ pub async fn run_with(
         problem = store::secrets::watch(&pool, &secrets) => Err(problem.into()),
         never = store::log_level::follow(&pool) => match never {},
         never = store::db::show_pool("worker", &pool) => match never {},
+        never = queue::measure::count_written(&pool) => match never {},
     }
 }

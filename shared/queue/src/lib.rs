@@ -23,6 +23,7 @@ pub mod job;
 pub mod jobs;
 mod keeper;
 mod measure;
+pub mod packs;
 mod pool;
 pub mod queues;
 pub mod relay;

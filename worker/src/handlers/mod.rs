@@ -8,6 +8,7 @@ mod correlate;
 mod crawl_source;
 mod deliver_webhook;
 mod finish_batch;
+mod freeze_report;
 mod ingest_inventory;
 mod judging;
 mod pull_inventory;

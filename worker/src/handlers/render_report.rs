@@ -1,26 +1,20 @@
 //! Freeze a report's data as a document, make the file that was asked for, and tell whoever wanted to know.
 
-use anyhow::Context as _;
 use delivery::webhook::event::{ReportGenerated, report_generated};
-use domain::{
-    document::{Format, Image, ReportOptions},
-    id::ReportId,
-};
+use domain::{document::Format, id::ReportId};
 use queue::{
     Attempt, Done, Handler, JobError, OrDiscard,
     enqueue::{Origin, enqueue},
     error::DiscardIfMissing,
     jobs::{DeliverWebhook, RenderReport, SendMail},
 };
-use reports::Spool;
-use serde::Deserialize;
 use serde_json::json;
-use store::{TenantTx, frozen::Frozen, reports::Report};
+use store::{TenantTx, reports::Report};
 
 use crate::{
     context::Context,
-    issue::{download_url, hex, is_to_be_signed, issue},
-    logo, rows,
+    freezing::freeze,
+    issue::{download_url, hex, issue},
 };
 
 impl Handler<Context> for RenderReport {
@@ -45,7 +39,7 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
     let format: Format = report.format.parse().or_discard("the report's format")?;
     let frozen = match frozen {
         Some(frozen) => frozen,
-        None => freeze(job, context, &report).await?,
+        None => freeze(context, job.tenant_id, &report).await?,
     };
     let issued = issue(context, attempt, job.tenant_id, &report, frozen, format).await?;
 
@@ -70,49 +64,6 @@ async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Resul
     let done = attempt.complete(&mut tx, result).await?;
     tx.commit().await?;
     Ok(done)
-}
-
-/// Gathers the data of one moment and writes the document that every file of this report is made from, and keeps with it how the
-/// organization's documents look now.
-async fn freeze(job: &RenderReport, context: &Context, report: &Report) -> Result<Frozen, JobError> {
-    let report_type = reports::find(&report.report_type)
-        .ok_or_else(|| JobError::discard(format!("there is no report type `{}`", report.report_type)))?;
-    let options = ReportOptions::deserialize(&report.options).or_discard("the report's options")?;
-    // Before the transaction, which holds a connection.
-    let logo = match options.logo_address() {
-        Some(address) => Some(logo::fetch(context, address, "Logo".to_owned()).await),
-        None => None,
-    };
-    let mut tx = context.db.begin_as(job.tenant_id).await?;
-    let branding = store::branding::of_tenant(&mut tx).await?;
-    store::frozen::keep_logo(&mut tx, &branding).await?;
-    tx.commit().await?;
-    let folder = rows::folder()?;
-    let mut tx = context.db.begin_frozen_as(job.tenant_id).await?;
-    let mut document = report_type.load(&mut tx, report, &Spool::new(folder.path(), &options)).await?;
-    tx.commit().await?;
-    document.apply(&options);
-    match logo {
-        Some(Ok(image)) => {
-            document.cover.logo =
-                Some(Image { alt: format!("Logo of {}", document.cover.organization), ..image });
-        }
-        Some(Err(why)) => document.omissions.push(format!("The logo was left out: {why}.")),
-        None => {}
-    }
-    if is_to_be_signed(report) {
-        document.cover.verify_url = Some(context.sealer.verify_url().to_owned());
-    }
-    // Reading a million rows once more takes a moment.
-    let digested = tokio::task::spawn_blocking(move || (document.content_sha256(), document));
-    let (sha256, document) = digested.await?;
-    let sha256 = sha256.context("the rows of the report cannot be read again")?;
-    let kept = rows::keep(context, job.tenant_id, job.report_id, &document).await?;
-    let mut tx = context.db.begin_as(job.tenant_id).await?;
-    let frozen = Frozen { document, sha256, branding };
-    let frozen = store::frozen::freeze(&mut tx, job.report_id, frozen, &kept).await?;
-    tx.commit().await?;
-    Ok(frozen)
 }
 
 /// Mails and webhook events about a finished report, with the jobs that send them, in the transaction that finishes it.

@@ -1,28 +1,33 @@
 //! Reports: what there is to choose from, asking for one ([`request`]), and fetching it ([`download`]).
 
-mod download;
+pub(super) mod asking;
+pub(super) mod download;
 mod further;
-mod options;
-mod request;
+pub(super) mod options;
+pub(super) mod request;
 mod shares;
+mod style;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use domain::{id::ReportId, page};
-use queue::{enqueue, jobs::RenderReport};
+use domain::{
+    id::ReportId,
+    page::{self, Direction},
+};
 use reports::ReportType;
 use serde::{Deserialize, Deserializer, Serialize};
-use store::{frozen, reports as stored, users::Role};
+use store::{frozen, reports as stored};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use self::request::{GenerateReport, all_types, check};
+use self::{
+    asking::{permit, record},
+    request::{GenerateReport, all_types, check},
+};
 use crate::{
     error::ApiError,
-    extract::{
-        Actor, Admin, Json, Listing, PageParams, Path, ReadOnly, SortDirection, Unfiltered, direction,
-    },
+    extract::{Actor, Admin, Json, Listing, Path, ReadOnly, SortKey},
     idempotency::{Begun, IdempotencyKey},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Accepted, Deleted, JobAccepted, Page},
@@ -79,25 +84,18 @@ struct ReportFilter {
     /// Only reports on this framework.
     framework: Option<String>,
     /// Only reports that stand there, in any case of the letters.
-    #[serde(default, deserialize_with = "status")]
     #[param(inline)]
     status: Option<ReportStatus>,
     /// Only this type.
     #[serde(default, rename = "type", deserialize_with = "report_type")]
     #[param(inline, value_type = Option<ReportTypeWord>)]
     report_type: Option<&'static ReportType>,
-    /// `created_at` unless something else is asked for.
-    #[param(inline)]
-    sort: Option<ReportSort>,
-    /// `asc` when `sort` is given; otherwise the latest come first.
-    #[param(inline)]
-    sort_dir: Option<SortDirection>,
 }
 
 /// Where a report stands.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum ReportStatus {
+pub(super) enum ReportStatus {
     Generating,
     Completed,
     Failed,
@@ -113,38 +111,21 @@ impl From<ReportStatus> for domain::report::ReportStatus {
     }
 }
 
-fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ReportStatus>, D::Error> {
-    use serde::de::value::{Error, StrDeserializer};
-    let Some(word) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-    let word = word.to_ascii_lowercase();
-    let status = ReportStatus::deserialize(StrDeserializer::<Error>::new(&word));
-    status.map(Some).map_err(serde::de::Error::custom)
-}
-
 fn report_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'static ReportType>, D::Error> {
     let word: Option<String> = Deserialize::deserialize(deserializer)?;
     let unknown = || serde::de::Error::custom(format!("there is {}", all_types()));
     word.map(|word| reports::find(&word).ok_or_else(unknown)).transpose()
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum ReportSort {
-    CreatedAt,
-    ReportType,
-    Status,
-    Title,
-}
-
-impl From<ReportSort> for stored::Sort {
-    fn from(sort: ReportSort) -> Self {
-        match sort {
-            ReportSort::CreatedAt => Self::CreatedAt,
-            ReportSort::ReportType => Self::ReportType,
-            ReportSort::Status => Self::Status,
-            ReportSort::Title => Self::Title,
-        }
-    }
+impl SortKey for stored::Sort {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("created_at", Self::CreatedAt),
+        ("report_type", Self::ReportType),
+        ("type", Self::ReportType),
+        ("status", Self::Status),
+        ("title", Self::Title),
+    ];
+    const UNASKED: (Self, Direction) = (Self::CreatedAt, Direction::Descending);
 }
 
 /// A report.
@@ -290,33 +271,24 @@ impl From<frozen::Heading> for ReportSection {
 /// List report types
 ///
 /// With the formats that each can be had in. They are part of the program.
-#[utoipa::path(get, path = "/api/reports/report-types", tag = "reports", params(PageParams),
+#[utoipa::path(get, path = "/api/reports/report-types", tag = "reports", params(Listing),
     responses((status = 200, body = Page<ReportTypeView>), SignedIn, Invalid))]
-async fn list_report_types(
-    _: Actor<ReadOnly>,
-    Listing { page, .. }: Listing<Unfiltered>,
-) -> Page<ReportTypeView> {
-    let all = reports::catalogue();
-    let (skip, take) = (page.offset().unsigned_abs(), page.limit().unsigned_abs());
-    let wanted =
-        all.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)).take(usize::try_from(take).unwrap_or(0));
-    Page::of(page::Page::new(wanted.collect(), i64::try_from(all.len()).unwrap_or(i64::MAX), page))
+async fn list_report_types(_: Actor<ReadOnly>, Listing { page, .. }: Listing) -> Page<ReportTypeView> {
+    Page::of(page::Page::of(reports::catalogue().iter(), page))
 }
 
 /// List reports
 ///
 /// The organization's own, the latest first; failed ones among them, with why.
-#[utoipa::path(get, path = "/api/reports", tag = "reports", params(PageParams, ReportFilter),
+#[utoipa::path(get, path = "/api/reports", tag = "reports", params(Listing<ReportFilter, stored::Sort>),
     responses((status = 200, body = Page<Report>), SignedIn, Invalid))]
 async fn list_reports(
     State(app): State<AppState>,
     actor: Actor<ReadOnly>,
-    Listing { page, filter }: Listing<ReportFilter>,
+    Listing { page, order, filter }: Listing<ReportFilter, stored::Sort>,
 ) -> Result<Page<Report>, ApiError> {
-    let direction = direction(filter.sort_dir, filter.sort.is_some());
-    let order = (filter.sort.unwrap_or(ReportSort::CreatedAt).into(), direction);
     let wanted = stored::Filter {
-        framework: filter.framework,
+        framework: filter.framework.map(|word| reports::find_framework(&word).map_or(word, |found| found.id.clone())),
         status: filter.status.map(|status| domain::report::ReportStatus::from(status).as_str().into()),
         report_type: filter.report_type.map(|report| report.id.into()),
     };
@@ -339,37 +311,15 @@ async fn generate_report(
     key: IdempotencyKey,
     Json(request): Json<GenerateReport>,
 ) -> Result<Accepted<ReportAccepted>, ApiError> {
-    let (report_type, format) = check(&request)?;
-    if !request.recipients.is_empty() && actor.user.role < Role::Analyst {
-        return Err(ApiError::Forbidden(
-            "Sending a report needs the role analyst: leave recipients out".into(),
-        ));
-    }
-    if request.signer().is_some_and(|signer| signer != actor.user.email) && actor.user.role < Role::Analyst {
-        return Err(ApiError::Forbidden(
-            "Signing in somebody else's name needs the role analyst: leave signer out".into(),
-        ));
-    }
+    let chosen = check(&request)?;
+    permit(&actor, &request)?;
     let mut work = match key.begin(actor.begin().await?, &request).await? {
         Begun::Before(answer) => return Ok(Accepted::Before(answer)),
         Begun::Now(work) => work,
     };
-    let report_id = ReportId::new();
-    let render = RenderReport { tenant_id: actor.tenant, report_id };
-    let job = enqueue(&mut work, actor.origin(), &render).await?;
-    let new = stored::NewReport {
-        id: report_id,
-        job: job.id,
-        title: request.title.trim().to_owned(),
-        report_type: report_type.id.to_owned(),
-        framework: None,
-        format,
-        options: request.kept_options()?,
-        requested_by: Some(actor.id()),
-    };
-    stored::insert(&mut work, &new).await?;
-    let body = ReportAccepted { job: JobAccepted::new(job.id), id: report_id.0, report_id: report_id.0 };
-    work.accept(job.id, body).await
+    let (id, job) = record(&mut work, &actor, &request, chosen).await?;
+    let body = ReportAccepted { job: JobAccepted::new(job), id: id.0, report_id: id.0 };
+    work.accept(job, body).await
 }
 
 /// Get a report
@@ -423,4 +373,5 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(get_report, delete_report))
         .merge(download::router())
         .merge(shares::router())
+        .merge(style::router())
 }

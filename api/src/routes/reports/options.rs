@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::{
     auth::account::is_email,
     error::Problems,
+    extract::shown,
     words::{EmailAddress, SeverityWord},
 };
 
@@ -128,6 +129,11 @@ struct SectionWish {
 }
 
 impl ReportOptions {
+    /// What the report is to be called.
+    pub(in crate::routes) fn title(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
+
     /// Notes what cannot be done, for a report in `format` where that is known, of a type that `offers` these.
     pub(super) fn check(&self, format: Option<Format>, offers: &[Format], problems: &mut Problems) {
         for (name, value, longest) in [
@@ -178,7 +184,7 @@ impl ReportOptions {
                 )
             });
             problems.require(self.signed, "options -> signer", || {
-                "a report that is not signed has no signer: set signed to true, or leave signer out".into()
+                format!("a report that is not signed has no signer like {}: set signed to true, or leave signer out", shown(signer))
             });
         }
         self.check_sections(problems);
@@ -208,11 +214,11 @@ impl ReportOptions {
             self.formats.iter().take(Format::ALL.len()).enumerate().filter_map(one).collect();
         let is_distinct = named.iter().enumerate().all(|(index, format)| !named[..index].contains(format));
         problems.require(is_distinct && self.formats.len() < Format::ALL.len(), "options -> formats", || {
-            "names a format twice: a pack holds one file of each".into()
+            format!("`{}` names a format twice: a pack holds one file of each", self.formats.join(", "))
         });
         let is_pack = format.is_none_or(|format| format == Format::Zip);
         problems.require(self.formats.is_empty() || is_pack, "options -> formats", || {
-            "only a pack has several: ask for zip, or leave formats out".into()
+            format!("`{}` are for a pack: ask for zip, or leave formats out", self.formats.join(", "))
         });
         if named.is_empty() { Format::PACKED.to_vec() } else { named }
     }
@@ -225,7 +231,7 @@ impl ReportOptions {
         for (index, wish) in self.sections.iter().enumerate().take(MOST_SECTIONS) {
             let field = |name: &str| format!("options -> sections -> {index} -> {name}");
             problems.require(!wish.id.is_empty(), &field("id"), || {
-                "names no section: GET /api/reports/{report_id} lists those of an earlier report".into()
+                "`` names no section: GET /api/reports/{report_id} lists those of an earlier report".into()
             });
             check_line(&field("id"), Some(&wish.id), LONGEST_NAME, problems);
             check_line(&field("heading"), wish.heading.as_deref(), LONGEST_TITLE, problems);
@@ -237,7 +243,7 @@ impl ReportOptions {
             problems.require(
                 introduction.chars().all(|character| character == '\n' || !character.is_control()),
                 &field("introduction"),
-                || "has control characters besides line feeds: remove them".into(),
+                || format!("{} has control characters besides line feeds: remove them", shown(introduction)),
             );
         }
     }
@@ -248,7 +254,7 @@ fn check_line(field: &str, text: Option<&str>, longest: usize, problems: &mut Pr
     let length = text.chars().count();
     problems.require(length <= longest, field, || format!("has {length} characters, at most {longest} fit"));
     problems.require(!text.contains(char::is_control), field, || {
-        "is one line without control characters: remove them".into()
+        format!("{} has control characters: remove them, it is one line", shown(text))
     });
 }
 

@@ -1,7 +1,7 @@
 //! What a report is asked for with, and what can be wrong with that.
 
-use domain::document::Format;
-use reports::ReportType;
+use domain::document::{self, Format};
+use reports::{Framework, FrameworkUse, ReportType, find_framework, frameworks};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -20,7 +20,7 @@ const MOST_RECIPIENTS: usize = 50;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"title": "November posture", "report_type": "executive_summary", "format": "pdf",
                           "recipients": ["board@example.com"]}))]
-pub(super) struct GenerateReport {
+pub(in crate::routes) struct GenerateReport {
     /// What the report is called in lists, and on its cover unless the options say otherwise.
     #[schema(min_length = 1, max_length = 300)]
     pub(super) title: String,
@@ -29,7 +29,8 @@ pub(super) struct GenerateReport {
     /// One of the type's formats; `pdf` when missing. `excel`, `md` and `pack` are understood. A `zip` holds several files of the
     /// report with a list of them, signed so that anybody can verify it.
     format: Option<String>,
-    /// A compliance framework. None is available yet, so this is refused.
+    /// A compliance framework: `nist-800-53`, `nist-800-171`, `pci-dss`, `soc2`, `fedramp-moderate` or `fedramp-high`. The type `framework`
+    /// needs one, `executive_summary` has a part about it if one is named; others have nothing to say about it.
     framework: Option<String>,
     /// A compliance scope. None is available yet, so this is refused.
     scope_id: Option<String>,
@@ -45,17 +46,46 @@ pub(super) struct GenerateReport {
 }
 
 impl GenerateReport {
+    /// The same request in the words of another document, which knows neither recipients nor scopes.
+    pub(in crate::routes) fn new(
+        title: String,
+        report_type: String,
+        format: Option<String>,
+        framework: Option<String>,
+        options: ReportOptions,
+    ) -> Self {
+        let (scope_id, policy_id, recipients) = (None, None, Vec::new());
+        Self { title, report_type, format, framework, scope_id, policy_id, recipients, options }
+    }
+
+    /// The framework that it is on.
+    pub(super) fn framework(&self) -> Option<&'static Framework> {
+        self.framework.as_deref().and_then(find_framework)
+    }
+
     /// What is kept with the report: what stands on its cover, and who gets it.
     pub(super) fn kept_options(&self) -> anyhow::Result<Value> {
         let mut options = serde_json::to_value(&self.options)?;
-        if !self.options.formats.is_empty() {
-            let formats = self.options.formats.iter().filter_map(|word| word.parse::<Format>().ok());
-            options["formats"] = json!(formats.collect::<Vec<_>>());
+        let formats = self.formats();
+        if !formats.is_empty() {
+            options["formats"] = json!(formats);
         }
         if !self.recipients.is_empty() {
             options["recipients"] = json!(self.recipients);
         }
         Ok(options)
+    }
+
+    /// The files of a pack of `report_type`; none when no pack was asked for.
+    pub(super) fn packed(&self, report_type: &ReportType, format: Format) -> Vec<Format> {
+        let options =
+            document::ReportOptions { formats: self.formats(), ..document::ReportOptions::default() };
+        if format == Format::Zip { options.packed(report_type.formats) } else { Vec::new() }
+    }
+
+    /// Those that were named, in one spelling.
+    fn formats(&self) -> Vec<Format> {
+        self.options.formats.iter().filter_map(|word| word.parse().ok()).collect()
     }
 
     /// In whose name it is to be signed, when that was said.
@@ -64,7 +94,7 @@ impl GenerateReport {
     }
 }
 
-pub(super) fn check(request: &GenerateReport) -> Result<(&'static ReportType, Format), ApiError> {
+pub(in crate::routes) fn check(request: &GenerateReport) -> Result<(&'static ReportType, Format), ApiError> {
     let mut problems = Problems::default();
     let length = request.title.trim().chars().count();
     problems.require((1..=LONGEST_TITLE).contains(&length), "title", || {
@@ -73,15 +103,11 @@ pub(super) fn check(request: &GenerateReport) -> Result<(&'static ReportType, Fo
     problems.require(!request.title.contains(char::is_control), "title", || {
         "a title is one line without control characters: remove them".into()
     });
-    for (name, value) in [
-        ("framework", &request.framework),
-        ("scope_id", &request.scope_id),
-        ("policy_id", &request.policy_id),
-    ] {
+    for (name, value) in [("scope_id", &request.scope_id), ("policy_id", &request.policy_id)] {
         if let Some(value) = value {
             problems.require(false, name, || {
                 format!(
-                    "`{}` is not available yet, no compliance framework is: leave {name} out",
+                    "`{}` is not available yet, no scope or policy is: leave {name} out",
                     shown(value)
                 )
             });
@@ -92,6 +118,7 @@ pub(super) fn check(request: &GenerateReport) -> Result<(&'static ReportType, Fo
     problems.require(report_type.is_some(), "report_type", || {
         format!("{} is not available yet; available: {}", shown(&request.report_type), all_types())
     });
+    check_framework(request.framework.as_deref(), report_type, &mut problems);
     let asked = request.format.as_deref().unwrap_or(Format::Pdf.as_str());
     let formats = report_type.map_or(&Format::ALL[..], |report| report.formats);
     let format = asked.parse().ok().filter(|format| formats.contains(format));
@@ -102,6 +129,23 @@ pub(super) fn check(request: &GenerateReport) -> Result<(&'static ReportType, Fo
     request.options.check(format, formats, &mut problems);
     problems.finish()?;
     report_type.zip(format).ok_or(ApiError::NotFound)
+}
+
+fn check_framework(named: Option<&str>, report_type: Option<&ReportType>, problems: &mut Problems) {
+    let ids = || frameworks().iter().map(|framework| framework.id.as_str()).collect::<Vec<_>>().join(", ");
+    let usual = report_type.map_or(FrameworkUse::Optional, |report| report.framework);
+    match (named, usual) {
+        (None, FrameworkUse::Required) => problems.require(false, "framework", || {
+            format!("a report of this type is on a framework: name one of {}", ids())
+        }),
+        (None, _) => {}
+        (Some(word), FrameworkUse::None) => problems.require(false, "framework", || {
+            format!("a report of this type has nothing to say about `{}`: leave framework out", shown(word))
+        }),
+        (Some(word), _) => problems.require(find_framework(word).is_some(), "framework", || {
+            format!("`{}` is not available; available: {}", shown(word), ids())
+        }),
+    }
 }
 
 fn check_recipients(recipients: &[String], problems: &mut Problems) {
@@ -149,14 +193,36 @@ mod tests {
         let told = refused(
             json!({"title": "Q1", "framework": "iso27001", "report_type": "full_assessment", "format": "pdf"}),
         );
+        let ids = "nist-800-53, nist-800-171, pci-dss, soc2, fedramp-moderate, fedramp-high";
         assert_eq!(
             told,
             [
-                "body -> framework: `iso27001` is not available yet, no compliance framework is: leave framework out"
-                    .to_owned(),
-                format!("body -> report_type: full_assessment is not available yet; available: {}", all_types())
+                format!("body -> report_type: full_assessment is not available yet; available: {}", all_types()),
+                format!("body -> framework: `iso27001` is not available; available: {ids}"),
             ]
         );
+    }
+
+    #[test]
+    fn a_framework_is_named_where_the_type_is_on_one() {
+        let asked = |report_type: &str, framework: Option<&str>| {
+            json!({"title": "Q1", "report_type": report_type, "framework": framework})
+        };
+        for (report_type, framework, told) in [
+            ("framework", None, "is on a framework: name one of nist-800-53, "),
+            ("framework", Some("iso27001"), "`iso27001` is not available; available: nist-800-53, "),
+            ("technical", Some("soc2"), "has nothing to say about `soc2`: leave framework out"),
+        ] {
+            let said = refused(asked(report_type, framework));
+            assert!(said.len() == 1 && said[0].starts_with("body -> framework: "), "{said:?}");
+            assert!(said[0].contains(told), "{said:?}");
+        }
+        for (report_type, framework) in [("framework", "PCI_DSS"), ("executive", "pci-dss")] {
+            let request: GenerateReport =
+                serde_json::from_value(asked(report_type, Some(framework))).expect("the right shape");
+            check(&request).expect("valid");
+            assert_eq!(request.framework().map(|framework| framework.id.as_str()), Some("pci-dss"));
+        }
     }
 
     #[test]

@@ -166,7 +166,9 @@ impl Document {
             self.presentation.watermark = Some(watermark.clone());
         }
         self.leave_out(options);
-        rearrange(&mut self.sections, &options.sections);
+        for hidden in rearrange(&mut self.sections, &options.sections) {
+            self.omissions.push(format!("The section \u{201c}{hidden}\u{201d} was left out on request."));
+        }
     }
 
     fn leave_out(&mut self, options: &ReportOptions) {
@@ -297,13 +299,17 @@ fn without<T>(parts: &mut Vec<T>, keeps: impl FnMut(&T) -> bool) -> bool {
     parts.len() < before
 }
 
-fn rearrange(sections: &mut Vec<Section>, wishes: &[SectionWish]) {
+/// Returns the headings of what was taken out.
+fn rearrange(sections: &mut Vec<Section>, wishes: &[SectionWish]) -> Vec<String> {
+    let mut hidden = Vec::new();
     for (place, wish) in wishes.iter().enumerate().rev() {
         let Some(index) = sections.iter().position(|section| section.id == wish.id) else { continue };
         let mut section = sections.remove(index);
         // A second wish about the same section would only move it again.
         if wish.hidden || wishes[..place].iter().any(|earlier| earlier.id == wish.id) {
-            if !wish.hidden {
+            if wish.hidden {
+                hidden.push(section.heading);
+            } else {
                 sections.insert(index, section);
             }
             continue;
@@ -317,6 +323,7 @@ fn rearrange(sections: &mut Vec<Section>, wishes: &[SectionWish]) {
         }
         sections.insert(0, section);
     }
+    hidden
 }
 
 #[cfg(test)]
@@ -405,7 +412,7 @@ mod tests {
             r#"{"sections": [{"id": "c", "heading": "Sea", "introduction": "Hello."}, {"id": "b", "hidden": true}, {"id": "x"},
                 {"id": "d"}]}"#,
         );
-        rearrange(&mut sections, &wishes.sections);
+        assert_eq!(rearrange(&mut sections, &wishes.sections), ["b"], "and the reader is told");
         let ids: Vec<&str> = sections.iter().map(|section| section.id.as_str()).collect();
         assert_eq!(ids, ["c", "d", "a"]);
         assert_eq!((sections[0].heading.as_str(), sections[0].blocks.len()), ("Sea", 1));

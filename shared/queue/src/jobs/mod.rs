@@ -7,6 +7,7 @@ mod correlate;
 mod crawl_source;
 mod deliver_webhook;
 mod finish_batch;
+mod freeze_report;
 mod ingest_inventory;
 mod pull_inventory;
 mod purge_expired;
@@ -19,6 +20,7 @@ pub use correlate::Correlate;
 pub use crawl_source::CrawlSource;
 pub use deliver_webhook::DeliverWebhook;
 pub use finish_batch::FinishBatch;
+pub use freeze_report::FreezeReport;
 pub use ingest_inventory::IngestInventory;
 pub use pull_inventory::PullInventory;
 pub use purge_expired::PurgeExpired;
@@ -105,8 +107,8 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    CrawlSource, IngestInventory, PullInventory, Correlate, RenderReport, RenderFormat, SendMail, DeliverWebhook,
-    FinishBatch, PurgeExpired, VerifyArtifacts,
+    CrawlSource, IngestInventory, PullInventory, Correlate, FreezeReport, RenderReport, RenderFormat, SendMail,
+    DeliverWebhook, FinishBatch, PurgeExpired, VerifyArtifacts,
 }
 
 fn read<J: Job>(payload: &Value, written_by: i32) -> Result<J, NamedError> {

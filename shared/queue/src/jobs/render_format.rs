@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::{Job, Queue, RetryPolicy, UniqueKey, mins, secs};
 
-/// Enqueued when somebody fetches a report in a format that there is no file of yet.
+/// Enqueued when somebody fetches a report in a format that there is no file of yet, and for each file of a pack ([`crate::packs`]).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RenderFormat {
     pub tenant_id: TenantId,
