@@ -25,8 +25,7 @@ use tower_http::{
 };
 
 use crate::{
-    connections,
-    error::shape::reshape,
+    connections, dialect,
     extract::Pace,
     layers, limit,
     patience::Allowance,
@@ -71,7 +70,7 @@ pub fn app(state: AppState) -> Router {
                     CompressionLayer::new()
                         .compress_when(DefaultPredicate::new().and(layers::may_be_compressed)),
                 )
-                .layer(middleware::from_fn(reshape))
+                .layer(middleware::from_fn(dialect::write))
                 .layer(CatchPanicLayer::custom(layers::after_panic)),
         )
         .with_state(state);
@@ -144,6 +143,7 @@ pub async fn serve_on(
         never = process.speak(state.db.shared()) => match never {},
         never = store::log_level::follow(state.db.shared()) => match never {},
         never = store::db::show_pool("api", state.db.shared()) => match never {},
+        never = queue::measure::count_written(state.db.shared()) => match never {},
         () = too_late => tracing::warn!("some requests were cut short, they took longer than SHUTDOWN_GRACE_SECONDS"),
     }
     process.leave(state.db.shared()).await;

@@ -62,5 +62,6 @@ async fn watch(db: &SystemDb, stop: &CancellationToken) {
         never = process.speak(db.pool()) => match never {},
         never = store::log_level::follow(db.pool()) => match never {},
         never = store::db::show_pool("scheduler", db.pool()) => match never {},
+        never = queue::measure::count_written(db.pool()) => match never {},
     }
 }

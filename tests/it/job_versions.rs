@@ -1,6 +1,9 @@
 //! Two releases side by side: what each can read it does, what it cannot it leaves to the other.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use domain::id::JobId;
 use harness::{TestDb, eventually};
@@ -8,6 +11,7 @@ use queue::{
     Attempt, Done, Handler, Job, JobError, Queue, Registry, RetryPolicy,
     enqueue::{Origin, enqueue},
     explain,
+    jobs::read_payload,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -189,4 +193,52 @@ async fn a_kind_that_this_build_has_never_heard_of_is_counted_by_one_word_whatev
         assert!(!runtime::metrics::exposition().contains(kind), "a row's word is no label");
     }
     assert!(counted("other") >= before + 2);
+}
+
+/// What each version of each kind wrote, by kind and version. A file is added with each new version, and never changed or removed: rows that
+/// were written so are still there.
+fn kept_payloads() -> BTreeMap<(String, i32), Vec<Value>> {
+    let folder =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/jobs")).expect("it is there");
+    let read = |file: std::io::Result<std::fs::DirEntry>| {
+        let path = file.expect("readable").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        let (kind, version) =
+            name.strip_suffix(".json").and_then(|name| name.rsplit_once('.')).expect("kind.version.json");
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let payloads = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        ((kind.to_owned(), version.parse().expect("a number")), payloads)
+    };
+    folder.map(read).collect()
+}
+
+#[test]
+fn every_payload_that_was_ever_written_is_still_read_and_a_new_member_is_a_new_version() {
+    let kept = kept_payloads();
+    let expected: BTreeSet<(String, i32)> = queue::jobs::ALL
+        .iter()
+        .flat_map(|kind| (1..=kind.version).map(|version| (kind.name.to_owned(), version)))
+        .collect();
+    assert_eq!(
+        kept.keys().cloned().collect::<BTreeSet<_>>(),
+        expected,
+        "tests/fixtures/jobs has a file for each version of each kind, KIND.VERSION.json: a list of payloads"
+    );
+    for ((kind, version), payloads) in &kept {
+        assert!(!payloads.is_empty(), "{kind} {version}");
+        let current = queue::jobs::ALL.iter().find(|known| known.name == kind).expect("it is known").version;
+        for payload in payloads {
+            let read = read_payload(kind, *version, payload)
+                .unwrap_or_else(|why| panic!("version {version} of {kind} is not read any more: {why}"));
+            let again = read_payload(kind, current, &read).expect("what this version writes it reads");
+            assert_eq!(again, read, "{kind}");
+            if *version == current {
+                assert_eq!(
+                    read, *payload,
+                    "{kind} has other members than version {version} of it had: raise Job::VERSION, say in Job::upcast what older \
+                     payloads mean, and add a file for the new version"
+                );
+            }
+        }
+    }
 }

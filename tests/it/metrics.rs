@@ -1,20 +1,29 @@
 //! What Prometheus is shown: names that the handbook explains, labels that cannot grow without bound.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use domain::id::JobId;
 use harness::{Program, TestDb, eventually};
 use queue::{
-    After, OnFailure,
-    enqueue::{Origin, enqueue, enqueue_after},
+    After, Attempt, Done, Handler, Job, JobError, OnFailure, Queue, Registry, RetryPolicy, claim,
+    enqueue::{Origin, enqueue, enqueue_after, enqueue_many},
     jobs::{Correlate, PurgeExpired, VerifyArtifacts},
+    rescue,
+    runner::Runner,
 };
 use runtime::{
     egress::{Client, Method, Policy, Request},
     metrics,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use store::SystemDb;
+use tokio_util::sync::CancellationToken;
 
-use crate::programs::{Programs, SOON};
+use crate::{
+    programs::{Programs, SOON},
+    work::dispatch,
+};
 
 async fn shown(program: &Program) -> String {
     let client = Client::new(Policy::administrator()).expect("a client");
@@ -41,8 +50,12 @@ async fn requests_jobs_and_queues_are_counted_where_they_happen() {
     let path = format!("/api/jobs/{}", accepted["job_id"].as_str().expect("an id"));
     assert_eq!(programs.send(Method::GET, &path, &[], &Value::Null).await.0, 200);
 
+    let enqueued = r#"plimsoll_jobs_enqueued_total{queue="analysis",kind="correlate"}"#;
+    eventually("the committed job to be counted", SOON, || async {
+        (value(&shown(&programs.api).await, enqueued) == Some(1.0)).then_some(())
+    })
+    .await;
     let text = shown(&programs.api).await;
-    assert_eq!(value(&text, r#"plimsoll_jobs_enqueued_total{queue="analysis",kind="correlate"}"#), Some(1.0));
     let by_template = r#"plimsoll_http_requests_total{route="/api/jobs/{job_id}",method="GET",code="200"}"#;
     assert_eq!(value(&text, by_template), Some(1.0), "{text}");
     assert!(text.ends_with("# EOF\n"));
@@ -100,6 +113,155 @@ async fn jobs_that_wait_for_others_are_counted_apart_from_those_that_are_due() {
         .collect();
     counted.sort_unstable();
     assert_eq!(counted, [("maintenance", "available", 1), ("maintenance", "waiting", 1)]);
+}
+
+/// A kind that only this file makes. Its handler has itself cancelled, and fails.
+#[derive(Debug, Serialize, Deserialize)]
+struct Counted {
+    fails: bool,
+}
+
+impl Job for Counted {
+    const KIND: &'static str = "test_counted";
+    const QUEUE: Queue = Queue::Maintenance;
+    const RETRY: RetryPolicy = RetryPolicy::exponential(3, Duration::from_secs(1), Duration::from_secs(1));
+    const TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+impl Handler<SystemDb> for Counted {
+    async fn run(self, db: &SystemDb, attempt: &Attempt) -> Result<Done, JobError> {
+        if self.fails {
+            sqlx::query("update jobs set cancel_requested = true where id = $1")
+                .bind(attempt.job.0)
+                .execute(db.pool())
+                .await?;
+            return Err(JobError::Retry(anyhow::anyhow!("it fails, and nobody wants it any more")));
+        }
+        // The lease runs out meanwhile, and somebody else has the job.
+        sqlx::query("update jobs set leased_until = now() - interval '1 second' where id = $1")
+            .bind(attempt.job.0)
+            .execute(db.pool())
+            .await?;
+        rescue::once(db.pool()).await?;
+        Err(JobError::discard("there is no point"))
+    }
+}
+
+/// What this process has counted in the series that begins like this.
+fn counted(series: &str) -> f64 {
+    value(&metrics::exposition(), series).unwrap_or_default()
+}
+
+/// Another kind that only this file makes, and nobody does.
+#[derive(Debug, Serialize, Deserialize)]
+struct Accepted {}
+
+impl Job for Accepted {
+    const KIND: &'static str = "test_accepted";
+    const QUEUE: Queue = Queue::Maintenance;
+    const RETRY: RetryPolicy = RetryPolicy::exponential(3, Duration::from_secs(1), Duration::from_secs(1));
+    const TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_undone_is_not_counted_as_enqueued() {
+    let db = TestDb::new().await;
+    let series = r#"plimsoll_jobs_enqueued_total{queue="maintenance",kind="test_accepted"}"#;
+    let accept = async {
+        let mut open = db.system.begin().await.expect("a transaction");
+        enqueue(&mut open, Origin::INSTALLATION, &Accepted {}).await.expect("accepted");
+        let mut undone = db.system.begin().await.expect("a transaction");
+        enqueue_many(&mut undone, Origin::INSTALLATION, &[Accepted {}, Accepted {}]).await.expect("accepted");
+        undone.rollback().await.expect("undone");
+        let mut tx = db.system.begin().await.expect("a transaction");
+        enqueue_many(&mut tx, Origin::INSTALLATION, &[(); 5].map(|()| Accepted {})).await.expect("accepted");
+        enqueue(&mut tx, Origin::INSTALLATION, &Accepted {}).await.expect("accepted");
+        tx.commit().await.expect("committed");
+        let rises_to = async |jobs: f64| {
+            eventually("what was committed", SOON, || async { (counted(series) >= jobs).then_some(()) })
+                .await;
+            assert_eq!(counted(series), jobs);
+        };
+        rises_to(6.0).await;
+        open.commit().await.expect("committed");
+        rises_to(7.0).await;
+    };
+    tokio::select! {
+        never = queue::measure::count_written(db.pool()) => match never {},
+        () = accept => {}
+    }
+}
+
+/// Has a job begun by a worker that then vanishes.
+async fn crash(db: &TestDb, job: JobId) {
+    let reference = dispatch(db, job).await;
+    claim::take(db.pool(), reference, "doomed", Duration::ZERO).await.expect("answered").expect("it is ours");
+    rescue::once(db.pool()).await.expect("a look");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_end_without_a_worker_are_counted_once() {
+    let db = TestDb::new().await;
+    let of = |metric: &str, kind: &str, word: &str| {
+        counted(&format!(r#"plimsoll_{metric}_total{{queue="maintenance",kind="{kind}",{word}}}"#))
+    };
+    let look = || {
+        [
+            of("jobs_finished", "verify_artifacts", r#"outcome="cancelled""#),
+            of("jobs_finished", "purge_expired", r#"outcome="dead""#),
+            of("jobs_dead", "purge_expired", r#"reason="dependency""#),
+            of("jobs_dead", "purge_expired", r#"reason="poison""#),
+        ]
+    };
+    let before = look();
+    let mut tx = db.system.begin().await.expect("a transaction");
+    let cancelled = enqueue(&mut tx, Origin::INSTALLATION, &VerifyArtifacts {}).await.expect("accepted").id;
+    let after = After { jobs: &[cancelled], on_failure: OnFailure::Fail, at_most: None };
+    enqueue_after(&mut tx, Origin::INSTALLATION, &PurgeExpired {}, after).await.expect("accepted");
+    tx.commit().await.expect("committed");
+    sqlx::query("select jobs_cancel(array[$1::uuid])")
+        .bind(cancelled.0)
+        .execute(db.pool())
+        .await
+        .expect("cancelled, and with it what waited for it");
+    let mut tx = db.system.begin().await.expect("a transaction");
+    let poison = enqueue(&mut tx, Origin::INSTALLATION, &PurgeExpired {}).await.expect("accepted").id;
+    tx.commit().await.expect("committed");
+    for _ in 0..rescue::CRASHES_UNTIL_POISON {
+        crash(&db, poison).await;
+    }
+    for _ in 0..2 {
+        queue::measure::count_ends(db.pool()).await.expect("counted");
+    }
+    let after = look();
+    let risen: Vec<f64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
+    assert_eq!(risen, [1.0, 2.0, 1.0, 1.0], "cancelled, dead, for a dependency, as poison");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_is_counted_as_what_came_of_it() {
+    let db = TestDb::new().await;
+    let mut registry = Registry::default();
+    registry.add::<Counted>();
+    let lease = Duration::from_secs(60);
+    let (pool, stop) = (db.pool().clone(), CancellationToken::new());
+    let runner = Runner::new(registry, db.system.clone(), pool, "counting".into(), lease, stop);
+    let look = || {
+        ["cancelled", "retry", "dead", "superseded"].map(|outcome| {
+            let of = format!(r#"{{queue="maintenance",kind="test_counted",outcome="{outcome}"}}"#);
+            counted(&format!("plimsoll_jobs_finished_total{of}"))
+        })
+    };
+    for (fails, expected) in [(true, [1.0, 0.0, 0.0, 0.0]), (false, [0.0, 0.0, 0.0, 1.0])] {
+        let before = look();
+        let mut tx = db.system.begin().await.expect("a transaction");
+        let job = enqueue(&mut tx, Origin::INSTALLATION, &Counted { fails }).await.expect("accepted").id;
+        tx.commit().await.expect("committed");
+        let reference = dispatch(&db, job).await;
+        assert!(runner.run(reference).await);
+        let risen: Vec<f64> = before.iter().zip(look()).map(|(before, after)| after - before).collect();
+        assert_eq!(risen, expected, "cancelled, retry, dead, superseded");
+    }
 }
 
 /// The samples that are shown, each without its value.

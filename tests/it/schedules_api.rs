@@ -33,6 +33,9 @@ async fn a_schedule_is_made_seen_changed_turned_off_and_deleted() {
     let changed = changed.json();
     assert!(changed["next_runs"][0]["local"].as_str().expect("a time").contains("T07:00:00"), "{changed}");
     assert_eq!((&changed["overlap"], &changed["name"]), (&json!("queue_one"), &made["name"]));
+    app.patch(&path(&made), &json!({ "catch_up": "all" })).await.expect(422);
+    app.patch(&path(&made), &json!({ "catch_up": "all", "overlap": "allow" })).await.expect(200);
+    app.patch(&path(&made), &json!({ "overlap": "skip" })).await.expect(422);
     let off = app.patch(&path(&made), &json!({ "enabled": false })).await.expect(200).json();
     assert_eq!(off["next_runs"], json!([]));
     let on = app.patch(&path(&made), &json!({ "enabled": true })).await.expect(200).json();
@@ -75,10 +78,15 @@ async fn what_cannot_be_scheduled_is_refused_with_field_value_rule_and_remedy() 
             json!({ "tenant_id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a" }),
             "your own organization's",
         ),
-        ("catch_up", json!("never"), "unknown variant `never`, expected one of `skip`, `last`, `all`"),
+        ("catch_up", json!("never"), "`never` is not one of skip, last, all"),
+        (
+            "catch_up",
+            json!("all"),
+            "overlap `skip` would leave out most of them again: set overlap to `allow`",
+        ),
         ("catch_up_window_minutes", json!(0), "between 1 and 10080"),
-        ("overlap", json!("queue"), "unknown variant `queue`"),
-        ("interval", json!(5), "unknown field `interval`"),
+        ("overlap", json!("queue"), "`queue` is not one of allow, skip"),
+        ("interval", json!(5), "there is no field `interval` here"),
     ] {
         let mut request = every_morning();
         request[field] = value.clone();

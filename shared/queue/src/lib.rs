@@ -22,7 +22,7 @@ mod gather;
 pub mod job;
 pub mod jobs;
 mod keeper;
-mod measure;
+pub mod measure;
 pub mod packs;
 mod pool;
 pub mod queues;

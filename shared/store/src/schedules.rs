@@ -33,7 +33,7 @@ pub enum CatchUp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
-    /// Another job beside it.
+    /// Another job, which waits for its turn where the kind is done once at a time.
     Allow,
     /// This time is left out.
     Skip,

@@ -8,7 +8,11 @@ use queue::{
     schedule::{Expression, Timetable, Zone},
 };
 use serde_json::Value;
-use store::{TenantTx, schedules, users::User};
+use store::{
+    TenantTx,
+    schedules::{self, CatchUp, Overlap},
+    users::User,
+};
 
 use super::{DAY, MOST_ENABLED, WEEK};
 use crate::{
@@ -50,6 +54,14 @@ pub(super) fn checked(
     let window = settings.catch_up_window_minutes;
     problems.require((1..=WEEK).contains(&window), "catch_up_window_minutes", || {
         format!("the window is {window} minutes, it must be between 1 and {WEEK} (a week)")
+    });
+    let (catch_up, overlap) = (settings.catch_up, settings.overlap);
+    problems.require(catch_up != CatchUp::All || overlap == Overlap::Allow, "catch_up", || {
+        format!(
+            "`all` makes a job for each missed time, and overlap `{}` would leave out most of them again: set overlap to `allow`, or \
+             catch_up to `last`",
+            overlap.as_str()
+        )
     });
     let payload = payload(&mut problems, kind, settings.kind_version, settings.payload, tenant);
     let mut time_zone = settings.time_zone;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::check::{checked, leave_room, may_change, name_taken, recurring, timing};
 use crate::{
     error::{ApiError, Problems},
-    extract::{Actor, Admin, Json, Listing, PageParams, Path, ReadOnly, Unfiltered},
+    extract::{Actor, Admin, Json, Listing, Path, ReadOnly},
     idempotency::{Begun, IdempotencyKey},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Accepted, Created, Deleted, JobAccepted, Page},
@@ -63,7 +63,7 @@ struct CreateSchedule {
     #[serde(default = "enabled")]
     #[schema(default = true)]
     enabled: bool,
-    /// What is done about times at which no scheduler ran.
+    /// What is done about times at which no scheduler ran. `all` needs the overlap `allow`.
     #[serde(default = "catch_up")]
     #[schema(value_type = CatchUpWord, default = "last")]
     catch_up: CatchUp,
@@ -71,7 +71,8 @@ struct CreateSchedule {
     #[serde(default = "window")]
     #[schema(minimum = 1, maximum = 10080, default = 1440)]
     catch_up_window_minutes: i32,
-    /// What is done when it comes again before the job of the last time is finished.
+    /// What is done when it comes again before the job of the last time is finished. With `allow` every time has a job of its own; those of
+    /// one schedule are done one after another all the same.
     #[serde(default = "overlap")]
     #[schema(value_type = OverlapWord, default = "skip")]
     overlap: Overlap,
@@ -115,7 +116,7 @@ struct UpdateSchedule {
     time_zone: Option<String>,
     /// Times that pass while it is turned off are not made up for.
     enabled: Option<bool>,
-    /// What is done about times at which no scheduler ran.
+    /// What is done about times at which no scheduler ran. `all` needs the overlap `allow`.
     #[schema(value_type = Option<CatchUpWord>)]
     catch_up: Option<CatchUp>,
     /// How far back times are made up for.
@@ -319,11 +320,11 @@ impl From<schedules::Firing> for Firing {
 /// List schedules
 ///
 /// The organization's own by name, then those that all share: crawls, housekeeping.
-#[utoipa::path(get, path = "/api/schedules", tag = "schedules", params(PageParams),
+#[utoipa::path(get, path = "/api/schedules", tag = "schedules", params(Listing),
     responses((status = 200, body = Page<Schedule>), SignedIn, Invalid))]
 async fn list_schedules(
     actor: Actor<ReadOnly>,
-    Listing { page, .. }: Listing<Unfiltered>,
+    Listing { page, .. }: Listing,
 ) -> Result<Page<Schedule>, ApiError> {
     let mut tx = actor.begin().await?;
     let now = schedules::database_time(&mut tx).await?;

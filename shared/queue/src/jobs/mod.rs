@@ -33,7 +33,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::{
-    enqueue::{Enqueued, Origin, enqueue},
+    enqueue::{Enqueued, Origin, enqueue, enqueue_apart},
     job::{Handler, Job, Queue, Recurs, Registry, decode},
 };
 
@@ -76,7 +76,7 @@ macro_rules! catalogue {
             }
         }
 
-        /// As [`enqueue`], for a kind that is known by its name only.
+        /// As [`enqueue`], for a kind that is known by its name only; or, with a name for it, as [`enqueue_apart`].
         ///
         /// # Errors
         /// [`NamedError`] with what is wrong.
@@ -86,9 +86,16 @@ macro_rules! catalogue {
             kind: &str,
             written_by: i32,
             payload: &Value,
+            apart: Option<&str>,
         ) -> Result<Enqueued, NamedError> {
             match kind {
-                $($job::KIND => Ok(enqueue(connection, origin, &read::<$job>(payload, written_by)?).await?),)*
+                $($job::KIND => {
+                    let job = read::<$job>(payload, written_by)?;
+                    Ok(match apart {
+                        None => enqueue(connection, origin, &job).await?,
+                        Some(name) => enqueue_apart(connection, origin, &job, name).await?,
+                    })
+                })*
                 _ => Err(NamedError::UnknownKind(kind.to_owned())),
             }
         }

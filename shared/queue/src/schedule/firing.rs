@@ -168,9 +168,10 @@ async fn make_job(
 ) -> Result<JobId, NamedError> {
     runtime::failpoint!("fire-recorded");
     let origin = Origin { tenant: schedule.tenant(), user };
-    let job =
-        jobs::enqueue_named(connection, origin, &schedule.kind, schedule.kind_version, &schedule.payload)
-            .await?;
+    // Where times may overlap, each has a job of its own, though the kind may be done once at a time only.
+    let apart = (schedule.overlap == Overlap::Allow).then(|| format!("{} {nominal_at}", schedule.id));
+    let Schedule { kind, kind_version, payload, .. } = schedule;
+    let job = jobs::enqueue_named(connection, origin, kind, *kind_version, payload, apart.as_deref()).await?;
     let outcome = if job.created { Outcome::Enqueued } else { Outcome::Joined };
     schedules::settle(connection, schedule.id(), nominal_at, outcome, job.id).await?;
     info!(schedule.id = %schedule.id, schedule.name, %nominal_at, job.id = %job.id, "a schedule came");
