@@ -9,6 +9,7 @@ use queue::enqueue::Origin;
 use store::{
     TenantTx,
     audit::{self, By},
+    organizations,
     users::{Role, User},
 };
 
@@ -26,7 +27,9 @@ use crate::{
 pub(crate) struct Actor<P> {
     /// Who; behind a key of the organization the person who made it, with the key's name and role.
     pub(crate) user: User,
+    /// Whose rows they see: their own organization, until they go to another ([`Self::in_organization`]).
     pub(crate) tenant: TenantId,
+    home: TenantId,
     pub(crate) credential: Credential,
     /// When what they showed runs out.
     pub(crate) expires_at: DateTime<Utc>,
@@ -117,6 +120,24 @@ impl<P> Actor<P> {
         Origin { tenant: None, user: Some(self.id()) }
     }
 
+    /// The person, as the rows of the tenant may refer to them: nobody, where they are a guest.
+    pub(crate) fn as_member(&self) -> Option<UserId> {
+        (self.tenant == self.home).then(|| self.id())
+    }
+
+    /// The same person in the organization that an address names by `slug`: their own, or, for administrators of the installation,
+    /// any. Whether there is another is nobody else's business. What is done there is in the trail of that organization.
+    pub(crate) async fn in_organization(mut self, slug: &str) -> Result<Self, ApiError> {
+        let own = organizations::own(&mut self.begin().await?).await?;
+        if own.slug != slug {
+            if InstanceAdmin::refusal(&self.user).is_some() {
+                return Err(ApiError::NotFound);
+            }
+            self.tenant = organizations::id_of(self.app.db.shared(), slug).await?;
+        }
+        Ok(self)
+    }
+
     /// Whose doing it is, for the audit trail.
     pub(crate) fn by(&self) -> &By {
         &self.by
@@ -151,7 +172,7 @@ impl<P: Policy> FromRequestParts<AppState> for Actor<P> {
         }
         parts.extensions.insert(tenant);
         let app = app.clone();
-        Ok(Self { user, tenant, credential, expires_at, by, app, policy: PhantomData })
+        Ok(Self { user, tenant, home: tenant, credential, expires_at, by, app, policy: PhantomData })
     }
 }
 

@@ -30,6 +30,7 @@ mod scan_runs;
 mod schedules;
 mod scoring;
 mod system;
+mod tenant_reports;
 mod tested;
 mod users;
 mod verify;
@@ -63,6 +64,7 @@ pub(crate) fn quick() -> OpenApiRouter<AppState> {
         .merge(schedules::router())
         .merge(scoring::router())
         .merge(system::router())
+        .merge(tenant_reports::router())
         .merge(users::router())
         .merge(vuln_matches::router())
         .merge(vuln_sources::router())
