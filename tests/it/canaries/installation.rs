@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, Mutex},
 };
 
@@ -46,6 +47,11 @@ impl Installation {
         let planted = ["OIDC_CLIENT_SECRET", "LDAP_BIND_PASSWORD", "NVD_API_KEY", "SMTP_PASSWORD"]
             .map(|name| (name, canaries.plant(name)));
         let prefix = format!("t_{}", Uuid::new_v4().simple());
+        let (seal, seal_password) = sealing_key(folder, &mut canaries);
+        let keys = runtime::secrets::generate().expect("the system gives random bytes");
+        canaries.add("key that secrets are sealed with", keys.expose_secret());
+        // What would leave this machine ends there.
+        let proxy = format!("http://plimsoll:{}@127.0.0.1:1", canaries.plant("password of the proxy"));
         let mut all = vec![
             ("DATABASE_URL", logins.worker_url.as_str()),
             ("API_DATABASE_URL", &logins.api_url),
@@ -60,6 +66,10 @@ impl Installation {
             ("LDAP_STARTTLS", "false"),
             ("LDAP_BASE_DN", "dc=example,dc=com"),
             ("LDAP_BIND_DN", "cn=plimsoll,dc=example,dc=com"),
+            ("SECRETS_KEY", keys.expose_secret()),
+            ("SEAL_PKCS12", &seal),
+            ("SEAL_PKCS12_PASSWORD", &seal_password),
+            ("EGRESS_PROXY", &proxy),
             ("SMTP_HOST", "127.0.0.1"),
             ("SMTP_PORT", "1"),
             ("SMTP_USERNAME", "plimsoll"),
@@ -142,6 +152,25 @@ impl Installation {
         }
         places
     }
+}
+
+/// A key to sign reports with, in a PKCS#12 file; its path and its password.
+fn sealing_key(folder: &Path, canaries: &mut Canaries) -> (String, String) {
+    let password = canaries.plant("password of the PKCS#12 file");
+    let path = |name: &str| folder.join(name).to_str().expect("utf-8").to_owned();
+    let (key, certificate, file) = (path("seal.key"), path("seal.pem"), path("seal.p12"));
+    let passout = format!("pass:{password}");
+    let openssl = |arguments: &[&str]| {
+        let done = Command::new("openssl").args(arguments).output().expect("openssl runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    let request =
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"];
+    openssl(&[&request[..], &["-subj", "/CN=Seal", "-keyout", &key, "-out", &certificate]].concat());
+    openssl(&["pkcs12", "-export", "-inkey", &key, "-in", &certificate, "-out", &file, "-passout", &passout]);
+    let text = std::fs::read_to_string(&key).expect("the key");
+    canaries.add("private key of the PKCS#12 file", text.lines().nth(1).expect("a line of base64"));
+    (file, password)
 }
 
 /// Keys and values, these as Redis would write them to its file.

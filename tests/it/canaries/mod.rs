@@ -85,6 +85,29 @@ async fn live(installation: &Installation, db: &TestDb, canaries: &mut Canaries)
     assert_eq!(post("/api/users", short, false).await.0, 422);
     installation.ask(Method::GET, "/api/auth/oidc/authorize", &[], &Value::Null, false).await;
 
+    let patch =
+        async |path: &str, body: Value| installation.ask(Method::PATCH, path, &signed_in, &body, false).await;
+    let wazuh = canaries.plant("password at Wazuh");
+    let github = canaries.plant("token at GitHub");
+    let ceph = canaries.plant("password at Ceph");
+    for (name, settings, field) in [
+        ("wazuh", json!({ "url": refusing, "api_key": format!("api:{wazuh}") }), "api_key"),
+        ("github", json!({ "org": "example", "auth_type": "pat", "pat": github }), "pat"),
+        ("ceph", json!({ "url": refusing, "username": "ceph", "password": ceph }), "password"),
+    ] {
+        let path = format!("/api/config/integrations/{name}");
+        // First as what it is not.
+        assert_eq!(patch(&path, json!({ field: [settings[field]] })).await.0, 422, "{name}");
+        assert_eq!(patch(&path, json!({ field: format!("{}\r\n", settings[field]) })).await.0, 422, "{name}");
+        let (status, answer) = patch(&path, settings).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    for name in ["wazuh", "ceph"] {
+        let (status, tested) = post(&format!("/api/config/integrations/{name}/test"), json!({}), false).await;
+        assert_eq!((status, &tested["success"]), (200, &json!(false)), "{tested}");
+    }
+    assert_eq!(post("/api/system/force-inventory", json!({}), false).await.0, 202);
+
     let mut tx = db.system.begin().await.expect("a transaction");
     store::sources::ensure(&mut tx, store::sources::PUBLIC).await.expect("sources");
     sqlx::query("update sources set url = $1 || '/' || slug")
@@ -93,18 +116,30 @@ async fn live(installation: &Installation, db: &TestDb, canaries: &mut Canaries)
         .await
         .expect("set");
     tx.commit().await.expect("committed");
+    let source: uuid::Uuid = sqlx::query_scalar("select id from sources where slug = 'nvd'")
+        .fetch_one(db.pool())
+        .await
+        .expect("the source");
+    let source_key = canaries.plant("key of a source");
+    let path = format!("/api/config/vuln-sources/{source}");
+    let (status, answer) = patch(&path, json!({ "api_key": source_key })).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(patch(&path, json!({ "api_key": format!("{source_key} and more") })).await.0, 422);
+    assert_eq!(post(&format!("{path}/test"), json!({}), false).await.0, 200);
     assert_eq!(post("/api/scan-runs/trigger/nvd", json!({}), false).await.0, 202);
     let report = json!({ "title": "Nothing to hide", "report_type": "executive_summary", "format": "json",
                          "recipients": ["board@example.com"] });
     let (status, answer) = post("/api/reports/generate", report, false).await;
     assert_eq!(status, 202, "{answer}");
-    for kind in ["crawl_source", "send_mail", "deliver_webhook"] {
+    for kind in ["crawl_source", "pull_inventory", "send_mail", "deliver_webhook"] {
         until_tried(db, kind).await;
     }
     for path in [
         "/api/jobs?status=queued",
         "/api/audit?page_size=500",
         "/api/webhooks",
+        "/api/config/integrations",
+        "/api/config/vuln-sources",
         "/api/users",
         "/api/scan-runs/",
     ] {
