@@ -144,6 +144,7 @@ async fn shared_things(app: &TestApp) -> BTreeMap<&'static str, Thing> {
         ("/api/cves/{cve_id}", Thing::shared("CVE-2024-1000", "CVE-1999-9999")),
         ("/api/queues/shares/{tenant}", Thing::shared("installation", none)),
         ("/api/queues/{queue}", Thing::shared("ingest", none)),
+        ("/api/reports/report-types/{report_type}", Thing::shared("executive_summary", none)),
         ("/api/scan-runs/trigger/{source_slug}", Thing::shared(text(&source["slug"]), none)),
         ("/api/workers/{worker}", Thing::shared("worker-1", none)),
     ])

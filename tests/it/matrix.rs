@@ -7,8 +7,8 @@ use harness::{
     estate::{CANARY, Estate},
     operations,
 };
-use http::Method;
-use serde_json::json;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
 
 /// What anybody may ask for without being signed in: seed 000 where it says so, the probes, and what is of no use behind a
 /// door (signing in, checking a signature).
@@ -49,6 +49,8 @@ const FOR_READERS: &[&str] = &[
     "POST /api/config/integrations/ceph/test",
     "POST /api/reports/generate",
     "POST /api/schedules/preview",
+    "POST /api/v1/tenants/{tenant_id}/reports/generate",
+    "POST /api/v1/tenants/{tenant_id}/reports/pdf",
 ];
 
 /// What no key does, so that a leaked one makes no others: 403 whatever it is asked for.
@@ -224,6 +226,106 @@ async fn who_may_only_read_changes_nothing_but_what_is_their_own() {
             let answer = ask(&app, &operation, &path, Some(credential)).await;
             assert_eq!(answer.status, 403, "{name} with {}: {}", credential.kind, said(&answer));
         }
+    }
+}
+
+/// `example` with `value` in the place of each thing that `schema` says is an id, or the name of a tenant, one at a time; with the
+/// name of the field.
+fn referring(schema: &Value, example: &Value, value: &str, slug: &str) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+        let old = &example[name];
+        let inside = |item: Value| {
+            let mut changed = example.clone();
+            changed[name] = item;
+            (name.clone(), changed)
+        };
+        if member["format"] == "uuid" {
+            found.push(inside(json!(value)));
+        } else if name == "tenant" {
+            found.push(inside(json!(slug)));
+        } else if member["items"]["format"] == "uuid" {
+            found.push(inside(json!([value])));
+        } else if member["properties"].is_object() {
+            found.extend(referring(member, old, value, slug).into_iter().map(|(_, changed)| inside(changed)));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_body_or_a_parameter_names_of_another_tenant_does_not_exist_either() {
+    let mut app = TestApp::set_up_with(&[("DEBUG", "true")]).await;
+    let estate = Estate::build(&app).await;
+    let before = inspect(&app, &estate).await;
+    let (_, stranger) = app.other_tenant("strangers", "admin").await;
+    let owner = app.sign_in_as(Some(stranger));
+    let nobodys = uuid::Uuid::now_v7().to_string();
+    let ids: Vec<&str> = estate.private_ids().filter(|id| uuid::Uuid::parse_str(id).is_ok()).collect();
+    // The ids differ, and so may the jobs that were made of them.
+    let masked = |answer: &Answer, id: &str| (answer.status, said(answer).replace(id, "ID"));
+    let (mut in_bodies, mut in_parameters) = (0, 0);
+    for operation in operations() {
+        if let Some(body) = &operation.body {
+            let path = operation.at(|thing| estate.thing(thing).nowhere.clone());
+            let send = async |body: &Value| {
+                let request = app.request(operation.method.clone(), &path);
+                let request = request.header("content-type", "application/json");
+                app.send(request.body(Body::from(body.to_string())).expect("a request")).await
+            };
+            for id in &ids {
+                let theirs = referring(&body.schema, &body.example, id, "acme-corp");
+                let nobodys_too = referring(&body.schema, &body.example, &nobodys, "nothing-of-this-name");
+                for ((field, there), (_, nowhere)) in theirs.iter().zip(&nobodys_too) {
+                    let (there, nowhere) = (send(there).await, send(nowhere).await);
+                    let (there, nowhere) = (masked(&there, id), masked(&nowhere, &nobodys));
+                    let (there, nowhere) = (
+                        (there.0, there.1.replace("acme-corp", "SLUG")),
+                        (nowhere.0, nowhere.1.replace("nothing-of-this-name", "SLUG")),
+                    );
+                    assert_eq!(there, nowhere, "{}, {field} = {id}", operation.name());
+                    in_bodies += 1;
+                }
+            }
+        }
+        let is_id = |name: &str, schema: &Value| schema["format"] == "uuid" || name.ends_with("_id");
+        for (name, _) in operation.query.iter().filter(|(name, schema)| is_id(name, schema)) {
+            let path = operation.at(|thing| estate.thing(thing).id.clone());
+            for id in &ids {
+                let there = app.get(&format!("{path}?{name}={id}")).await;
+                let nowhere = app.get(&format!("{path}?{name}={nobodys}")).await;
+                let same = masked(&there, id) == masked(&nowhere, &nobodys);
+                assert!(same, "{}, {name} = {id}: {} and {}", operation.name(), said(&there), said(&nowhere));
+                assert!(!said(&there).contains(CANARY), "{}: {}", operation.name(), said(&there));
+                in_parameters += 1;
+            }
+        }
+    }
+    assert!(in_bodies >= 30 && in_parameters >= 30, "{in_bodies} in bodies, {in_parameters} in parameters");
+    app.sign_in_as(owner);
+    assert_eq!(inspect(&app, &estate).await, before, "what the stranger named was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_a_shared_report_opens_that_report_and_nothing_else() {
+    let mut app = TestApp::set_up_with(&[("DEBUG", "true")]).await;
+    let estate = Estate::build(&app).await;
+    let report = &estate.thing("/api/reports/{report_id}").id;
+    let share = app.post(&format!("/api/reports/{report}/share"), &json!({})).await.expect(200).json();
+    let url = share["url"].as_str().or(share["share_url"].as_str()).expect("an address");
+    let token = url.rsplit('/').next().expect("a token").to_owned();
+    app.sign_in_as(None);
+    app.get(&format!("/api/reports/shared/{token}")).await.expect(200);
+    for header in [("authorization", format!("Bearer {token}")), ("x-api-key", token.clone())] {
+        let shown = Credential { kind: "share token", header };
+        for operation in operations().iter().filter(|one| !one.is_public) {
+            let path = operation.at(|thing| estate.thing(thing).id.clone());
+            let answer = ask(&app, operation, &path, Some(&shown)).await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}: {}", operation.name(), said(&answer));
+        }
+    }
+    for other in [report.as_str(), &token[1..], &format!("{token}x"), &token.to_uppercase()] {
+        app.get(&format!("/api/reports/shared/{other}")).await.expect(404);
     }
 }
 
