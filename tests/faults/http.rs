@@ -68,17 +68,7 @@ pub(crate) async fn send(
     let Ok(Ok(mut stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else {
         return Reply::Refused;
     };
-    let mut request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n",
-        body.len()
-    );
-    for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    request.push_str("\r\n");
-    let mut bytes = request.into_bytes();
-    bytes.extend_from_slice(body);
-    if stream.write_all(&bytes).await.is_err() {
+    if stream.write_all(&written(address, method, path, headers, body)).await.is_err() {
         return Reply::Cut(Vec::new());
     }
     let mut received = Vec::new();
@@ -98,6 +88,63 @@ pub(crate) async fn send(
         Ok(Some(answer)) => Reply::Whole(answer),
         _ => Reply::Cut(received),
     }
+}
+
+/// A request as it goes over the wire.
+pub(crate) fn written(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    let mut bytes = request.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// How a connection ends before its time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End {
+    /// As when a process closes its socket: what was sent arrives.
+    Orderly,
+    /// As when a process or a firewall drops it.
+    Reset,
+}
+
+/// Sends `request`, or its beginning, reads `read` bytes of what comes back, fewer when that is all, and ends the connection.
+pub(crate) async fn send_and_leave(
+    address: SocketAddr,
+    request: &[u8],
+    read: usize,
+    end: End,
+) -> Result<Vec<u8>> {
+    let mut stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
+    stream.set_nodelay(true)?;
+    stream.write_all(request).await?;
+    let mut received = Vec::new();
+    let mut buffer = [0; 8192];
+    while received.len() < read {
+        let wanted = buffer.len().min(read - received.len());
+        match timeout(PATIENCE, stream.read(&mut buffer[..wanted])).await? {
+            Ok(count @ 1..) => received.extend_from_slice(&buffer[..count]),
+            _ => break,
+        }
+    }
+    match end {
+        // The other side may have closed it already.
+        End::Orderly => drop(stream.shutdown().await),
+        End::Reset => stream.set_zero_linger()?,
+    }
+    Ok(received)
 }
 
 /// The answer, if all of it is there.

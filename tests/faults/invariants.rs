@@ -70,9 +70,9 @@ const NOTHING_OF: &[(&str, &str)] = &[
           where (reports.status = 'completed') <> (jobs.state = 'completed')",
     ),
     (
-        "a completed report without exactly one file (I3)",
+        "a completed report without exactly one file of the format that it was asked for in (I3)",
         "select reports.id::text from reports where status = 'completed'
-            and (select count(*) from artifacts where report_id = reports.id) <> 1",
+            and (select count(*) from artifacts where report_id = reports.id and artifacts.format = reports.format) <> 1",
     ),
     (
         "a tick of a schedule whose job is not there (I5)",

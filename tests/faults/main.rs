@@ -91,7 +91,7 @@ impl Asked {
         let by_set = self.plan.thorough || fault.short || !self.only.is_empty();
         let by_id = self.only.is_empty()
             || self.only.iter().any(|id| {
-                // F4 means all of F4a, F4b …
+                // F4 means all of F4a, F4b …, and not F46.
                 fault.id.strip_prefix(id.as_str()).is_some_and(|rest| rest.chars().all(char::is_alphabetic))
             });
         let by_word = self.words.is_empty()
@@ -125,7 +125,7 @@ fn start() -> Result<ExitCode> {
 async fn run(asked: &Asked, rows: &[&Fault]) -> Result<ExitCode> {
     say(&format!("\nrunning {} faults, seed {}", rows.len(), asked.plan.seed));
     let began = Instant::now();
-    let (mut survived, mut failed, mut skipped) = (0, 0, 0);
+    let (mut survived, mut failed, mut skipped) = (0, 0, Vec::new());
     if !rows.is_empty() {
         let folder = tempfile::Builder::new().prefix("plimsoll-faults-").tempdir()?;
         // The account that the servers run under must get in.
@@ -137,7 +137,7 @@ async fn run(asked: &Asked, rows: &[&Fault]) -> Result<ExitCode> {
                 match row(fault, asked, &mut servers, folder.path()).await {
                     Outcome::Survived => survived += 1,
                     Outcome::Failed => failed += 1,
-                    Outcome::Skipped => skipped += 1,
+                    Outcome::Skipped(why) => skipped.push(format!("{} ({why})", fault.id)),
                 }
             }
         };
@@ -156,12 +156,18 @@ async fn run(asked: &Asked, rows: &[&Fault]) -> Result<ExitCode> {
     let word = if failed == 0 { "ok" } else { "FAILED" };
     // The line that cargo's own test programs end with, for those who add them up.
     say(&format!(
-        "\ntest result: {word}. {survived} passed; {failed} failed; {skipped} ignored; 0 measured; {} filtered out; \
+        "\ntest result: {word}. {survived} passed; {failed} failed; {} ignored; 0 measured; {} filtered out; \
          finished in {:.2}s\n",
+        skipped.len(),
         TABLE.len() - rows.len(),
         began.elapsed().as_secs_f64()
     ));
-    say(&format!("faults: {survived}/{} survived", survived + failed));
+    // What was skipped is not proved: it counts among those that there are, and is named with its reason.
+    let left_out = match skipped.len() {
+        0 => String::new(),
+        number => format!(", {number} skipped: {}", skipped.join("; ")),
+    };
+    say(&format!("faults: {survived}/{} survived{left_out}", rows.len()));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -177,14 +183,15 @@ async fn told_to_stop() {
 enum Outcome {
     Survived,
     Failed,
-    Skipped,
+    Skipped(String),
 }
 
 async fn row(fault: &Fault, asked: &Asked, servers: &mut Servers, folder: &Path) -> Outcome {
     let name = format!("{:<5}{:<52}", fault.id, fault.what);
     if fault.needs_failpoints && !cfg!(feature = "failpoints") {
-        say(&format!("skipped    {name}: built without the feature `failpoints`"));
-        return Outcome::Skipped;
+        let why = "built without the feature `failpoints`";
+        say(&format!("skipped    {name}: {why}"));
+        return Outcome::Skipped(why.to_owned());
     }
     let began = Instant::now();
     let all = async {
@@ -209,7 +216,7 @@ async fn row(fault: &Fault, asked: &Asked, servers: &mut Servers, folder: &Path)
         }
         Err(error) if error.is::<Skip>() => {
             say(&format!("skipped    {name}: {error:#}"));
-            Outcome::Skipped
+            Outcome::Skipped(format!("{error:#}"))
         }
         Err(error) => {
             say(&format!("FAILED     {name} after {total:.1} s\n           {error:#}"));

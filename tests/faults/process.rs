@@ -98,6 +98,13 @@ impl Process {
         i32::try_from(self.child.id()).expect("process ids are small")
     }
 
+    /// Whether it was stopped by a signal and has not been continued (proc(5), the state of `/proc/PID/stat`).
+    pub(crate) fn is_stopped(&self) -> Result<bool> {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        let state = status.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
+        Ok(state.context("no state")? == "T")
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)

@@ -182,6 +182,12 @@ impl<'a> System<'a> {
         .await
     }
 
+    /// A request by whoever set the installation up, as it goes over the wire.
+    pub(crate) fn written(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+        let client = Client::of(self);
+        http::written(client.address, method, path, &client.headers(headers), body)
+    }
+
     /// The token of whoever set the installation up.
     pub(crate) fn token(&self) -> Option<&str> {
         self.token.as_deref()
@@ -338,11 +344,15 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Reply {
+        http::send(self.address, method, path, &self.headers(headers), body).await
+    }
+
+    fn headers<'a>(&'a self, further: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let mut all = vec![("content-type", "application/json")];
         if let Some(authorization) = &self.authorization {
             all.push(("authorization", authorization));
         }
-        all.extend_from_slice(headers);
-        http::send(self.address, method, path, &all, body).await
+        all.extend_from_slice(further);
+        all
     }
 }

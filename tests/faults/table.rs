@@ -1,4 +1,4 @@
-//! The table: one row a fault. The numbers are those of the fault catalogue in the README beside this.
+//! The table: one row a fault. The ids are those of the README beside this: F, a fault; R, a promise that no single fault shows.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 use futures::future::LocalBoxFuture;
 
 use crate::{
-    rows::{clocks, crashes, payloads, postgres, processes, redis, soak},
+    rows::{clients, clocks, crashes, payloads, postgres, processes, redis, repeats, soak},
     system::System,
 };
 
@@ -79,5 +79,8 @@ pub(crate) const TABLE: &[Fault] = &[
     fault!("F36", "one id delivered a hundred times", 5 s, short, payloads::delivered_again),
     fault!("F37", "twenty thousand jobs, one worker", 300 s, full, payloads::backlog),
     fault!("F45", "two releases of the worker side by side", 60 s, full, payloads::rolling_deploy),
+    fault!("R1", "clients are cut off at every byte", 60 s, short, clients::cut_off),
+    fault!("R14", "Redis is restarted twenty times in a minute", 5 s, full, redis::restarted_again_and_again),
+    fault!("R18", "every handler runs twice for one job", 60 s, full, repeats::twice, failpoints),
     fault!("F46", "random faults under load", 60 s, full, soak::soak),
 ];

@@ -45,6 +45,10 @@ pub struct OldDeed {
     pub act: Act,
 }
 
+/// A kind that the release before had never heard of.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Novelty {}
+
 impl Deed {
     /// A deed that does `act`.
     #[must_use]
@@ -79,6 +83,19 @@ impl Job for OldDeed {
     const TIMEOUT: Duration = TIMEOUT;
 }
 
+impl Job for Novelty {
+    const KIND: &'static str = "test_novelty";
+    const QUEUE: Queue = Queue::Maintenance;
+    const RETRY: RetryPolicy = RETRY;
+    const TIMEOUT: Duration = TIMEOUT;
+}
+
+impl Handler<Context> for Novelty {
+    async fn run(self, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
+        do_it(Act::Nothing, "new", context, attempt).await
+    }
+}
+
 impl Handler<Context> for Deed {
     async fn run(self, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
         do_it(self.act, "new", context, attempt).await
@@ -99,6 +116,7 @@ pub fn registry(old: bool) -> Registry<Context> {
         registry.add::<OldDeed>();
     } else {
         registry.add::<Deed>();
+        registry.add::<Novelty>();
     }
     registry
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use harness::deed::{Act, Deed, OldDeed};
+use harness::deed::{Act, Deed, Novelty, OldDeed};
 use queue::{Job, Queue, claim::JobRef, transport::Transport};
 use secrecy::SecretString;
 use serde_json::json;
@@ -213,7 +213,8 @@ pub(crate) async fn backlog(system: &mut System<'_>, bound: Duration) -> Result<
     system.settle(Instant::now(), bound).await
 }
 
-/// F45: workers of this release and of the one before, side by side. Each does what it can read, and nothing is refused.
+/// F45: workers of this release and of the one before, side by side. Each does what it can read, what one leaves behind the other takes up if
+/// it can read it, and nothing is refused.
 pub(crate) async fn rolling_deploy(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
     let _scheduler = system.scheduler()?;
     let mut old = system.started(&system.program("worker").asked(&["--old"])).await?;
@@ -228,9 +229,12 @@ pub(crate) async fn rolling_deploy(system: &mut System<'_>, bound: Duration) -> 
         Ok((done == 10).then_some(()))
     })
     .await?;
-    ensure!(system.state_of(ahead).await?.0 != "completed", "an old worker read what it cannot know");
+    let unheard_of = system.accept(&Novelty {}, Promise::Completed).await?;
+    for job in [ahead, unheard_of] {
+        ensure!(system.state_of(job).await?.0 != "completed", "an old worker read what it cannot know");
+    }
     let since = Instant::now();
-    let _new = system.worker().await?;
+    let mut new = system.worker().await?;
     for number in 0..20 {
         if number % 2 == 0 {
             system.accept(&Deed::of(Act::SleepMillis(20)), Promise::Completed).await?;
@@ -240,12 +244,62 @@ pub(crate) async fn rolling_deploy(system: &mut System<'_>, bound: Duration) -> 
     }
     if system.thorough {
         system.settle(since, bound).await?;
+        old = handed_over(system, old, &mut new, bound).await?;
     }
     old.signal(rustix::process::Signal::TERM);
     ensure!(old.end(Duration::from_secs(20)).await?.success());
     let took = system.settle(since, bound).await?;
     let misread = "select count(*) from deeds_begun join jobs on jobs.id = job_id
-                    where release = 'old' and kind_version > 1";
+                    where release = 'old' and (kind_version > 1 or kind <> 'test_deed')";
     ensure!(count(system, misread).await? == 0, "an old worker began what it cannot read");
     Ok(took)
+}
+
+/// Both workers are killed in the middle of what the other one is to go on with. Gives back the old worker, which was started again.
+async fn handed_over(
+    system: &mut System<'_>,
+    mut old: Process,
+    new: &mut Process,
+    bound: Duration,
+) -> Result<Process> {
+    // What the old one had begun, the new one reads and completes.
+    let gate = system.gate();
+    new.kill()?;
+    let job = system.accept(&OldDeed { act: Act::WaitFor(gate.clone()) }, Promise::Completed).await?;
+    system.until_begun(job, 1).await?;
+    *new = system.worker().await?;
+    old.kill()?;
+    std::fs::write(&gate, "")?;
+    system.settle(Instant::now(), bound).await.context("from old to new")?;
+    ensure!(releases(system, job).await? == ["old", "new"], "{:?}", releases(system, job).await?);
+    // What the new one had begun waits for the next new one, and the old one goes on with what it knows.
+    let gate = system.gate();
+    let job = system.accept(&Deed::of(Act::WaitFor(gate.clone())), Promise::Completed).await?;
+    system.until_begun(job, 1).await?;
+    let old = system.started(&system.program("worker").asked(&["--old"])).await?;
+    new.kill()?;
+    let known = system.accept(&OldDeed::default(), Promise::Completed).await?;
+    wait::until("the old worker goes on", system.stretched(bound), async || {
+        let left = system.outcomes(job).await?.get(..2) == Some(&["crashed".into(), "left_to_newer".into()]);
+        Ok((left && system.state_of(known).await?.0 == "completed").then_some(()))
+    })
+    .await?;
+    std::fs::write(&gate, "")?;
+    *new = system.worker().await?;
+    // The minute is over that it waits when nobody can read it.
+    sqlx::query("update jobs set run_at = now() where id = $1 and state = 'scheduled'")
+        .bind(job)
+        .execute(system.db.pool())
+        .await?;
+    system.settle(Instant::now(), bound).await.context("from new to new")?;
+    ensure!(releases(system, job).await? == ["new", "new"], "{:?}", releases(system, job).await?);
+    Ok(old)
+}
+
+/// By which releases a deed was begun, in order.
+async fn releases(system: &System<'_>, job: Uuid) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar("select release from deeds_begun where job_id = $1 order by at")
+        .bind(job)
+        .fetch_all(system.db.pool())
+        .await?)
 }

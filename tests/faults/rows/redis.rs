@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, Utc};
 use harness::deed::Act;
 use rand::Rng;
+use rustix::process::Signal;
 use tokio::time::sleep;
 
 use crate::{
     load::{Load, ask_again},
+    process::Process,
     proxy::{Network, Proxy},
     system::{System, report_request},
     wait,
@@ -39,6 +42,53 @@ pub(crate) async fn killed(system: &mut System<'_>, bound: Duration) -> Result<D
     let since = Instant::now();
     system.servers.start_redis().await?;
     system.settle(since, bound).await
+}
+
+/// R14: twenty restarts within a minute, under load, at all moments. Five seconds after the last both workers begin jobs again, and nothing that was
+/// accepted meanwhile is lost.
+pub(crate) async fn restarted_again_and_again(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
+    const RESTARTS: u32 = 20;
+    const WITHIN: Duration = Duration::from_secs(60);
+    let _scheduler = system.scheduler()?;
+    let workers = [system.worker().await?, system.worker().await?];
+    let _api = system.api().await?;
+    let load = Load::gently(system, 2);
+    let began = Instant::now();
+    for round in 0..RESTARTS {
+        system.accept_deeds(3, Act::SleepMillis(20)).await?;
+        sleep(Duration::from_millis(system.random.random_range(0..1200))).await;
+        // In order and with its last words written, or not.
+        let signal = if round % 2 == 0 { Signal::KILL } else { Signal::TERM };
+        system.servers.redis.end(signal);
+        sleep(Duration::from_millis(system.random.random_range(0..600))).await;
+        system.servers.start_redis().await?;
+    }
+    let (since, took) = (Instant::now(), began.elapsed());
+    ensure!(
+        took <= system.stretched(WITHIN),
+        "{RESTARTS} restarts took {took:?}: that is no test of a minute"
+    );
+    let last: DateTime<Utc> =
+        sqlx::query_scalar("select clock_timestamp()").fetch_one(system.db.pool()).await?;
+    let processes: Vec<i32> = workers.iter().map(Process::id).collect();
+    wait::until("both workers begin jobs again", system.stretched(bound), async || {
+        system.accept_deeds(4, Act::SleepMillis(50)).await?;
+        let at_work: i64 = sqlx::query_scalar(
+            "select count(distinct process) from deeds_begun where at > $1 and process = any($2)",
+        )
+        .bind(last)
+        .bind(&processes)
+        .fetch_one(system.db.pool())
+        .await?;
+        Ok((at_work == 2).then_some(()))
+    })
+    .await?;
+    let took = since.elapsed();
+    let counts = load.stop().await?;
+    ensure!(counts.others.is_empty(), "not everything was accepted: {counts:?}");
+    ask_again(system, &counts).await?;
+    system.settle(Instant::now(), Duration::from_secs(30)).await?;
+    Ok(took)
 }
 
 /// F13: away for a while. Requests are accepted, health says so, and the logs are not flooded.
