@@ -1,6 +1,10 @@
-//! What an operator asks the API.
+//! What an operator asks the API, and reads in the handbook.
+
+use std::collections::BTreeSet;
 
 use harness::TestApp;
+use queue::error::Class;
+use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_are_listed_with_what_they_have_in_hand_and_whether_they_live() {
@@ -17,4 +21,51 @@ async fn workers_are_listed_with_what_they_have_in_hand_and_whether_they_live() 
     assert_eq!((&page["data"][0]["name"], &page["data"][0]["alive"]), (&"alive".into(), &true.into()));
     assert_eq!((&page["data"][1]["name"], &page["data"][1]["alive"]), (&"gone".into(), &false.into()));
     assert_eq!(page["data"][0]["running"], 0);
+}
+
+/// The text of the handbook between the heading and the next one.
+fn chapter<'a>(handbook: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = handbook.split_once(&format!("\n## {heading}\n")).expect("there is such a chapter");
+    rest.split_once("\n## ").map_or(rest, |(chapter, _)| chapter)
+}
+
+/// The words that the rows of tables explain: what is in backticks in the first column, where the last one says what to do.
+fn explained(chapter: &str) -> BTreeSet<&str> {
+    let rows = chapter.lines().filter(|line| line.starts_with("| `"));
+    let told = rows.filter(|row| {
+        row.trim_end_matches('|').rsplit('|').next().is_some_and(|last| !last.trim().is_empty())
+    });
+    told.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2)).collect()
+}
+
+/// The words that an enumeration of the API's document has.
+fn words(document: &Value, schema: &str) -> Vec<String> {
+    let words = document["components"]["schemas"][schema]["enum"].as_array();
+    words
+        .unwrap_or_else(|| panic!("{schema} is an enumeration"))
+        .iter()
+        .map(|word| word.as_str().expect("a word").to_owned())
+        .collect()
+}
+
+#[test]
+fn the_handbook_says_of_every_state_reason_class_and_outcome_what_it_means_and_what_to_do() {
+    let handbook = include_str!("../../docs/OPERATIONS.md");
+    let document = serde_json::to_value(api::openapi()).expect("the document is JSON");
+    let explained = explained(chapter(handbook, "States of a job, and what to do"));
+    let mut all = [words(&document, "JobState"), words(&document, "DeadReason")].concat();
+    all.extend(Class::ALL.iter().map(|class| class.as_str().to_owned()));
+    // What keeps a job, and how an attempt ended, are told in the description of their fields.
+    for field in ["/Reason/properties/code", "/Attempt/properties/outcome"] {
+        let description = document.pointer(&format!("/components/schemas{field}/description"));
+        let description = description.and_then(Value::as_str).expect("the field is described");
+        let told: Vec<_> = description.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        assert!(told.len() > 5, "{field}: {description}");
+        all.extend(told);
+    }
+    let missing: Vec<_> = all.iter().filter(|word| !explained.contains(word.as_str())).collect();
+    assert!(missing.is_empty(), "docs/OPERATIONS.md does not explain {missing:?}");
+    let superfluous: Vec<_> =
+        explained.iter().filter(|word| !all.iter().any(|known| known == *word)).collect();
+    assert!(superfluous.is_empty(), "docs/OPERATIONS.md explains {superfluous:?}, which there is not");
 }

@@ -1,14 +1,18 @@
 //! API, worker and scheduler as three processes, as they run on many machines.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use harness::{PASSWORD, Program, TestDb, eventually, services};
+use domain::id::TenantId;
+use harness::{PASSWORD, Program, TestDb, deed, eventually, services};
 use runtime::egress::{Client, HeaderName, HeaderValue, Method, Policy, Request};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_program-under-test");
+/// The same, whose worker knows one more kind of job; called `plimsoll` it is that.
+pub(crate) const WITH_DEEDS: &str = env!("CARGO_BIN_EXE_worker-under-test");
 
 /// Long enough for a loaded machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -19,36 +23,82 @@ pub(crate) struct Programs {
     pub(crate) api: Program,
     pub(crate) worker: Program,
     pub(crate) scheduler: Program,
+    path: &'static str,
+    settings: Vec<(String, String)>,
     client: Client,
     token: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Programs {
     /// Starts them with `settings` over the usual ones, and waits until all are ready.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(TestDb::new().await, PROGRAM, settings).await
+    }
+
+    /// Starts those that know deeds ([`harness::deed`]) too, in an installation in which nothing comes by itself.
+    pub(crate) async fn start_for_deeds(settings: &[(&str, &str)]) -> Self {
         let db = TestDb::new().await;
+        deed::create_tables(db.owner_url.expose_secret()).await.expect("tables to count in");
+        const QUIET: &str = "update schedules set enabled = false";
+        for statement in ["update sources set enabled = false", QUIET] {
+            sqlx::query(statement).execute(db.pool()).await.expect("nothing comes by itself");
+        }
+        let programs = Self::start_on(db, WITH_DEEDS, settings).await;
+        // The organization has brought one of its own.
+        sqlx::query(QUIET).execute(programs.db.pool()).await.expect("nor at night");
+        programs
+    }
+
+    async fn start_on(db: TestDb, path: &'static str, settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let prefix = format!("t_{}", Uuid::new_v4().simple());
         let mut all = vec![
             ("REDIS_URL", services().await.redis_url.as_str()),
             ("QUEUE_PREFIX", &prefix),
             ("DATABASE_MAX_CONNECTIONS", "6"),
-            ("WEBHOOK_ALLOW_PRIVATE", "true"),
+            ("WEBHOOK_ALLOW_PRIVATE", "127.0.0.0/8"),
         ];
         all.extend(settings);
-        let start = |name| Program::start(PROGRAM, name, &db, folder.path(), &all);
+        let start = |name| Program::start(path, name, &db, folder.path(), &all);
         let (api, worker, scheduler) = (start("api"), start("worker"), start("scheduler"));
         for program in [&api, &worker, &scheduler] {
             eventually("readiness", SOON, || async { program.probe("/readyz").ok() }).await;
         }
+        let settings = all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let client = Client::new(Policy { max_redirects: 0, ..Policy::administrator() }).expect("a client");
-        let mut programs = Self { db, api, worker, scheduler, client, token: String::new(), _folder: folder };
+        let mut programs =
+            Self { db, api, worker, scheduler, path, settings, client, token: String::new(), folder };
         let account = json!({ "username": "admin", "email": "admin@example.com", "password": PASSWORD });
         let (status, answer) = programs.send(Method::POST, "/api/auth/setup", &[], &account).await;
         assert_eq!(status, 201, "{answer}");
         programs.token = answer["access_token"].as_str().expect("a token").to_owned();
         programs
+    }
+
+    /// Another `api`, `worker` or `scheduler` of the installation, and it is ready.
+    pub(crate) async fn another(&self, name: &'static str) -> Program {
+        let settings: Vec<(&str, &str)> =
+            self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let program = Program::start(self.path, name, &self.db, self.folder.path(), &settings);
+        eventually("readiness", SOON, || async { program.probe("/readyz").ok() }).await;
+        program
+    }
+
+    /// The organization that set-up made.
+    pub(crate) async fn tenant(&self) -> TenantId {
+        let tenant = sqlx::query_scalar("select tenant_id from users where username = 'admin'");
+        TenantId(tenant.fetch_one(self.db.pool()).await.expect("it is set up"))
+    }
+
+    /// Of the administrator.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// A name for a file that is not there yet.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join(Uuid::new_v4().simple().to_string())
     }
 
     /// Sends a request; the answer's status and body.
