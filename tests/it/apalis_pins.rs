@@ -14,14 +14,16 @@ use std::{
 use apalis::prelude::{BackendExt, BoxDynError, Data, TaskBuilder, TaskSink, WorkerBuilder};
 use apalis_redis::{Config, ConnectionManager, RedisStorage};
 use harness::{eventually, services};
-use redis::AsyncCommands;
+use redis::{AsyncCommands, aio::ConnectionManagerConfig};
 use serde::{Deserialize, Serialize};
 use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
 use self::bent::Bent;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
+/// The heartbeat of a worker that shows itself when it registers, and not again while the test lasts.
+const NEVER: Duration = Duration::from_secs(3600);
 
 /// A worker that looks at intervals stops looking when an answer takes longer than one; its next heartbeat sets it going again.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -44,7 +46,12 @@ struct Queue {
 
 impl Queue {
     async fn new() -> Self {
-        let redis = apalis_redis::connect(services().await.redis_url.as_str()).await.expect("redis answers");
+        let client = redis::Client::open(services().await.redis_url.as_str()).expect("an address");
+        // By default half a second without an answer is an error, which ends a worker.
+        let patient = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(SOON))
+            .set_connection_timeout(Some(SOON));
+        let redis = client.get_connection_manager_with_config(patient).await.expect("redis answers");
         Self { name: format!("t_{}", Uuid::new_v4().simple()), redis, handled: Arc::default() }
     }
 
@@ -240,10 +247,14 @@ async fn one_payload_that_cannot_be_read_ends_the_worker() {
 async fn a_name_cannot_be_used_again_soon() {
     let queue = Queue::new().await;
     queue.push(1).await;
-    let first = queue.work("worker", queue.config());
+    let work = || {
+        let config = queue.config().heartbeat_interval(NEVER);
+        queue.work_over("worker", config, Bent::of(&queue.redis), false)
+    };
+    let first = work();
     queue.until_handled(1).await;
     drop(first);
-    let error = queue.work("worker", queue.config()).end().await.expect_err("the name is taken");
+    let error = work().end().await.expect_err("the name is taken");
     assert!(error.contains("still active"), "{error}");
 }
 
@@ -323,7 +334,7 @@ async fn a_worker_that_looks_at_intervals_looks_no_more_once_an_answer_took_long
     let connection = Bent::slow(&queue.redis, INTERVAL * 5);
     let looks = connection.fetches.clone();
     // Far from its next heartbeat, which would set it going again.
-    let config = queue.config().heartbeat_interval(Duration::from_secs(600));
+    let config = queue.config().heartbeat_interval(NEVER);
     let _worker = queue.work_over("worker", config, connection, false);
     eventually("ten answers' time without a look", SOON, || async {
         let before = looks.load(Ordering::SeqCst);
@@ -347,7 +358,7 @@ async fn what_is_due_is_decided_by_the_clocks_of_who_pushes_and_who_fetches() {
     let connection = Bent::of(&queue.redis);
     let looks = connection.fetches.clone();
     let _punctual = queue.work_over("punctual", config(), connection, false);
-    eventually("five looks", SOON, || async { (looks.load(Ordering::SeqCst) >= 5).then_some(()) }).await;
+    eventually("three looks", SOON, || async { (looks.load(Ordering::SeqCst) >= 3).then_some(()) }).await;
     assert_eq!((queue.handled.load(Ordering::SeqCst), queue.waiting().await), (0, (1, 0)));
     let _early = queue.work_over("early", config(), Bent::ahead(&queue.redis, WRONG), false);
     queue.until_handled(1).await;

@@ -38,7 +38,7 @@ async fn a_report_fails_with_its_job_and_is_made_after_all_when_that_is_retried(
 }
 
 /// A job of `tenant` in `state`, as if it had come there: the owner of the tables may write what no login of the engine may.
-async fn job(app: &TestApp, tenant: Option<TenantId>, kind: &str, state: &str) -> JobId {
+pub(crate) async fn job(app: &TestApp, tenant: Option<TenantId>, kind: &str, state: &str) -> JobId {
     jobs(app, tenant, kind, state, 1).await[0]
 }
 
@@ -66,7 +66,8 @@ async fn jobs(app: &TestApp, tenant: Option<TenantId>, kind: &str, state: &str, 
     ids
 }
 
-fn ids(page: &Value) -> HashSet<String> {
+/// The ids of the jobs on a page.
+pub(crate) fn ids(page: &Value) -> HashSet<String> {
     page["data"]
         .as_array()
         .expect("a list")

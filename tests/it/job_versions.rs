@@ -6,7 +6,7 @@ use std::{
 };
 
 use domain::id::JobId;
-use harness::{TestDb, eventually};
+use harness::{TestApp, TestDb, eventually};
 use queue::{
     Attempt, Done, Handler, Job, JobError, Queue, Registry, RetryPolicy,
     enqueue::{Origin, enqueue},
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use store::jobs::detail;
 
 use crate::{
+    job_operations::{ids, job},
     queue_delivery::Engine,
     work::{dispatch, outcomes, row},
 };
@@ -241,4 +242,48 @@ fn every_payload_that_was_ever_written_is_still_read_and_a_new_member_is_a_new_v
             }
         }
     }
+}
+
+/// What only a newer release has a word for is shown as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn states_reasons_and_outcomes_of_a_newer_release_are_shown_and_left_alone() {
+    let app = TestApp::set_up().await;
+    let tenant = Some(app.tenant().await);
+    let mut owner = store::db::connect_once(&app.db.owner_url).await.expect("the owner");
+    sqlx::raw_sql(
+        "alter table jobs drop constraint jobs_state_check, drop constraint jobs_dead_reason_check;
+         alter table job_attempts drop constraint job_attempts_outcome_check;
+         set session_replication_role = replica",
+    )
+    .execute(&mut owner)
+    .await
+    .expect("a newer schema has more words");
+    for _ in 0..5 {
+        let word: String = (0..rand::random_range(1..20)).map(|_| rand::random_range('a'..='z')).collect();
+        let (moved, dead) =
+            (job(&app, tenant, "send_mail", "available").await, job(&app, tenant, "send_mail", "dead").await);
+        for change in [
+            "update jobs set state = $2 where id = $1",
+            "insert into job_attempts (job_id, fence, attempt, worker, ended_at, outcome) values ($1, 1, 1, 'w', now(), $2)",
+        ] {
+            sqlx::query(change).bind(moved.0).bind(&word).execute(&mut owner).await.expect(change);
+        }
+        let reason = "update jobs set dead_reason = $2 where id = $1";
+        sqlx::query(reason).bind(dead.0).bind(&word).execute(&mut owner).await.expect(reason);
+        let listed = app.get("/api/jobs?page_size=100").await.expect(200).json();
+        assert!(ids(&listed).is_superset(&[moved, dead].map(|id| id.to_string()).into()), "{word}");
+        let seen = app.get(&format!("/api/jobs/{moved}")).await.expect(200).json();
+        assert_eq!((&seen["state"], &seen["attempts"][0]["outcome"]), (&json!(word), &json!(word)));
+        assert_eq!(app.get(&format!("/api/jobs/{dead}")).await.expect(200).json()["dead_reason"], word);
+        app.post(&format!("/api/jobs/{moved}/retry"), &json!({})).await.expect(409);
+        queue::rescue::once(app.db.pool()).await.expect("a look");
+        let state: String = sqlx::query_scalar("select state from jobs where id = $1")
+            .bind(moved.0)
+            .fetch_one(app.db.pool())
+            .await
+            .expect("it is there");
+        assert_eq!(state, word);
+    }
+    app.get("/api/queues").await.expect(200);
+    store::figures::queues(app.db.pool()).await.expect("counted");
 }

@@ -137,12 +137,13 @@ impl Handler<SystemDb> for Counted {
                 .await?;
             return Err(JobError::Retry(anyhow::anyhow!("it fails, and nobody wants it any more")));
         }
-        // The lease runs out meanwhile, and somebody else has the job.
-        sqlx::query("update jobs set leased_until = now() - interval '1 second' where id = $1")
-            .bind(attempt.job.0)
-            .execute(db.pool())
-            .await?;
-        rescue::once(db.pool()).await?;
+        // The lease runs out meanwhile, though it is being renewed, and somebody else has the job.
+        while rescue::once(db.pool()).await?.returned == 0 {
+            sqlx::query("update jobs set leased_until = now() - interval '1 second' where id = $1")
+                .bind(attempt.job.0)
+                .execute(db.pool())
+                .await?;
+        }
         Err(JobError::discard("there is no point"))
     }
 }
