@@ -11,7 +11,8 @@ mod style;
 use std::fmt::Write;
 
 use domain::document::{
-    Document, Fact, FrozenInput, Image, Inline, KeyFigure, Link, Quantity, Reference, Seal, Section, Tone,
+    Document, Fact, FrozenInput, Image, Inline, KeyFigure, Link, Orientation, Quantity, Reference, Seal,
+    Section, Tone,
 };
 
 use crate::{
@@ -245,11 +246,7 @@ impl Page {
             let _ = write!(self.out, "<span class=\"history\" aria-hidden=\"true\">{history}</span>");
         }
         if let Some(trend) = &figure.trend {
-            let arrow = match trend.direction {
-                domain::document::Direction::Up => "↑",
-                domain::document::Direction::Down => "↓",
-                domain::document::Direction::Level => "→",
-            };
+            let arrow = words::arrow(trend.direction);
             let class = tone_class(trend.tone);
             let _ =
                 write!(self.out, "<span class=\"trend {class}\">{arrow} {}</span>", escaped(&trend.change));
@@ -261,13 +258,13 @@ impl Page {
         let id = anchor(&section.id);
         // The first section of a name has it.
         let place = self.anchors.iter().position(|anchor| *anchor == id);
-        match place {
-            Some(place) => {
-                self.anchors[place].insert(0, '#');
-                let _ = write!(self.out, "<section id=\"{id}\">");
-            }
-            None => self.raw("<section>"),
+        let turned = level == 2 && section.orientation == Orientation::Landscape;
+        self.raw(if turned { "<section class=\"turned\"" } else { "<section" });
+        if let Some(place) = place {
+            self.anchors[place].insert(0, '#');
+            let _ = write!(self.out, " id=\"{id}\"");
         }
+        self.raw(">");
         self.heading(level, heading);
         self.blocks(section, level + 1);
         section.sections.iter().for_each(|inner| self.section(inner, &inner.heading, level + 1));

@@ -19,7 +19,7 @@ use self::{
     contents::write_contents,
     text::{code, escape, inlines, link, wrap},
 };
-use crate::{Options, appendix_heading, marking, sanitise::reveal};
+use crate::{Options, appendix_heading, marking, sanitise::reveal, theme, words::arrow};
 
 pub(crate) fn render(document: &Document, options: &Options) -> String {
     let contact = options.branding.contact.as_deref();
@@ -70,8 +70,11 @@ struct Body {
 fn body(document: &Document) -> Body {
     let mut body = Body { text: String::new(), sections: Vec::new() };
     if !document.key_figures.is_empty() {
-        let rows = document.key_figures.iter().map(key_figure);
-        table(&mut body.text, &["Key figure", "Value", "Trend"].map(str::to_owned), &[false; 3], rows);
+        let with_trends = marking::has_trends(document);
+        let titles = ["Key figure", "Value", "Trend"].map(str::to_owned);
+        let titles = if with_trends { &titles[..] } else { &titles[..2] };
+        let rows = document.key_figures.iter().map(|figure| key_figure(figure, with_trends));
+        table(&mut body.text, titles, &[false; 3][..titles.len()], rows);
     }
     document.sections.iter().for_each(|section| write_section(&mut body, section, &section.heading, 2));
     for (index, appendix) in document.appendices.iter().enumerate() {
@@ -129,14 +132,17 @@ fn quoted(text: &str) -> String {
     quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('[', "\\u005b")
 }
 
-fn key_figure(figure: &KeyFigure) -> Vec<String> {
+fn key_figure(figure: &KeyFigure, with_trends: bool) -> Vec<String> {
     let value = match &figure.value {
         Quantity::Number(number) => number.to_string(),
         Quantity::Text(text) => escape(text),
     };
     let unit = figure.unit.as_ref().map(|unit| format!(" {}", escape(unit))).unwrap_or_default();
-    let trend = figure.trend.as_ref().map(|trend| escape(&trend.change)).unwrap_or_default();
-    vec![escape(&figure.label), format!("{value}{unit}"), trend]
+    let trend =
+        figure.trend.as_ref().map(|trend| format!("{} {}", arrow(trend.direction), escape(&trend.change)));
+    let mut cells = vec![escape(&figure.label), format!("{value}{unit}")];
+    cells.extend(with_trends.then(|| trend.unwrap_or_default()));
+    cells
 }
 
 fn write_section(body: &mut Body, section: &Section, title: &str, level: usize) {
@@ -272,7 +278,7 @@ fn cell(cell: &Cell) -> String {
         Cell::Text(text) | Cell::Identifier(text) => escape(text),
         Cell::Number(number) => number.to_string(),
         Cell::Date(date) => date.to_string(),
-        Cell::Severity(severity) => severity.to_string(),
+        Cell::Severity(severity) => theme::severity(*severity).word.to_owned(),
         Cell::Status(status) => escape(&status.label),
         Cell::Link(target) => link(target),
     }
@@ -283,7 +289,9 @@ fn write_chart(out: &mut String, chart: &Chart) {
     let unit = escape(&chart.unit);
     match &chart.plot {
         Plot::SeverityDonut { counts } => {
-            let rows = counts.iter().map(|entry| vec![entry.severity.to_string(), entry.count.to_string()]);
+            let rows = counts
+                .iter()
+                .map(|entry| vec![theme::severity(entry.severity).word.to_owned(), entry.count.to_string()]);
             table(out, &["Severity".to_owned(), unit], &[false, true], rows);
         }
         Plot::Bars { bars } => {

@@ -1,4 +1,4 @@
-//! What every format says alike about a document: its marking, its designation, whether it begins with its contents.
+//! What every format says alike about a document: its marking, its designation, whether there are contents and trends.
 
 use domain::document::{Cui, Document, Marking};
 
@@ -26,6 +26,11 @@ pub(crate) fn designation(document: &Document, contact: Option<&str>) -> Option<
         ("Distribution or dissemination control", or(&dissemination, "None stated")),
         ("POC", contact.to_owned()),
     ])
+}
+
+/// Whether a key figure says how it moved; a column that says nothing is left out.
+pub(crate) fn has_trends(document: &Document) -> bool {
+    document.key_figures.iter().any(|figure| figure.trend.is_some())
 }
 
 /// Whether contents stand before the sections of a document without pages of its own: on request, and where there is much to find.

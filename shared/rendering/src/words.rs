@@ -1,7 +1,7 @@
 //! Numbers and times as people write them, in English.
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
-use domain::document::Number;
+use domain::document::{Direction, Number};
 
 /// 1284377 becomes `1,284,377`. At most two decimals unless `decimals` says how many; never fewer digits before them than there are.
 pub(crate) fn number(value: &Number, decimals: Option<u8>) -> String {
@@ -44,6 +44,15 @@ fn in_threes(digits: &str) -> String {
         out.push(digit);
     }
     out
+}
+
+/// Which way something moved.
+pub(crate) fn arrow(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Up => "↑",
+        Direction::Down => "↓",
+        Direction::Level => "→",
+    }
 }
 
 /// `1 October 2025`.

@@ -3,14 +3,9 @@
 //!
 //! `scripts/judges` installs those that come from PyPI. One that is missing is named, and what it would have said is skipped.
 
-#![expect(clippy::print_stderr, reason = "a skipped check says why")]
+mod judges;
 
-use std::{
-    io::Write,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{io::Write, net::TcpListener};
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -23,8 +18,10 @@ use domain::{
         TimelineEvent, Tone,
     },
 };
-use rendering::{Options, render};
+use rendering::{Options, RenderError, render};
 use serde_json::json;
+
+use judges::{judge, on_disk, run, soffice};
 
 /// Each with how it is to be read where text is shown.
 fn corpus(canary: &str) -> Vec<(String, String)> {
@@ -266,39 +263,6 @@ fn rendered(document: &Document, format: Format) -> Vec<u8> {
     render(document, format, &options).unwrap_or_else(|error| panic!("{format}: {error:#?}")).bytes
 }
 
-/// A folder with the bytes as `name`.
-fn on_disk(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, bytes).unwrap();
-    (folder, path)
-}
-
-/// What a program says on its standard output; none when it is not installed.
-fn run(program: impl AsRef<Path>, arguments: &[&str]) -> Option<String> {
-    let program = program.as_ref();
-    let Ok(output) = Command::new(program).args(arguments).output() else {
-        eprintln!("skipped: `{}` is not installed", program.display());
-        return None;
-    };
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {said}{errors}", program.display());
-    Some(said)
-}
-
-/// One of the programs in `judges/`, on the Python that `scripts/judges` made.
-fn judge(script: &str, arguments: &[&str]) -> Option<String> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = here.join("../../target/judges/bin/python");
-    if !python.exists() {
-        eprintln!("skipped: {script}: scripts/judges has not been run");
-        return None;
-    }
-    let script = here.join("tests/judges").join(script);
-    run(python, &[&[script.to_str().unwrap()], arguments].concat())
-}
-
 /// Text without line ends and places to break, as it is compared.
 fn squeezed(text: &str) -> String {
     text.chars().filter(|character| !character.is_whitespace() && *character != '\u{200b}').collect()
@@ -313,17 +277,6 @@ fn assert_shown(text: &str, what: &str) {
 }
 
 const NOWHERE: &str = "http://127.0.0.1:9/";
-
-fn soffice(path: &Path, to: &str) -> Option<String> {
-    let folder = path.parent().unwrap();
-    let profile = format!("-env:UserInstallation=file://{}", folder.join("profile").display());
-    let output = folder.to_str().unwrap();
-    run(
-        "soffice",
-        &[&profile, "--headless", "--convert-to", to, "--outdir", output, path.to_str().unwrap()],
-    )?;
-    Some(std::fs::read_to_string(path.with_extension(to)).unwrap())
-}
 
 #[test]
 fn a_pdf_shows_everything_and_does_nothing() {
@@ -418,6 +371,10 @@ fn json_gives_back_every_string_as_it_came() {
     assert_eq!(serde_json::from_slice::<Document>(&json).unwrap(), document);
 }
 
+/// A change of direction, nothing of any width, and marks on marks.
+const UNSEEN: &str =
+    "abc\u{202e}fdp.exe zero\u{200b}\u{200d}\u{feff}width \u{2066}bidi\u{2069} שלום a\u{301}\u{302}\u{303}";
+
 /// Nothing, little, much of one thing: whatever comes is a file, in every format that the document has something for.
 #[test]
 fn odd_documents_become_files_in_every_format() {
@@ -432,6 +389,15 @@ fn odd_documents_become_files_in_every_format() {
         vec![ListItem { content: vec![Inline::Text(format!("Point {depth}"))], items }]
     });
     let list = Block::List(List { ordered: false, items: deep_list });
+    let unseen = vec![Cell::identifier(UNSEEN), Cell::text(UNSEEN)];
+    let bar = Bar { label: UNSEEN.into(), value: Number::from(1), severity: None };
+    let chart = Block::Chart(Chart {
+        id: "unseen".into(),
+        title: UNSEEN.into(),
+        alt: UNSEEN.into(),
+        unit: "hosts".into(),
+        plot: Plot::Bars { bars: vec![bar] },
+    });
     for (what, sections) in [
         ("nothing", vec![]),
         ("a section without content", vec![section("", vec![])]),
@@ -439,14 +405,20 @@ fn odd_documents_become_files_in_every_format() {
         ("one row, long", vec![section("One", vec![table(vec![row])])]),
         ("a hundred levels", nested),
         ("points below points", vec![section("List", vec![list])]),
+        ("what acts unseen", vec![section(UNSEEN, vec![Block::text(UNSEEN), table(vec![unseen]), chart])]),
     ] {
         let document = document(sections);
-        for format in [Format::Pdf, Format::Html, Format::Docx, Format::Xlsx, Format::Markdown, Format::Json]
-        {
-            assert!(!rendered(&document, format).is_empty(), "{what} as {format}");
-        }
-        if document.main_table().is_some() {
-            rendered(&document, Format::Csv);
+        for format in rendering::FORMATS {
+            let has_one = match format {
+                Format::Csv => document.main_table().is_some(),
+                Format::Svg | Format::Png => document.main_figure().is_some(),
+                _ => true,
+            };
+            match render(&document, format, &Options::default()) {
+                Ok(file) => assert!(has_one && !file.bytes.is_empty(), "{what} as {format}"),
+                Err(RenderError::UnsupportedFormat { .. }) => assert!(!has_one, "{what} as {format}"),
+                Err(error) => panic!("{what} as {format}: {error:#?}"),
+            }
         }
     }
 }
@@ -472,7 +444,10 @@ fn a_logo_is_shown_or_its_absence_is_told_in_every_format_with_a_face() {
     {
         let mut document = document(vec![section("S", vec![Block::text("Text.")])]);
         document.cover.logo = Some(Image { format: ImageFormat::Png, data, alt: "Logo".into() });
-        for format in [Format::Pdf, Format::Html, Format::Docx, Format::Xlsx, Format::Markdown] {
+        for format in rendering::FORMATS
+            .into_iter()
+            .filter(|format| !matches!(format, Format::Csv | Format::Svg | Format::Png))
+        {
             let bytes = rendered(&document, format);
             if matches!(format, Format::Html | Format::Markdown) {
                 let text = String::from_utf8(bytes).unwrap();

@@ -124,6 +124,7 @@ impl Body {
     /// A remark on ground of its own.
     pub(super) fn boxed(&mut self, tone: Tone, title: &str, content: &[Inline]) {
         let width = self.text_width();
+        self.gap();
         self.table_begins("Facts", &[width], Some(title));
         self.row_begins(false, false);
         self.cell(width, Some(theme::tone(tone)), |body| {

@@ -1,8 +1,6 @@
 //! What stands around the sections: the first page, the contents, the key figures, the inputs, the signature.
 
-use domain::document::{
-    CoverFact, Direction, Document, Fact, Inline, KeyFigure, Link, Quantity, Seal, Section,
-};
+use domain::document::{CoverFact, Document, Fact, Inline, KeyFigure, Link, Quantity, Seal, Section};
 
 use super::{
     CONTENTS_LEVEL,
@@ -112,7 +110,7 @@ impl Body {
             let content: Vec<Inline> = vec![Inline::Text(document.omissions.join("\n"))];
             self.boxed(domain::document::Tone::Caution, "Not everything is in this document", &content);
         }
-        self.key_figures(&document.key_figures);
+        self.key_figures(&document.key_figures, marking::has_trends(document));
         for section in document.sections.iter().chain(&document.appendices) {
             self.turn(table::wants_landscape(section));
             self.section(section);
@@ -128,12 +126,12 @@ impl Body {
         section.sections.iter().for_each(|inner| self.section(inner));
     }
 
-    fn key_figures(&mut self, figures: &[KeyFigure]) {
+    fn key_figures(&mut self, figures: &[KeyFigure], with_trends: bool) {
         if figures.is_empty() {
             return;
         }
         self.heading("");
-        let widths = table::share(self.text_width(), &[4, 2, 4]);
+        let widths = table::share(self.text_width(), if with_trends { &[4, 2, 4] } else { &[4, 6] });
         self.table_begins("Report", &widths, Some("Key figures"));
         self.row_begins(true, true);
         for (title, width) in ["Key figure", "Value", "Trend"].iter().zip(&widths) {
@@ -147,11 +145,7 @@ impl Body {
             };
             let unit = figure.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
             let trend = figure.trend.as_ref().map(|trend| {
-                let arrow = match trend.direction {
-                    Direction::Up => "↑",
-                    Direction::Down => "↓",
-                    Direction::Level => "→",
-                };
+                let arrow = words::arrow(trend.direction);
                 (format!("{arrow} {}", trend.change), shades(trend.tone))
             });
             let (trend, trend_shades) = trend.unwrap_or_default();

@@ -17,6 +17,12 @@ use crate::{
 /// Characters of table text that fit on a line of an upright page, and of one that is turned.
 const UPRIGHT: usize = 110;
 const TURNED: usize = 170;
+/// Longer words may be broken: they are names and addresses.
+const MOST_OF_A_WORD: usize = 16;
+/// `12 Sep 2025`.
+const DATE: usize = 11;
+/// Rows that tell what a column needs.
+const LOOKED_AT: usize = 500;
 /// Sections with wider tables are turned.
 const MANY_COLUMNS: usize = 8;
 /// Rows of more lines may go over the end of a page.
@@ -50,9 +56,31 @@ fn characters(column: &Column) -> usize {
     usize::from(column.width.unwrap_or(usual)).clamp(4, 40).max(longest.min(14) * 5 / 4 + 3)
 }
 
-/// What the columns ask for; where that is more than a line, columns of words give way to those whose content has one length.
-fn squeezed(columns: &[&Column], line: usize) -> Vec<usize> {
-    let wanted: Vec<usize> = columns.iter().map(|column| characters(column)).collect();
+/// The longest word of a column, as far as it is one; addresses and digests may be broken. A date must not.
+fn longest_word(table: &Table, index: usize) -> usize {
+    let words = table.rows.iter().take(LOOKED_AT).filter_map(|row| match &row[index] {
+        Cell::Text(text) | Cell::Identifier(text) | Cell::Status(Status { label: text, tone: _ }) => {
+            Some(text.as_str())
+        }
+        Cell::Link(link) => Some(link.text.as_str()),
+        _ => None,
+    });
+    let longest = words
+        .flat_map(str::split_whitespace)
+        .map(|word| word.chars().count())
+        .filter(|length| *length <= MOST_OF_A_WORD)
+        .max();
+    let date = (table.columns[index].kind == ColumnKind::Date).then_some(DATE);
+    longest.max(date).map_or(0, |length| length * 6 / 5 + 3)
+}
+
+/// What the columns ask for; where that is more than a line, columns of words give way to those whose content has one length, as far
+/// as their words stay whole.
+fn squeezed(table: &Table, strip: &[usize], line: usize) -> Vec<usize> {
+    let columns: Vec<&Column> = strip.iter().map(|index| &table.columns[*index]).collect();
+    let least: Vec<usize> = strip.iter().map(|index| longest_word(table, *index)).collect();
+    let wanted: Vec<usize> =
+        columns.iter().zip(&least).map(|(column, least)| characters(column).max(*least)).collect();
     let is_rigid = |column: &Column| {
         matches!(column.kind, ColumnKind::Severity | ColumnKind::Date | ColumnKind::Number { .. })
     };
@@ -69,10 +97,10 @@ fn squeezed(columns: &[&Column], line: usize) -> Vec<usize> {
     if rigid + flexible <= line || rigid * 2 > line {
         return wanted;
     }
-    let given = |(column, wanted): (&&Column, &usize)| {
-        if is_rigid(column) { *wanted } else { wanted * (line - rigid) / flexible.max(1) }
+    let given = |((column, wanted), least): ((&&Column, &usize), &usize)| {
+        if is_rigid(column) { *wanted } else { (wanted * (line - rigid) / flexible.max(1)).max(*least) }
     };
-    columns.iter().zip(&wanted).map(given).collect()
+    columns.iter().zip(&wanted).zip(&least).map(given).collect()
 }
 
 /// Shares of the width in proportion to `wanted`.
@@ -111,8 +139,7 @@ impl Body {
     }
 
     fn strip(&mut self, table: &Table, strip: &[usize], name: Option<&str>) {
-        let columns: Vec<&Column> = strip.iter().map(|index| &table.columns[*index]).collect();
-        let wanted = squeezed(&columns, if self.landscape { TURNED } else { UPRIGHT });
+        let wanted = squeezed(table, strip, if self.landscape { TURNED } else { UPRIGHT });
         let widths = share(self.text_width(), &wanted);
         self.table_begins("Report", &widths, name);
         self.row_begins(true, true);
@@ -193,7 +220,13 @@ impl Body {
 
     /// Two tables that follow one another would become one.
     pub(super) fn table_ends(&mut self) {
-        self.raw("</w:tbl><w:p><w:pPr><w:pStyle w:val=\"Small\"/><w:spacing w:after=\"60\" w:line=\"120\" w:lineRule=\"exact\"/></w:pPr></w:p>");
+        self.raw("</w:tbl>");
+        self.gap();
+    }
+
+    /// A little white between what has no space of its own.
+    pub(super) fn gap(&mut self) {
+        self.raw("<w:p><w:pPr><w:pStyle w:val=\"Small\"/><w:spacing w:after=\"60\" w:line=\"120\" w:lineRule=\"exact\"/></w:pPr></w:p>");
     }
 
     pub(super) fn row_begins(&mut self, header: bool, whole: bool) {

@@ -187,7 +187,7 @@ impl Page {
         match cell {
             Cell::Empty => self.raw("<span class=\"muted\">–</span>"),
             Cell::Text(text) => self.lines(text),
-            Cell::Identifier(text) => self.text(text),
+            Cell::Identifier(text) => self.identifier(text),
             Cell::Number(number) => {
                 let decimals = match kind {
                     ColumnKind::Number { decimals } => Some(decimals),
@@ -202,6 +202,19 @@ impl Page {
             Cell::Severity(severity) => self.severity(*severity),
             Cell::Status(status) => self.status(status),
             Cell::Link(link) => self.link(link),
+        }
+    }
+
+    /// Long names are broken behind their marks rather than within a part.
+    fn identifier(&mut self, text: &str) {
+        if text.chars().count() <= LONG_LABEL || text.split(MARKS).any(|part| part.len() > 2 * LONG_LABEL) {
+            return self.text(text);
+        }
+        for part in text.split_inclusive(MARKS) {
+            self.text(part);
+            if part.ends_with(MARKS) {
+                self.raw("<wbr>");
+            }
         }
     }
 
@@ -269,6 +282,8 @@ impl Page {
 
 /// Longer ones are broken into lines.
 const LONG_LABEL: usize = 28;
+/// What parts of a name end with.
+const MARKS: [char; 6] = [':', '/', '@', '.', '_', '-'];
 
 /// Drawings are sized for paper, where letters are smaller.
 const ON_SCREEN: f64 = 1.4;

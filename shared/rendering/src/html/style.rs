@@ -38,7 +38,7 @@ pub(super) fn sheet(palette: &Palette, banner: Option<&str>) -> String {
     let light = [theme::WHITE, theme::INK, theme::MUTED, theme::HAIRLINE, theme::PANEL];
     let mut sheet = String::with_capacity(RULES.len() + 4096);
     colours(&mut sheet, light, palette);
-    sheet.push_str("@media (prefers-color-scheme: dark) and (not print) {");
+    sheet.push_str("@media screen and (prefers-color-scheme: dark) {");
     colours(&mut sheet, DARK, palette);
     sheet.push('}');
     sheet.push_str(RULES);
@@ -81,7 +81,8 @@ fn colours(sheet: &mut String, [paper, ink, muted, hairline, panel]: [Colour; 5]
         palette.accent,
         palette.pale,
         palette.primary.readable_on(paper, if paper == theme::WHITE { 4.5 } else { 8.0 }),
-        palette.secondary.readable_on(paper, 4.5),
+        // Links stand on every second row of a table and in notes too.
+        palette.secondary.readable_on(panel, if paper == theme::WHITE { 4.5 } else { 6.5 }),
     );
     let tones = [Tone::Neutral, Tone::Good, Tone::Caution, Tone::Bad];
     let classes = tones

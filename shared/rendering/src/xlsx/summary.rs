@@ -1,8 +1,6 @@
 //! The first sheet: what the report is, its key figures, how old and how made it is, and where the tables are.
 
-use domain::document::{
-    Block, DataFreshness, Direction, Document, Fact, KeyFigure, KeyValues, Link, Method, Quantity, Seal,
-};
+use domain::document::{Block, DataFreshness, Document, Fact, KeyValues, Link, Method, Quantity, Seal};
 use rust_xlsxwriter::{Format, FormatAlign, Image, Url, Worksheet, XlsxError};
 
 use super::{
@@ -33,7 +31,7 @@ pub(super) fn write(
     sheet.set_screen_gridlines(false);
     let mut summary = Summary { sheet, row: 0, styles, links_left: 1_000 };
     summary.front(document, options)?;
-    summary.key_figures(&document.key_figures)?;
+    summary.key_figures(document)?;
     summary.contents(parts)?;
     for block in document.blocks() {
         match block {
@@ -190,12 +188,14 @@ impl Summary<'_> {
         Ok(())
     }
 
-    fn key_figures(&mut self, figures: &[KeyFigure]) -> Result<(), XlsxError> {
+    fn key_figures(&mut self, document: &Document) -> Result<(), XlsxError> {
+        let figures = &document.key_figures;
         if figures.is_empty() {
             return Ok(());
         }
         self.heading("At a glance")?;
-        self.header(&["Key figure", "Value", "Unit", "Trend"])?;
+        let titles = ["Key figure", "Value", "Unit", "Trend"];
+        self.header(if marking::has_trends(document) { &titles } else { &titles[..3] })?;
         let styles = self.styles;
         for figure in figures {
             self.put(0, &figure.label, &styles.label)?;
@@ -217,11 +217,7 @@ impl Summary<'_> {
                 self.put(2, unit, &styles.text_as_typed)?;
             }
             if let Some(trend) = &figure.trend {
-                let arrow = match trend.direction {
-                    Direction::Up => "↑",
-                    Direction::Down => "↓",
-                    Direction::Level => "→",
-                };
+                let arrow = words::arrow(trend.direction);
                 let format = styles::toned(trend.tone).unwrap_or_default();
                 self.put(3, &format!("{arrow} {}", trend.change), &format)?;
             }

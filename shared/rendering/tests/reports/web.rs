@@ -44,7 +44,7 @@ fn start_tags(html: &str) -> Vec<(String, Vec<(String, String)>)> {
 #[test]
 fn html_runs_nothing_loads_nothing_and_shows_hostile_strings_as_text() {
     const TAGS: &str = " html head meta title style body a p header h1 h2 h3 h4 h5 h6 dl div dt dd nav ol ul li main section span \
-        small strong em code br note pre figure figcaption svg rect path text table caption thead tbody tr th td time article \
+        small strong em code br wbr note pre figure figcaption svg rect path text table caption thead tbody tr th td time article \
         footer img ";
     let mut documents: Vec<Document> = REPORT_TYPES.iter().map(|report_type| sample(report_type)).collect();
     let mut hostile = hostile_document();
