@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, SubsecRound, Utc};
-use domain::document::{Branding, Document, Format, ReportOptions, Seal as SignaturePage};
+use domain::document::{Branding, Document, Format, ReportOptions, Seal as SignaturePage, SectionWish};
 use rendering::{Options, Rendered, samples};
 use runtime::config::{BroughtKey, SealSettings};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use signing::{
     Anchors, Identity, SignError, Statement,
     authority::Authority,
@@ -92,18 +93,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn render(arguments: &Arguments) -> Result<(), Failure> {
+    let wishes = arguments.options.as_deref().map(wishes).transpose()?.unwrap_or_default();
     let mut document = document(arguments)?;
-    if let Some(path) = &arguments.options {
-        document.apply(&read::<ReportOptions>(path)?);
-    }
+    document.apply(&wishes.common);
+    let cover = &mut document.cover;
+    cover.prepared_for = wishes.prepared_for.clone().or_else(|| cover.prepared_for.take());
+    cover.prepared_by = wishes.prepared_by.clone().or_else(|| cover.prepared_by.take());
     let options = Options {
         template_dir: templates(arguments),
-        csv_bom: false,
+        csv_bom: wishes.common.csv_bom,
         branding: arguments.branding.as_deref().map(read::<Branding>).transpose()?.unwrap_or_default(),
-        attach_data: arguments.attach_data,
+        attach_data: arguments.attach_data || wishes.common.attach_data,
     };
-    let rendered = match (arguments.format, arguments.signed) {
-        (Format::Zip, _) => packed(&document, arguments, &options)?,
+    let is_signed = arguments.signed || wishes.signed;
+    let rendered = match (arguments.format, is_signed) {
+        (Format::Zip, _) => packed(&document, arguments, &wishes, &options)?,
         (Format::Pdf, true) => {
             let signing = Signing::begin(&document, arguments)?;
             signed(document, &signing, &options)?
@@ -132,6 +136,42 @@ fn document(arguments: &Arguments) -> Result<Document, Failure> {
         anyhow!("there is no sample of `{}`: there are {}", arguments.report_type, samples::TYPES.join(", "))
             .into()
     })
+}
+
+/// What a request's `options` may hold, as far as it makes sense without a server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wishes {
+    #[serde(flatten)]
+    common: ReportOptions,
+    prepared_for: Option<String>,
+    prepared_by: Option<String>,
+    signed: bool,
+}
+
+/// What [`Wishes`] has besides [`ReportOptions`].
+const FURTHER: [&str; 3] = ["prepared_for", "prepared_by", "signed"];
+
+/// A name that nobody reads is mistyped: what was meant would silently be missing from the report.
+fn wishes(path: &Path) -> anyhow::Result<Wishes> {
+    let value: Value = read(path)?;
+    let known: Vec<&str> = ReportOptions::names().iter().copied().chain(FURTHER).collect();
+    refuse_others(&value, &known, "the options", path)?;
+    for section in value["sections"].as_array().into_iter().flatten() {
+        refuse_others(section, SectionWish::names(), "a wish about a section", path)?;
+    }
+    serde_json::from_value(value).with_context(|| format!("{} is not what is expected there", path.display()))
+}
+
+fn refuse_others(value: &Value, known: &[&str], what: &str, path: &Path) -> anyhow::Result<()> {
+    let names =
+        value.as_object().with_context(|| format!("{what} in {} are no JSON object", path.display()))?;
+    match names.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            Err(anyhow!("{what} in {} know no `{name}`: there are {}", path.display(), known.join(", ")))
+        }
+    }
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
@@ -172,17 +212,25 @@ fn unsigned(error: JobError) -> Failure {
 }
 
 /// Several files of the document with a signed list of them. A PDF in it is signed too if that was asked for.
-fn packed(document: &Document, arguments: &Arguments, options: &Options) -> Result<Rendered, Failure> {
+fn packed(
+    document: &Document,
+    arguments: &Arguments,
+    wishes: &Wishes,
+    options: &Options,
+) -> Result<Rendered, Failure> {
     let signing = Signing::begin(document, arguments)?;
-    let wishes: ReportOptions = arguments.options.as_deref().map(read).transpose()?.unwrap_or_default();
     let has_table = document.main_table().is_some();
-    let formats =
-        wishes.packed(&rendering::FORMATS).into_iter().filter(|format| *format != Format::Csv || has_table);
+    let is_signed = arguments.signed || wishes.signed;
+    let formats = wishes
+        .common
+        .packed(&rendering::FORMATS)
+        .into_iter()
+        .filter(|format| *format != Format::Csv || has_table);
     let stem = document.report_type.replace('_', "-");
     let mut files = Vec::new();
     for format in formats {
         let rendered = match format {
-            Format::Pdf if arguments.signed => signed(document.clone(), &signing, options)?,
+            Format::Pdf if is_signed => signed(document.clone(), &signing, options)?,
             format => rendering::render(document, format, options).map_err(anyhow::Error::from)?,
         };
         files.push((format!("{stem}.{}", rendered.extension), rendered));
