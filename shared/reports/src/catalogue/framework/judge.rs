@@ -94,13 +94,13 @@ impl Rule {
                 "Met when every open finding has a severity, partly when some have, not met when none has. Not assessed when there is no open finding to rate."
             }
             Self::Flaws => {
-                "Not met when a pressing finding (critical, high, not rated by anybody, or known to be exploited) is past its time, partly when only lesser ones are, when versions could not be compared, or when not every asset was observed; met otherwise. Not assessed when no asset was ever compared."
+                "Not met when a pressing finding (critical, high, not rated by anybody, or known to be exploited) is past its time, partly when only lesser ones are, when versions could not be compared, not every asset was observed, or a source is older than a week; met otherwise. Not assessed when no asset was ever compared."
             }
             Self::UrgentFlaws => {
-                "Of pressing findings only, those that are critical, high, not rated by anybody or known to be exploited: not met when one is past its time, partly when versions could not be compared or not every asset was observed; met otherwise. Not assessed when no asset was ever compared."
+                "Of pressing findings only, those that are critical, high, not rated by anybody or known to be exploited: not met when one is past its time, partly when versions could not be compared, not every asset was observed, or a source is older than a week; met otherwise. Not assessed when no asset was ever compared."
             }
             Self::LesserFlaws => {
-                "Of findings that are not pressing only: not met when one is past its time, partly when versions could not be compared or not every asset was observed; met otherwise. Not assessed when no asset was ever compared."
+                "Of findings that are not pressing only: not met when one is past its time, partly when versions could not be compared, not every asset was observed, or a source is older than a week; met otherwise. Not assessed when no asset was ever compared."
             }
             Self::Exceptions => {
                 "Met when every accepted risk has its reason, which this system demands; partly when one of them is known to be exploited. Not assessed when no risk was accepted."
@@ -226,7 +226,7 @@ fn inventory(measured: &Measured) -> Judgement {
     let Measured { assets, heard, .. } = *measured;
     let found = format!(
         "{} an inventory within a day.",
-        of_all(heard, assets, "known asset sent", "known assets sent")
+        of_all(heard, assets, ("known asset", "known assets"), ("sent", "sent"))
     );
     let mut judgement = Judgement::new(share(heard, assets), found);
     let silent = assets - heard;
@@ -244,8 +244,10 @@ fn software(measured: &Measured) -> Judgement {
     if packaged == 0 {
         return Judgement::not_assessed("The packages of no asset are known.");
     }
-    let found =
-        format!("{} an inventory that names packages.", of_all(packaged, assets, "asset has", "assets have"));
+    let found = format!(
+        "{} an inventory that names packages.",
+        of_all(packaged, assets, ("asset", "assets"), ("has", "have"))
+    );
     let mut judgement =
         Judgement::new(share(packaged, assets).min(share(heard, assets)).max(Verdict::Partly), found);
     let (bare, silent) = (assets - packaged, assets - heard);
@@ -273,7 +275,7 @@ fn coverage(measured: &Measured) -> Judgement {
     }
     let found = format!(
         "{} compared with advisories within a week, by an inventory no older than that.",
-        of_all(observed, assets, "asset was", "assets were"),
+        of_all(observed, assets, ("asset", "assets"), ("was", "were")),
     );
     let mut judgement = Judgement::new(share(observed, assets), found);
     let unreached = assets - covered;
@@ -329,7 +331,7 @@ fn advisories(measured: &Measured) -> Judgement {
 
 fn sources_told(measured: &Measured) -> String {
     let sources = &measured.sources;
-    format!("{} current.", of_all(sources.current, sources.enabled, "source is", "sources are"))
+    format!("{} current.", of_all(sources.current, sources.enabled, ("source", "sources"), ("is", "are")))
 }
 
 fn wanting_sources(judgement: &mut Judgement, measured: &Measured) {
@@ -345,7 +347,7 @@ fn ranking(measured: &Measured) -> Judgement {
     let rated = open - unrated;
     let found = format!(
         "{} a severity from a published source.",
-        of_all(rated, open, "open finding has", "open findings have")
+        of_all(rated, open, ("open finding", "open findings"), ("has", "have"))
     );
     let mut judgement = Judgement::new(share(rated, open), found);
     judgement.gap(
@@ -377,7 +379,8 @@ fn flaws(rule: Rule, measured: &Measured) -> Judgement {
         _ => (all.open, all.overdue, all.undecided),
     };
     let is_failed = if rule == Rule::Flaws { all.overdue_urgent > 0 } else { overdue > 0 };
-    let is_whole = overdue == 0 && undecided == 0 && all.observed == all.assets;
+    let is_current = all.sources.current == all.sources.enabled;
+    let is_whole = overdue == 0 && undecided == 0 && all.observed == all.assets && is_current;
     let verdict = match (is_failed, is_whole) {
         (true, _) => Verdict::NotMet,
         (false, false) => Verdict::Partly,
@@ -423,6 +426,7 @@ fn flaws(rule: Rule, measured: &Measured) -> Judgement {
         format!("Of {} nothing is known that is younger than a week.", counted(unseen, "asset", "assets")),
         COMPARE,
     );
+    wanting_sources(&mut judgement, all);
     judgement.facts.push(Fact::text("Resolved within 90 days", all.resolved.to_string()));
     judgement.evidence.extend([findings_evidence(open), comparison(all)]);
     judgement

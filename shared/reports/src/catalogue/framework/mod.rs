@@ -152,8 +152,8 @@ impl Judged {
         let columns = vec![
             Column::new("Control", ColumnKind::Identifier).width(9),
             Column::new("Title", ColumnKind::Text).width(26),
-            Column::new("Status", ColumnKind::Status).width(13),
-            Column::new("What was found", ColumnKind::Text).width(44),
+            Column::new("Status", ColumnKind::Status).width(17),
+            Column::new("What was found", ColumnKind::Text).width(40),
         ];
         let rows = self.controls.iter().map(|(control, judgement)| {
             vec![

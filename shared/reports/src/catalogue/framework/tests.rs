@@ -140,17 +140,35 @@ fn every_hole_in_the_evidence_keeps_a_control_from_being_met() {
         (
             "a source is old",
             |m| (m.sources.current, m.sources.wanting) = (4, vec!["NVD".into()]),
-            &[(Advisories, Partly), (Scanning, Partly)],
+            &[
+                (Advisories, Partly),
+                (Scanning, Partly),
+                (Flaws, Partly),
+                (UrgentFlaws, Partly),
+                (LesserFlaws, Partly),
+            ],
         ),
         (
             "all sources are old",
             |m| (m.sources.current, m.sources.wanting) = (0, vec!["NVD".into()]),
-            &[(Advisories, NotMet), (Scanning, Partly)],
+            &[
+                (Advisories, NotMet),
+                (Scanning, Partly),
+                (Flaws, Partly),
+                (UrgentFlaws, Partly),
+                (LesserFlaws, Partly),
+            ],
         ),
         (
             "no source ever arrived",
             |m| (m.sources.ever, m.sources.current, m.sources.wanting) = (0, 0, vec!["NVD".into()]),
-            &[(Advisories, NotAssessed), (Scanning, Partly)],
+            &[
+                (Advisories, NotAssessed),
+                (Scanning, Partly),
+                (Flaws, Partly),
+                (UrgentFlaws, Partly),
+                (LesserFlaws, Partly),
+            ],
         ),
         ("a finding is not rated", |m| m.unrated = 1, &[(Ranking, Partly)]),
         ("no finding is rated", |m| m.unrated = 40, &[(Ranking, NotMet)]),

@@ -9,14 +9,16 @@ pub(super) fn counted(count: i64, one: &str, many: &str) -> String {
     }
 }
 
-/// `3 of 5 assets`, `All 5 assets`, `None of 5 assets`: the beginning of a sentence.
-pub(super) fn of_all(part: i64, whole: i64, one: &str, many: &str) -> String {
-    let noun = if whole == 1 { one } else { many };
+/// `3 of 5 assets are`, `1 of 5 assets is`, `All 5 assets are`, `None of 5 assets is`: the beginning of a sentence. What is counted
+/// agrees with the whole, what is said of it with the part.
+pub(super) fn of_all(part: i64, whole: i64, noun: (&str, &str), verb: (&str, &str)) -> String {
+    let noun = if whole == 1 { noun.0 } else { noun.1 };
+    let verb = if part < 2 { verb.0 } else { verb.1 };
     let whole_told = grouped(whole.unsigned_abs());
     match part {
-        0 => format!("None of {whole_told} {noun}"),
-        part if part == whole && whole > 1 => format!("All {whole_told} {noun}"),
-        part => format!("{} of {whole_told} {noun}", grouped(part.unsigned_abs())),
+        0 => format!("None of {whole_told} {noun} {verb}"),
+        part if part == whole && whole > 1 => format!("All {whole_told} {noun} {verb}"),
+        part => format!("{} of {whole_told} {noun} {verb}", grouped(part.unsigned_abs())),
     }
 }
 
@@ -61,9 +63,11 @@ mod tests {
         assert_eq!(counted(0, "asset is", "assets are"), "no asset is");
         assert_eq!(counted(1, "asset is", "assets are"), "1 asset is");
         assert_eq!(counted(1_200, "asset is", "assets are"), "1,200 assets are");
-        assert_eq!(of_all(0, 5, "asset", "assets"), "None of 5 assets");
-        assert_eq!(of_all(5, 5, "asset", "assets"), "All 5 assets");
-        assert_eq!(of_all(1, 1, "asset", "assets"), "1 of 1 asset");
+        let of_all = |part, whole| of_all(part, whole, ("asset", "assets"), ("is", "are"));
+        assert_eq!(of_all(0, 5), "None of 5 assets is");
+        assert_eq!(of_all(1, 5), "1 of 5 assets is");
+        assert_eq!(of_all(5, 5), "All 5 assets are");
+        assert_eq!(of_all(1, 1), "1 of 1 asset is");
         assert_eq!(capital("no asset".into()), "No asset");
     }
 
