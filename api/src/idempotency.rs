@@ -39,6 +39,7 @@ use utoipa::{
 
 use crate::{
     error::{ApiError, FieldError},
+    extract::shown,
     reply::{Accepted, job_location},
     state::AppState,
 };
@@ -70,7 +71,10 @@ fn checked(key: &str) -> Result<&str, ApiError> {
     if (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(key);
     }
-    let message = "must be 1 to 255 visible ASCII characters, best a fresh UUID";
+    let message = format!(
+        "{} cannot be a key: it must be 1 to 255 visible ASCII characters, best a fresh UUID",
+        shown(key)
+    );
     Err(ApiError::Invalid(vec![FieldError::value("header -> Idempotency-Key", message)]))
 }
 

@@ -1,6 +1,6 @@
 //! What strangers send: each a clear answer or an unharmed report, never a 500.
 
-use harness::TestApp;
+use harness::{TestApp, estate::Estate, operations};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,4 +205,200 @@ async fn the_same_request_with_the_same_key_is_one_job() {
     let jobs: i64 =
         sqlx::query_scalar("select count(*) from jobs").fetch_one(app.db.pool()).await.expect("counted");
     assert_eq!(jobs, 1);
+}
+
+/// What is not tried: it would end the test's own session, or everybody's work.
+const LEFT_OUT: &[&str] =
+    &["PATCH /api/system/maintenance", "POST /api/auth/logout", "POST /api/auth/password"];
+
+/// Words of those who wrote the program, which say nothing to whoever sent a request.
+const NO_WORDS: &[&str] = &[
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "f32",
+    "f64",
+    "usize",
+    "struct",
+    "enum",
+    "variant",
+    "tuple",
+    "sequence",
+    "untagged",
+    "deserialize",
+    "identifier",
+    "expected",
+    "unit",
+];
+
+/// What is wrong with `refusal`, which has to name `value` where it speaks of `field`, and to speak as people do.
+fn faults(refusal: &Value, field: &str, value: &str, what: &str) -> Vec<String> {
+    let errors = refusal["errors"].as_array().or(refusal["error"]["details"]["errors"].as_array());
+    let told = |error: &Value| {
+        let message = error["message"].as_str().unwrap_or_default();
+        let mut words = message.split(|character: char| !character.is_alphanumeric());
+        let is_plain = !message.is_empty() && !words.any(|word| NO_WORDS.contains(&word));
+        let is_secret =
+            ["password", "secret", "token", "key", "pat"].iter().any(|word| field.ends_with(word));
+        let names_it = error["field"] != field || message.contains(value) || is_secret;
+        (!is_plain || !names_it).then(|| format!("{what}: {message}"))
+    };
+    errors.unwrap_or_else(|| panic!("{what}: {refusal}")).iter().filter_map(told).collect()
+}
+
+/// `body` with `value` in the place of each of its parts, one at a time; and what the place is called.
+fn replaced(body: &Value, value: &Value, field: &str) -> Vec<(String, Value)> {
+    let mut all = Vec::new();
+    let inside: Vec<(String, Value)> = match body {
+        Value::Object(members) => {
+            members.iter().map(|(name, member)| (name.clone(), member.clone())).collect()
+        }
+        Value::Array(items) => items.iter().take(1).map(|item| ("0".to_owned(), item.clone())).collect(),
+        _ => Vec::new(),
+    };
+    for (name, member) in inside {
+        let field = format!("{field} -> {name}");
+        let put = |part: Value| {
+            let mut whole = body.clone();
+            match &mut whole {
+                Value::Array(items) => items[0] = part,
+                whole => whole[name.as_str()] = part,
+            }
+            whole
+        };
+        all.push((field.clone(), put(value.clone())));
+        all.extend(replaced(&member, value, &field).into_iter().map(|(field, part)| (field, put(part))));
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_of_every_body_is_refused_with_its_value_and_in_plain_words() {
+    let app = TestApp::set_up_with(&[("DEBUG", "true")]).await;
+    let estate = Estate::build(&app).await;
+    let (mut refused, mut wrong) = (0, Vec::new());
+    for operation in operations().iter().filter(|operation| !LEFT_OUT.contains(&operation.name().as_str())) {
+        let Some(body) = &operation.body else { continue };
+        let path = operation.at(|thing| estate.thing(thing).id.clone());
+        let values = [json!(-31_337.5), json!("☃"), json!([[]]), json!({ "☃": 1 })];
+        for (value, shown) in values.into_iter().zip(["-31337.5", "☃", "", ""]) {
+            for (field, body) in replaced(&body.example, &value, "body") {
+                let request = app
+                    .request(operation.method.clone(), &path)
+                    .header("content-type", "application/json")
+                    .body(axum::body::Body::from(body.to_string()));
+                let answer = app.send(request.expect("a request")).await;
+                if answer.status == 422 {
+                    refused += 1;
+                    let what = format!("{}, {field} = {value}", operation.name());
+                    wrong.extend(faults(&answer.json(), &field, shown, &what));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(refused > 300, "only {refused} bodies were refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_parameter_is_refused_with_its_value_and_in_plain_words() {
+    let app = TestApp::set_up_with(&[("DEBUG", "true")]).await;
+    let estate = Estate::build(&app).await;
+    let (mut refused, mut wrong) = (0, Vec::new());
+    for operation in operations().iter().filter(|one| one.is_read() && !one.is_public && !one.is_stream) {
+        let path = operation.at(|thing| estate.thing(thing).id.clone());
+        for name in operation.query.keys() {
+            for value in ["☃", "-31337.5", "16777216"] {
+                let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+                let answer = app.get(&format!("{path}?{name}={encoded}")).await;
+                if answer.status == 422 {
+                    refused += 1;
+                    let what = format!("{}, {name} = {value}", operation.name());
+                    wrong.extend(faults(&answer.json(), &format!("query -> {name}"), value, &what));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(refused > 150, "only {refused} parameters were refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_told_with_what_broke_them() {
+    let app = TestApp::set_up().await;
+    let cases = [
+        ("/api/alerts", json!({ "alert_type": "Loud!", "title": "t" }), "alert_type", "`Loud!` must be"),
+        (
+            "/api/alerts",
+            json!({ "alert_type": "a", "title": "t", "severity": "dire" }),
+            "severity",
+            "severity `dire` is not",
+        ),
+        (
+            "/api/alerts",
+            json!({ "alert_type": "a", "title": 3 }),
+            "title",
+            "`3` cannot be used: it must be a text",
+        ),
+        ("/api/alerts", json!({ "alert_type": "a" }), "title", "`title` is missing: send it"),
+        (
+            "/api/alerts",
+            json!({ "alert_type": "a", "title": "t", "tilte": 1 }),
+            "tilte",
+            "there is no field `tilte` here: there is alert_type",
+        ),
+        (
+            "/api/alerts",
+            json!({ "alert_type": "a", "title": "t\u{0}" }),
+            "title",
+            "`t\\u0000` has the character U+0000",
+        ),
+        (
+            "/api/users",
+            json!({ "username": "ab", "email": "a@b.example", "password": "seven grey herons" }),
+            "username",
+            "`ab` has 2 characters",
+        ),
+        (
+            "/api/users",
+            json!({ "username": "ada", "email": "ada", "password": "seven grey herons" }),
+            "email",
+            "`ada` is not an e-mail address",
+        ),
+        (
+            "/api/users",
+            json!({ "username": "ada", "email": "a@b.example", "password": 31_337 }),
+            "password",
+            "the value cannot be used",
+        ),
+        (
+            "/api/webhooks",
+            json!({ "url": "http://ada:sesame@10.0.0.1/x" }),
+            "url",
+            "`http://…@10.0.0.1/x` must ",
+        ),
+        (
+            "/api/inventory/reports",
+            json!({ "hostname": "\u{7}", "os": { "distro": "debian", "version": "12" }, "packages": [] }),
+            "hostname",
+            "`\u{7}` is no host name",
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (path, body, field, told) in cases {
+        let refused = app.post(path, &body).await.expect(422).json();
+        let errors = refused["errors"].as_array().expect("errors");
+        let about = errors.iter().find(|error| error["field"] == format!("body -> {field}"));
+        let message =
+            about.unwrap_or_else(|| panic!("{body}: {refused}"))["message"].as_str().expect("a message");
+        if !message.starts_with(told) || message.contains("sesame") || message.contains("31337") {
+            wrong.push(format!("{body}: {message}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

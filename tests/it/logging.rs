@@ -57,3 +57,41 @@ async fn a_level_that_is_none_is_refused_and_so_is_whoever_does_not_run_the_inst
     app.sign_in_as(Some(token));
     app.put("/api/system/log-level", &json!({"level": "debug"})).await.expect(403);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_ours_is_logged_once_with_its_request_and_a_clients_is_no_error() {
+    let programs = Programs::start(&[("LOG_LEVEL", "info")]).await;
+    let alerts = |query: &str| format!("/api/alerts{query}");
+    let ask = async |id: &str, query: &str, status: u16| {
+        let headers = [("x-request-id", id)];
+        let answered = programs.send(Method::GET, &alerts(query), &headers, &Value::Null).await;
+        assert_eq!(answered.0, status, "{answered:?}");
+    };
+    ask("canary-unknown", "?colour=red", 422).await;
+    ask("canary-nothing", "/nothing", 404).await;
+    let mut owner = store::db::connect_once(&programs.db.owner_url).await.expect("the owner may connect");
+    sqlx::query("alter table alerts rename to mislaid").execute(&mut owner).await.expect("renamed");
+    ask("canary-fault", "", 500).await;
+    // Each line with its level, of those that belong to the request.
+    let lines = |id: &str| -> Vec<(Value, Value)> {
+        let log = programs.api.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line["request_id"] == id)
+            .map(|line| (line["level"].clone(), line["msg"].clone()))
+            .collect()
+    };
+    for (id, expected) in [
+        ("canary-unknown", vec![("info", "answered")]),
+        ("canary-nothing", vec![("info", "answered")]),
+        ("canary-fault", vec![("error", "a request failed"), ("info", "answered")]),
+    ] {
+        let expected: Vec<_> =
+            expected.into_iter().map(|(level, said)| (json!(level), json!(said))).collect();
+        let logged = eventually("all lines of the request", SOON, || async {
+            Some(lines(id)).filter(|lines| lines.iter().any(|(_, said)| said == "answered"))
+        })
+        .await;
+        assert_eq!(logged, expected, "{id}");
+    }
+}

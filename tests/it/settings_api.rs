@@ -201,7 +201,7 @@ async fn an_alert_that_breaks_a_rule_is_refused_with_field_and_remedy() {
         ("title", json!("  "), "it must have 1 to 200"),
         ("message", json!("x".repeat(4001)), "4001 characters"),
         ("severity", json!("extreme"), "severity `extreme` is not one of critical"),
-        ("acknowledged", json!(true), "unknown field"),
+        ("acknowledged", json!(true), "there is no field `acknowledged`"),
     ] {
         let mut alert = json!({ "alert_type": "custom", "title": "t" });
         alert[field] = value;

@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
-use crate::error::Problems;
+use crate::{error::Problems, extract::shown};
 
 /// Reads a password, which no log line shows from then on.
 pub(crate) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
@@ -21,13 +21,14 @@ pub(crate) fn check(problems: &mut Problems, username: &str, email: &str, passwo
 pub(crate) fn check_username(problems: &mut Problems, username: &str) {
     let length = username.chars().count();
     problems.require((3..=64).contains(&length), "username", || {
-        format!("a username has 3 to 64 characters, this one has {length}")
+        format!("{} has {length} characters, a username has 3 to 64", shown(username))
     });
     let odd = username.chars().find(|c| !c.is_alphanumeric() && !c.is_ascii_graphic());
     problems.require(odd.is_none(), "username", || {
         let odd = odd.map_or(0, u32::from);
         format!(
-            "a username consists of letters, digits and ASCII punctuation, without spaces and what cannot be seen: leave out U+{odd:04X}"
+            "{} has U+{odd:04X} in it: a username consists of letters, digits and ASCII punctuation, without spaces and what cannot be seen",
+            shown(username)
         )
     });
     problems.require(alphabets(username) <= 1, "username", || {

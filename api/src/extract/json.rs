@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use super::body;
+use super::{body, plain};
 use crate::{
     error::{ApiError, FieldError},
     state::AppState,
@@ -87,7 +87,7 @@ pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     // serde would also take an array of the members' values.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
-        let message = "invalid type: sequence, expected an object".into();
+        let message = "a list was sent, it must be an object".into();
         return Err(ApiError::Invalid(vec![FieldError {
             field: "body".into(),
             message,
@@ -98,47 +98,59 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         refuse_nul(bytes)?;
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| invalid(field_of(error.path()), error.inner()))?;
-    reader.end().map_err(|error| invalid("body".into(), &error))?;
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let sent = serde_json::from_slice(bytes).ok();
+        invalid(field_of(error.path()), error.inner(), sent.as_ref().map(|sent| at(sent, error.path())))
+    })?;
+    reader.end().map_err(|error| invalid("body".into(), &error, None))?;
     Ok(value)
 }
 
-fn invalid(field: String, error: &serde_json::Error) -> ApiError {
-    use serde_json::error::Category;
+/// What is wrong at `field`, where `sent` is. Without it, what was sent is no JSON.
+fn invalid(field: String, error: &serde_json::Error, sent: Option<&Value>) -> ApiError {
     let text = error.to_string();
     let (said, place) = text.split_once(" at line ").unwrap_or((&text, ""));
-    let kind = match error.classify() {
-        Category::Syntax | Category::Eof | Category::Io => {
-            let message = match (said, place) {
-                ("EOF while parsing a value", "1 column 0") => "the body is empty: send a JSON object".into(),
-                (_, "") => said.to_owned(),
-                _ => format!("not JSON: {said} at line {place}"),
-            };
-            return ApiError::Invalid(vec![FieldError { field, message, kind: "json_invalid" }]);
-        }
-        Category::Data => kind_of(said),
+    let Some(sent) = sent else {
+        let message = match (said, place) {
+            ("EOF while parsing a value", "1 column 0") => "the body is empty: send a JSON object".into(),
+            (_, "") => said.to_owned(),
+            _ => format!("not JSON: {said} at line {place}"),
+        };
+        return ApiError::Invalid(vec![FieldError { field, message, kind: "json_invalid" }]);
     };
+    let kind = plain::kind_of(said);
     // serde says these of the object, we say them of the field.
-    let field = match (kind, between_backticks(said)) {
+    let field = match (kind, said.split('`').nth(1)) {
         ("missing" | "duplicate", Some(name)) => format!("{field} -> {name}"),
         _ => field,
     };
-    ApiError::Invalid(vec![FieldError { field, message: said.to_owned(), kind }])
+    let shown = match sent {
+        _ if plain::is_secret(&field) => "the value".to_owned(),
+        Value::String(text) => plain::shown(text),
+        Value::Array(_) => "a list".to_owned(),
+        // Of members that stand in several structs serde does not say which it was.
+        Value::Object(_) => plain::found_in(said).map_or_else(|| "an object".to_owned(), plain::shown),
+        scalar => plain::shown(&scalar.to_string()),
+    };
+    let message = plain::told(said, &shown);
+    ApiError::Invalid(vec![FieldError { field, message, kind }])
 }
 
-fn kind_of(said: &str) -> &'static str {
-    match said {
-        said if said.starts_with("missing field") => "missing",
-        said if said.starts_with("unknown field") => "extra_forbidden",
-        said if said.starts_with("duplicate field") => "duplicate",
-        said if said.starts_with("invalid type") => "type_error",
-        _ => "value_error",
+/// What `value` has where `path` leads, as far as it can be followed.
+fn at<'a>(value: &'a Value, path: &Path) -> &'a Value {
+    let mut here = value;
+    for segment in path {
+        let next = match segment {
+            Segment::Seq { index } => here.get(index),
+            Segment::Map { key } => here.get(key),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        };
+        match next {
+            Some(next) => here = next,
+            None => break,
+        }
     }
-}
-
-fn between_backticks(text: &str) -> Option<&str> {
-    text.split('`').nth(1)
+    here
 }
 
 /// `body -> packages -> 3 -> name`.
@@ -167,29 +179,31 @@ fn refuse_nul(bytes: &[u8]) -> Result<(), ApiError> {
     // What is not JSON is refused by the caller, with a better message.
     let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return Ok(()) };
     let mut field = String::from("body");
-    if !find_nul(&value, &mut field) {
-        return Ok(());
-    }
-    Err(ApiError::Invalid(vec![FieldError::value(field, "must not contain the character U+0000: remove it")]))
+    let Some(text) = with_nul(&value, &mut field) else { return Ok(()) };
+    let shown = if plain::is_secret(&field) { "the value".to_owned() } else { plain::shown(text) };
+    let message = format!("{shown} has the character U+0000 in it: remove it");
+    Err(ApiError::Invalid(vec![FieldError::value(field, message)]))
 }
 
-fn find_nul(value: &Value, field: &mut String) -> bool {
+/// The first text with a NUL in it; `field` is then where it stands.
+fn with_nul<'a>(value: &'a Value, field: &mut String) -> Option<&'a str> {
     let length = field.len();
-    let mut inside = |name: &str, value: &Value| {
+    let mut inside = |name: &str, value: &'a Value| {
         field.truncate(length);
-        let _ = write!(field, " -> {name}");
-        find_nul(value, field)
+        let _ = write!(field, " -> {}", name.replace('\0', "\u{fffd}"));
+        with_nul(value, field)
     };
     let found = match value {
-        Value::String(text) => return text.contains('\0'),
-        Value::Array(items) => items.iter().enumerate().any(|(index, item)| inside(&index.to_string(), item)),
-        Value::Object(members) => members.iter().any(|(name, value)| {
-            let found = inside(&name.replace('\0', "\u{fffd}"), value);
-            found || name.contains('\0')
-        }),
-        _ => false,
+        Value::String(text) => return text.contains('\0').then_some(text),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(index, item)| inside(&index.to_string(), item))
+        }
+        Value::Object(members) => members
+            .iter()
+            .find_map(|(name, value)| inside(name, value).or_else(|| name.contains('\0').then_some(name))),
+        _ => None,
     };
-    if !found {
+    if found.is_none() {
         field.truncate(length);
     }
     found
@@ -205,6 +219,15 @@ mod tests {
         name: String,
         #[serde(default)]
         pets: Vec<Pet>,
+        kind: Option<Kind>,
+        secret: Option<String>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        Cat,
+        Dog,
     }
 
     #[derive(Debug, PartialEq, Deserialize)]
@@ -251,6 +274,39 @@ mod tests {
         ] {
             let (found, type_found, message) = wrong(text);
             assert_eq!((found.as_str(), type_found), (field, kind), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_told_with_the_value_and_the_rule() {
+        for (text, told) in [
+            (r#"{"name": 7}"#, "`7` cannot be used: it must be a text"),
+            (r#"{"name": null}"#, "`null` cannot be used: it must be a text"),
+            (r#"{"name": {"a": 1}}"#, "an object cannot be used: it must be a text"),
+            (r#"{"name": "a", "pets": 1}"#, "`1` cannot be used: it must be a list"),
+            (
+                r#"{"name": "a", "pets": [{"legs": 400}]}"#,
+                "`400` cannot be used: it must be a whole number from 0 to 255",
+            ),
+            (
+                r#"{"name": "a", "pets": [{"legs": "four"}]}"#,
+                "`four` cannot be used: it must be a whole number",
+            ),
+            (r#"{"name": "a", "kind": "fish"}"#, "`fish` is not one of cat, dog"),
+            (
+                r#"{"name": "a", "kind": 3}"#,
+                "`3` cannot be used: it must be one of the words that are documented",
+            ),
+            (r#"{"name": "a", "secret": 31337}"#, "the value cannot be used: it must be a text"),
+            (r#"{"name": "a", "age": 7}"#, "there is no field `age` here: there is name, pets, kind, secret"),
+            (r#"{}"#, "`name` is missing: send it"),
+            (r#"{"name": "a\u0000b"}"#, "`a\\u0000b` has the character U+0000 in it"),
+            (r#"["name"]"#, "a list was sent, it must be an object"),
+            ("", "the body is empty"),
+            (r#"{"name": "#, "not JSON: EOF while parsing a value at line 1"),
+        ] {
+            let (_, _, message) = wrong(text);
+            assert!(message.starts_with(told), "{text}: {message}");
         }
     }
 

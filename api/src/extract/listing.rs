@@ -12,7 +12,7 @@
 //! A list is declared once: its filter is a struct with `IntoParams`, its orders are a [`SortKey`]. The handler takes
 //! `Listing<Filter, Sort>`, documents `params(Listing<Filter, Sort>)`, and returns a [`Page`](crate::reply::Page).
 
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use domain::page::{Direction, PageRequest};
@@ -73,13 +73,11 @@ impl<F: DeserializeOwned + IntoParams, K: SortKey> FromRequestParts<AppState> fo
 impl<F: DeserializeOwned + IntoParams, K: SortKey> Listing<F, K> {
     fn read(dialect: Dialect, query: &str) -> Result<Self, ApiError> {
         let mut known = Known::all_of(F::into_params(|| None));
-        let is_own: Vec<String> = known.keys().cloned().collect();
-        let sorted = !K::WORDS.is_empty();
-        let common = ["page", "page_size", "offset"]
-            .into_iter()
-            .chain(["sort", "sort_dir"].into_iter().filter(|_| sorted));
-        known.extend(common.map(|name| (name.to_owned(), Known::default())));
-        let means = |word: &str| if is_own.iter().any(|own| own == word) { None } else { meaning(word) };
+        let own: BTreeSet<String> = known.keys().cloned().collect();
+        let order: &[&str] = if K::WORDS.is_empty() { &[] } else { &["sort", "sort_dir"] };
+        let common = ["page", "page_size", "offset"].iter().chain(order);
+        known.extend(common.map(|name| ((*name).to_owned(), Known::default())));
+        let means = |word: &str| if own.contains(word) { None } else { meaning(word) };
         let mut given = Given::read(query, &known, means)?;
         let mut problems = Problems::default();
         let page = page_of(dialect, &mut given, &mut problems);
@@ -182,9 +180,9 @@ fn order_of<K: SortKey>(given: &mut Given, problems: &mut Problems) -> (K, Direc
     let found = K::WORDS.iter().find(|(known, _)| *known == folded);
     if found.is_none() {
         let words: Vec<&str> = K::WORDS.iter().map(|(word, _)| *word).collect();
-        problems.add(
-            sort.refused(format!("the list cannot be sorted by `{word}`: it can by {}", words.join(", "))),
-        );
+        let message =
+            format!("the list cannot be sorted by `{}`: it can by {}", sort.value, words.join(", "));
+        problems.add(sort.refused(message));
     }
     (found.map_or(key, |(_, key)| *key), asked_dir.unwrap_or(Direction::Ascending))
 }
@@ -325,8 +323,8 @@ mod tests {
 
     impl SortKey for By {
         const WORDS: &'static [(&'static str, Self)] =
-            &[("created_at", By::Created), ("report_type", By::Type), ("type", By::Type)];
-        const UNASKED: (Self, Direction) = (By::Created, Direction::Descending);
+            &[("created_at", Self::Created), ("report_type", Self::Type), ("type", Self::Type)];
+        const UNASKED: (Self, Direction) = (Self::Created, Direction::Descending);
     }
 
     #[derive(Debug, PartialEq, Deserialize, IntoParams)]

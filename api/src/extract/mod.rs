@@ -22,5 +22,6 @@ pub(crate) use json::{Json, LongJson, given, given_secret, parse};
 pub(crate) use listing::{Listing, SortKey, respell};
 pub(crate) use pace::{Pace, Paced};
 pub(crate) use path::Path;
+pub(crate) use plain::{shown, shown_address};
 pub(crate) use query::{Query, Range, day, word, words};
 pub(crate) use upload::{Turns, Upload};

@@ -160,8 +160,8 @@ impl Given {
             let value = Value { name, value: parameter.spelled(&value) };
             let is_first = seen.insert(meant.clone());
             if value.value.contains('\0') {
-                let shown = value.value.replace('\0', "\\u0000");
-                problems.add(value.refused(format!("`{shown}` has the character U+0000 in it: remove it")));
+                let shown = plain::shown(&value.value);
+                problems.add(value.refused(format!("{shown} has the character U+0000 in it: remove it")));
             } else if is_first || parameter.is_list {
                 if !value.value.is_empty() {
                     let before = given
@@ -202,8 +202,8 @@ impl Given {
             let said = error.inner().to_string();
             let place = error.path().to_string();
             let problem = match self.0.get(&place) {
-                Some(given) => given.refused(plain::told(&said, Some(&given.value))),
-                None => FieldError::value(format!("query -> {place}"), plain::told(&said, None)),
+                Some(given) => given.refused(plain::told(&said, &plain::shown(&given.value))),
+                None => FieldError::value(format!("query -> {place}"), plain::told(&said, "the value")),
             };
             ApiError::Invalid(vec![FieldError { kind: plain::kind_of(&said), ..problem }])
         })

@@ -18,7 +18,7 @@ use crate::{
         scopes,
     },
     error::{ApiError, FieldError, Problems},
-    extract::{Actor, Admin, InPerson, Json, Listing, Path, Policy},
+    extract::{Actor, Admin, InPerson, Json, Listing, Path, Policy, shown},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     state::AppState,
@@ -249,7 +249,7 @@ fn check(request: &CreateApiKey, most: Role, fallback: Role) -> Result<Role, Api
     let length = request.name.trim().chars().count();
     let is_text = !request.name.contains(|c: char| c.is_control());
     problems.require((1..=100).contains(&length) && is_text, "name", || {
-        format!("a name has 1 to 100 characters on one line, this one has {length}")
+        format!("{} has {length} characters: a name has 1 to 100, on one line", shown(&request.name))
     });
     let role = match request.role.as_deref().map(str::parse::<Role>) {
         Some(Ok(role)) => role,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::vuln_matches::VulnMatch;
 use crate::{
     error::{ApiError, Problems},
-    extract::{Actor, Analyst, Json, Listing, Path, ReadOnly},
+    extract::{Actor, Analyst, Json, Listing, Path, ReadOnly, shown},
     openapi::{BadBody, Invalid, Missing, SignedIn},
     reply::Page,
     state::AppState,
@@ -330,7 +330,7 @@ fn tidy(tags: Vec<String>, field: &str, problems: &mut Problems) -> Vec<String> 
     for (index, tag) in tags.iter().map(|tag| tag.trim()).enumerate() {
         let length = tag.chars().count();
         problems.require((1..=LONGEST_TAG).contains(&length), &format!("{field} -> {index}"), || {
-            format!("a tag has 1 to {LONGEST_TAG} characters, this one has {length}")
+            format!("{} has {length} characters, a tag has 1 to {LONGEST_TAG}", shown(tag))
         });
         if !tidied.iter().any(|earlier| earlier == tag) {
             tidied.push(tag.to_owned());

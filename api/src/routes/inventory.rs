@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{ApiError, FieldError, Problems},
-    extract::{Actor, Analyst, Upload, parse},
+    extract::{Actor, Analyst, Upload, parse, shown},
     idempotency::{Begun, IdempotencyKey},
     openapi::{BadBody, Conflicting, SignedIn},
     reply::{Accepted, JobAccepted},
@@ -217,11 +217,12 @@ fn check_report(bytes: &[u8]) -> Result<Format, ApiError> {
         (1..=LONGEST_HOSTNAME).contains(&hostname.len()) && !hostname.contains(char::is_control);
     problems.require(names_a_host, "hostname", || {
         format!(
-            "a host name has 1 to {LONGEST_HOSTNAME} bytes and no control characters: give the host a name"
+            "{} is no host name, which has 1 to {LONGEST_HOSTNAME} bytes and no control characters: give the host one",
+            shown(hostname)
         )
     });
     problems.require(!report.os.distro.trim().is_empty(), "os -> distro", || {
-        "is empty: write the `ID` of /etc/os-release".into()
+        "`` is no distribution: write the `ID` of /etc/os-release".into()
     });
     problems.require(!report.packages.is_empty(), "packages", || {
         "is empty, which would make the host look clean: see that the agent may read the package database"
@@ -242,7 +243,7 @@ fn check_spdx(bytes: &[u8]) -> Result<Format, ApiError> {
     let spdx: Spdx = parse(bytes)?;
     let mut problems = Problems::default();
     problems.require(matches!(spdx.spdx_version.as_str(), "SPDX-2.2" | "SPDX-2.3"), "spdxVersion", || {
-        format!("is `{}`: write the document as SPDX-2.2 or SPDX-2.3", shown(&spdx.spdx_version))
+        format!("{} cannot be read: write the document as SPDX-2.2 or SPDX-2.3", shown(&spdx.spdx_version))
     });
     if spdx.packages.is_empty() {
         let message = "there are none, which would make the software look clean: list what it is made of";
@@ -256,12 +257,12 @@ fn check_cyclonedx(bytes: &[u8]) -> Result<Format, ApiError> {
     let bom: CycloneDx = parse(bytes)?;
     let mut problems = Problems::default();
     problems.require(bom.bom_format == "CycloneDX", "bomFormat", || {
-        format!("is `{}`: send a CycloneDX document", shown(&bom.bom_format))
+        format!("{} is something else: send a CycloneDX document", shown(&bom.bom_format))
     });
     problems.require(
         matches!(bom.spec_version.as_str(), "1.2" | "1.3" | "1.4" | "1.5" | "1.6" | "1.7"),
         "specVersion",
-        || format!("is `{}`: write the document as CycloneDX 1.2 to 1.7", shown(&bom.spec_version)),
+        || format!("{} cannot be read: write the document as CycloneDX 1.2 to 1.7", shown(&bom.spec_version)),
     );
     if bom.components.is_empty() {
         let message = "there are none, which would make the software look clean: list what it is made of";
@@ -269,11 +270,6 @@ fn check_cyclonedx(bytes: &[u8]) -> Result<Format, ApiError> {
     }
     problems.finish()?;
     Ok(Format::CycloneDx)
-}
-
-/// The beginning of a text that may be long.
-fn shown(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 pub(super) fn router() -> OpenApiRouter<AppState> {

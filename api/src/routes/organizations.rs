@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     auth::account::{check, secret},
     error::{ApiError, Problems},
-    extract::{Actor, Admin, InPerson, InstanceAdmin, Json, Listing, Path, ReadOnly},
+    extract::{Actor, Admin, InPerson, InstanceAdmin, Json, Listing, Path, ReadOnly, shown},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Page},
     routes::users::taken,
@@ -201,7 +201,7 @@ fn check_name(problems: &mut Problems, name: &str) {
     let length = name.trim().chars().count();
     let is_text = !name.contains(|c: char| c.is_control());
     problems.require((1..=200).contains(&length) && is_text, "display_name", || {
-        format!("a name has 1 to 200 characters on one line, this one has {length}")
+        format!("{} has {length} characters: a name has 1 to 200, on one line", shown(name))
     });
 }
 

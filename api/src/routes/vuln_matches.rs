@@ -411,7 +411,7 @@ async fn update_vuln_matches(
 fn check_note(status: FindingStatus, note: Option<&str>, problems: &mut Problems) {
     let length = note.unwrap_or_default().trim().chars().count();
     problems.require(length > 0 || status != FindingStatus::AcceptedRisk, "status_note", || {
-        "a risk is accepted for a reason: say it in status_note".into()
+        "`accepted_risk` needs a reason: say it in status_note".into()
     });
     problems.require(length <= LONGEST_NOTE, "status_note", || {
         format!("the note has {length} characters, at most {LONGEST_NOTE} are kept")

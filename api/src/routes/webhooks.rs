@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{ApiError, Problems},
-    extract::{Actor, Admin, Json, Listing, Path},
+    extract::{Actor, Admin, Json, Listing, Path, shown_address},
     openapi::{BadBody, Conflicting, Invalid, Missing, SignedIn},
     reply::{Created, Deleted, Page},
     state::AppState,
@@ -116,7 +116,7 @@ async fn create_webhook(
 ) -> Result<Created<WebhookCreated>, ApiError> {
     let mut problems = Problems::default();
     if let Err(why) = check_url(&request.url, &app.config.webhook_networks) {
-        problems.require(false, "url", || why);
+        problems.require(false, "url", || format!("{} {why}", shown_address(&request.url)));
     }
     for (index, event) in request.events.iter().enumerate() {
         problems.require(EVENTS.contains(&event.as_str()), &format!("events -> {index}"), || {

@@ -14,7 +14,7 @@ use store::{
 
 use crate::{
     error::{ApiError, Problems},
-    extract::{Actor, Admin},
+    extract::{Actor, Admin, shown_address},
     state::AppState,
     words::MASK,
 };
@@ -93,7 +93,7 @@ impl<'a> Change<'a> {
         if let Some(text) = &new {
             match check_url(text, self.by_instance_admin, &self.config.integration_allow_hosts) {
                 Ok(()) => self.may_be_private = self.by_instance_admin,
-                Err(why) => self.problems.require(false, "url", || why),
+                Err(why) => self.problems.require(false, "url", || format!("{} {why}", shown_address(text))),
             }
         }
         let origin =

@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use self::change::{Change, is_app_id, is_login, within};
 use crate::{
     error::ApiError,
-    extract::{Actor, Admin, Json, ReadOnly, given, given_secret},
+    extract::{Actor, Admin, Json, ReadOnly, given, given_secret, shown},
     openapi::{BadBody, SignedIn},
     routes::tested::Tested,
     state::AppState,
@@ -271,11 +271,12 @@ async fn update_github(
         app_id: request.app_id.unwrap_or(old.app_id),
     };
     change.problems.require(settings.org.as_deref().is_none_or(is_login), "org", || {
-        "is not the name of an organization: letters, digits and single hyphens between them, at most 39"
-            .into()
+        let org = shown(settings.org.as_deref().unwrap_or_default());
+        format!("{org} is not the name of an organization: letters, digits and single hyphens between them, at most 39")
     });
     change.problems.require(settings.app_id.as_deref().is_none_or(is_app_id), "app_id", || {
-        "is not the id of an app: at most 64 letters, digits, `.`, `_` and `-`".into()
+        let id = shown(settings.app_id.as_deref().unwrap_or_default());
+        format!("{id} is not the id of an app: at most 64 letters, digits, `.`, `_` and `-`")
     });
     change.finish(&app, &mut tx, &settings).await?;
     let after = integrations::get::<Github>(&mut tx).await?;

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::{
     begin,
     events::{Subject, Told, follow, last_event_id},
+    filter::not_a_cursor,
     operate::{note_cancelled, refuse_shared},
     view::Dependency,
 };
@@ -153,7 +154,7 @@ async fn list_batches(
     Listing { page, filter, .. }: Listing<BatchFilter>,
 ) -> Result<Json<BatchPage>, ApiError> {
     let cursor = filter.cursor.as_deref().map(str::parse).transpose();
-    let cursor = cursor.map_err(|why: String| super::invalid("query -> cursor", why))?;
+    let cursor = cursor.map_err(|why: String| not_a_cursor(filter.cursor.as_deref(), &why))?;
     let wanted = Filter { kind: Some(KIND.to_owned()), ..Filter::default() };
     let mut tx = begin(&actor).await?;
     let slice = jobs::list(&mut tx, &wanted, page, cursor).await?;

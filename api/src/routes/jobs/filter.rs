@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    extract::{Actor, InstanceAdmin, Policy, word},
+    extract::{Actor, InstanceAdmin, Policy, shown, word},
     words::{JobKindWord, QueueWord},
 };
 
@@ -75,7 +75,7 @@ impl JobFilter {
     ) -> Result<(jobs::Filter, Option<Cursor>), ApiError> {
         let whose = whose(self.tenant.as_deref(), actor)?;
         let cursor = self.cursor.as_deref().map(str::parse).transpose();
-        let cursor = cursor.map_err(|why: String| invalid("query -> cursor", why))?;
+        let cursor = cursor.map_err(|why: String| not_a_cursor(self.cursor.as_deref(), &why))?;
         let states = match (self.state, self.status) {
             (Some(state), _) => vec![state.word()],
             (None, Some(status)) => status.states().to_vec(),
@@ -93,6 +93,11 @@ impl JobFilter {
         };
         Ok((filter, cursor))
     }
+}
+
+/// That `cursor` leads nowhere.
+pub(super) fn not_a_cursor(cursor: Option<&str>, why: &str) -> ApiError {
+    invalid("query -> cursor", format!("{} cannot be used: {why}", shown(cursor.unwrap_or_default())))
 }
 
 /// Whose jobs `asked` names; those of others are for administrators of the installation.

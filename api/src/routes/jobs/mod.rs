@@ -96,7 +96,10 @@ async fn list_jobs(
 ) -> Result<Json<JobPage>, ApiError> {
     let (filter, cursor) = filter.checked(&actor)?;
     if page.offset() + page.limit() > jobs::LOOKED_AT {
-        let why = format!("pages reach as far as {} jobs by number: go on with next_cursor", jobs::LOOKED_AT);
+        let (number, most) = (page.page(), jobs::LOOKED_AT);
+        let why = format!(
+            "page {number} is too far: by number, pages reach as far as {most} jobs. Go on with next_cursor"
+        );
         return Err(invalid("query -> page", why));
     }
     let mut tx = begin(&actor).await?;

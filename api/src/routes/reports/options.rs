@@ -218,7 +218,7 @@ impl ReportOptions {
         });
         let is_pack = format.is_none_or(|format| format == Format::Zip);
         problems.require(self.formats.is_empty() || is_pack, "options -> formats", || {
-            format!("`{}` are for a pack: ask for zip, or leave formats out", self.formats.join(", "))
+            format!("`{}` is for a pack: ask for zip, or leave formats out", self.formats.join(", "))
         });
         if named.is_empty() { Format::PACKED.to_vec() } else { named }
     }

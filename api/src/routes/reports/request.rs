@@ -106,10 +106,7 @@ pub(in crate::routes) fn check(request: &GenerateReport) -> Result<(&'static Rep
     for (name, value) in [("scope_id", &request.scope_id), ("policy_id", &request.policy_id)] {
         if let Some(value) = value {
             problems.require(false, name, || {
-                format!(
-                    "`{}` is not available yet, no scope or policy is: leave {name} out",
-                    shown(value)
-                )
+                format!("`{}` is not available yet, no scope or policy is: leave {name} out", shown(value))
             });
         }
     }
@@ -197,7 +194,10 @@ mod tests {
         assert_eq!(
             told,
             [
-                format!("body -> report_type: full_assessment is not available yet; available: {}", all_types()),
+                format!(
+                    "body -> report_type: full_assessment is not available yet; available: {}",
+                    all_types()
+                ),
                 format!("body -> framework: `iso27001` is not available; available: {ids}"),
             ]
         );
@@ -205,9 +205,7 @@ mod tests {
 
     #[test]
     fn a_framework_is_named_where_the_type_is_on_one() {
-        let asked = |report_type: &str, framework: Option<&str>| {
-            json!({"title": "Q1", "report_type": report_type, "framework": framework})
-        };
+        let asked = |report_type: &str, framework: Option<&str>| json!({"title": "Q1", "report_type": report_type, "framework": framework});
         for (report_type, framework, told) in [
             ("framework", None, "is on a framework: name one of nist-800-53, "),
             ("framework", Some("iso27001"), "`iso27001` is not available; available: nist-800-53, "),
@@ -248,13 +246,13 @@ mod tests {
         }}));
         let expected = [
             "watermark: has 41 characters, at most 40 fit",
-            "classification: is one line without control characters: remove them",
+            "classification: `CUI\\u0000` has control characters: remove them, it is one line",
             "severity_filter -> 1: `awful` is not a severity: use critical, high, medium, low, none, unknown",
             "organization_logo: `file:///etc/passwd` is neither an http or https address nor a data URL: give \
              `https://…` or `data:image/png;base64,…`",
             "signed: `csv` cannot carry a signature: ask for pdf or a pack of it, or leave signed out",
             "attach_data: `csv` cannot carry attachments: ask for pdf or a pack of it, or leave attach_data out",
-            "sections -> 0 -> id: names no section: GET /api/reports/{report_id} lists those of an earlier report",
+            "sections -> 0 -> id: `` names no section: GET /api/reports/{report_id} lists those of an earlier report",
         ];
         assert_eq!(told, expected.map(|problem| format!("body -> options -> {problem}")));
     }
@@ -272,8 +270,8 @@ mod tests {
         for (format, formats, told) in [
             ("zip", json!(["svg", "pdf"]), "formats -> 0: `svg` is no file of this report"),
             ("zip", json!(["zip", "pdf"]), "formats -> 0: `zip` is no file of this report"),
-            ("zip", json!(["pdf", "PDF"]), "formats: names a format twice"),
-            ("pdf", json!(["pdf"]), "formats: only a pack has several"),
+            ("zip", json!(["pdf", "PDF"]), "formats: `pdf, PDF` names a format twice"),
+            ("pdf", json!(["pdf"]), "formats: `pdf` is for a pack"),
             ("zip", json!(["csv"]), "signed: `zip` cannot carry a signature"),
         ] {
             let said = refused(with(format, formats));

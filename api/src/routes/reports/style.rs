@@ -127,6 +127,8 @@ async fn set_report_style(
 }
 
 /// Let reports of a type look as they come
+///
+/// What was chosen for them is forgotten. Reports that are there already stay as they are.
 #[utoipa::path(delete, path = "/api/reports/report-types/{report_type}/style", tag = "reports",
     params(("report_type" = ReportTypeWord, Path, description = "An `id` of `GET /api/reports/report-types`.")),
     responses((status = 204, description = "They do from now on."), SignedIn, Missing))]
