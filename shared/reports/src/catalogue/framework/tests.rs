@@ -97,8 +97,9 @@ fn every_hole_in_the_evidence_keeps_a_control_from_being_met() {
         Unsupported, UrgentFlaws,
     };
     use Verdict::{NotAssessed, NotMet, Partly};
-    type Change = fn(&mut Measured);
-    let holes: &[(&str, Change, &[(Rule, Verdict)])] = &[
+    /// What is missing, how it comes to be missing, and who notices with what verdict.
+    type Hole = (&'static str, fn(&mut Measured), &'static [(Rule, Verdict)]);
+    let holes: &[Hole] = &[
         ("an asset is silent", |m| m.heard = 11, &[(Inventory, Partly), (Software, Partly)]),
         ("all are silent", |m| m.heard = 0, &[(Inventory, NotMet), (Software, Partly)]),
         ("one asset's packages are unknown", |m| m.packaged = 11, &[(Software, Partly)]),
