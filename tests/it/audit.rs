@@ -1,5 +1,6 @@
 //! Everything that people change is written down, and nobody can unwrite it unnoticed.
 
+use futures::StreamExt;
 use harness::{TestApp, TestDb};
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
@@ -196,6 +197,40 @@ async fn a_trail_that_nobody_touched_is_whole_and_a_second_sealing_finds_nothing
     let mut trail = Trail::new().await;
     assert_eq!(trail.outcome(&[]).await, Ok(4));
     assert_eq!(audit::seal(trail.db.pool(), &trail.key).await.expect("sealed"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_entries_at_once_are_one_chain_while_others_seal_it() {
+    let mut trail = Trail::new().await;
+    let system = trail.db.system.clone();
+    let writes = futures::stream::iter(0..1_000).map(|n| {
+        let system = system.clone();
+        tokio::spawn(async move {
+            let mut tx = system.begin().await.expect("a transaction");
+            let note = audit::Note {
+                action: "auth.login",
+                target_type: "user",
+                target_id: Some(n.to_string()),
+                detail: json!({ "n": n }),
+            };
+            audit::note(&mut tx, None, &audit::By::default(), &note).await.expect("written");
+            // Every tenth is given up, and leaves no gap that looks like a deletion.
+            if n % 10 == 0 { false } else { tx.commit().await.is_ok() }
+        })
+    });
+    let pool = trail.db.pool().clone();
+    let seals = async {
+        for _ in 0..20 {
+            // Two that seal at once: one waits, or finds nothing to do.
+            let (one, other) = tokio::join!(audit::seal(&pool, &trail.key), audit::seal(&pool, &trail.key));
+            one.and(other).expect("sealed");
+        }
+    };
+    let (written, ()) = tokio::join!(writes.buffer_unordered(6).collect::<Vec<_>>(), seals);
+    let kept = written.into_iter().filter(|kept| *kept.as_ref().expect("no task panicked")).count();
+    assert_eq!(kept, 900);
+    while audit::seal(trail.db.pool(), &trail.key).await.expect("sealed") > 0 {}
+    assert_eq!(trail.outcome(&[]).await, Ok(904));
 }
 
 #[tokio::test]

@@ -274,6 +274,23 @@ async fn a_refresh_token_used_by_ten_at_once_serves_one_and_ends_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_on_its_day_however_often_it_was_refreshed() {
+    let mut app = TestApp::set_up().await;
+    let first = login(&app, "admin", PASSWORD).await;
+    let renew = async |app: &TestApp, session: &Value| {
+        app.post("/api/auth/refresh", &json!({ "refresh_token": session["refresh_token"] })).await
+    };
+    let second = renew(&app, &first).await.expect(200).json();
+    sqlx::query("update sessions set expires_at = now()")
+        .execute(app.db.pool())
+        .await
+        .expect("its day has come");
+    renew(&app, &second).await.expect(401);
+    app.sign_in_as(Some(text(&second["access_token"])));
+    app.get("/api/auth/me").await.expect(401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signing_out_ends_everything_of_the_session_and_nothing_of_others() {
     let mut app = TestApp::set_up().await;
     let (first, second) = (login(&app, "admin", PASSWORD).await, login(&app, "admin", PASSWORD).await);
