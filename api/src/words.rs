@@ -98,6 +98,11 @@ macro_rules! texts {
 }
 
 texts! {
+    /// A severity: in small letters, as most of the documents write it, or in capitals, as seed 003 does.
+    SeverityInEitherCase = |text| {
+        let words = Severity::ALL.map(Severity::as_str).into_iter();
+        text.enum_values(Some(words.flat_map(|word| [word.to_owned(), word.to_uppercase()])))
+    };
     /// What a key is limited to: an area, and `read` or `write`.
     ScopeWord = |text| text.enum_values(Some(crate::auth::scopes::all()));
     /// A word that assets are grouped by.

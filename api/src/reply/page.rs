@@ -104,7 +104,8 @@ fn numbered(address: &Uri, page: u64) -> String {
     format!("{}?{}", address.path(), query.finish())
 }
 
-/// Seed 001.
+// Seed 001.
+/// The items of a list, and how many there are.
 #[derive(Serialize, ToSchema)]
 struct Items<T> {
     /// The items that were asked for.
@@ -114,7 +115,8 @@ struct Items<T> {
     total: i64,
 }
 
-/// Seed 002.
+// Seed 002.
+/// Reports out of a list.
 #[derive(Serialize, ToSchema)]
 struct Slice<T> {
     /// The reports that were asked for.
@@ -130,7 +132,8 @@ struct Slice<T> {
     offset: u64,
 }
 
-/// Seed 003.
+// Seed 003.
+/// A page of a list.
 #[derive(Serialize, ToSchema)]
 struct ItemPage<T> {
     /// The items of this page.
@@ -149,7 +152,8 @@ struct ItemPage<T> {
     total_pages: i64,
 }
 
-/// Seeds 000 and 004: what either writes.
+// Seeds 000 and 004: what either writes.
+/// A page of a list, and where those beside it are.
 #[derive(Serialize, ToSchema)]
 struct LinkedPage<T> {
     /// The items of this page.
@@ -172,7 +176,7 @@ struct LinkedPage<T> {
     links: Links,
 }
 
-/// The numbers once more, as seed 004 calls them.
+/// The numbers once more, in camelCase.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Meta {

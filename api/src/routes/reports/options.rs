@@ -15,7 +15,7 @@ use crate::{
     auth::account::is_email,
     error::Problems,
     extract::shown,
-    words::{EmailAddress, SeverityWord},
+    words::{EmailAddress, SeverityInEitherCase},
 };
 
 const LONGEST_TITLE: usize = 300;
@@ -66,7 +66,7 @@ pub(crate) struct ReportOptions {
     include_evidence: Option<bool>,
     /// Only findings of these severities, in any case of the letters. The report says what it leaves out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<SeverityWord>)]
+    #[schema(value_type = Vec<SeverityInEitherCase>)]
     severity_filter: Vec<String>,
     /// Pale across every page: `DRAFT`. At most 40 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
