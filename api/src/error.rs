@@ -86,6 +86,21 @@ impl FieldError {
     pub(crate) fn value(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into(), kind: "value_error" }
     }
+
+    fn brief(self) -> Self {
+        Self { field: brief(self.field), message: brief(self.message), kind: self.kind }
+    }
+}
+
+/// `text` without its middle, if it is so long that it repeats what was sent: the rule and the remedy are at its end.
+fn brief(text: String) -> String {
+    const BEGINNING: usize = 3_000;
+    const END: usize = 1_000;
+    if text.len() <= BEGINNING + END {
+        return text;
+    }
+    let (beginning, end) = (text.floor_char_boundary(BEGINNING), text.ceil_char_boundary(text.len() - END));
+    format!("{}…{}", &text[..beginning], &text[end..])
 }
 
 /// Collects what is wrong with an input, so that all of it is told at once.
@@ -183,12 +198,14 @@ impl IntoResponse for ApiError {
             Self::Expired => refuse(S::GONE, "Report download link has expired", None),
             Self::BadRequest(why) => refuse(S::BAD_REQUEST, why, None),
             Self::Invalid(errors) => {
+                let errors: Vec<FieldError> = errors.into_iter().map(FieldError::brief).collect();
                 let mut told = told(VALIDATION);
                 told.errors.clone_from(&errors);
                 let body = ValidationErrorBody { detail: VALIDATION, errors };
                 (S::UNPROCESSABLE_ENTITY, Extension(told), Json(body)).into_response()
             }
             Self::Coded { status, code, message, details } => {
+                let message = brief(message);
                 let mut told = told(&message);
                 told.named = Some((code, details));
                 (status, Extension(told), Json(ErrorBody { detail: message })).into_response()
@@ -230,7 +247,7 @@ fn refuse(
     detail: impl Into<String>,
     extra: Option<(HeaderName, HeaderValue)>,
 ) -> Response {
-    let detail = detail.into();
+    let detail = brief(detail.into());
     let mut response = (status, Extension(told(&detail)), Json(ErrorBody { detail })).into_response();
     response.headers_mut().extend(extra);
     response
@@ -263,6 +280,18 @@ mod tests {
             let (status, body) = sent(error).await;
             assert!(status.is_server_error());
             assert_eq!(body, serde_json::json!({"detail": "Internal server error"}));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_is_not_sent_back_whole() {
+        let long = "é".repeat(100_000);
+        let rule = "must have 1 to 200 characters";
+        let invalid = FieldError::value(format!("body -> {long}"), format!("`{long}` {rule}"));
+        for error in [ApiError::Invalid(vec![invalid]), ApiError::BadRequest(format!("`{long}` {rule}"))] {
+            let (_, body) = sent(error).await;
+            let body = body.to_string();
+            assert!(body.len() < 10_000 && body.contains(rule), "{} bytes", body.len());
         }
     }
 

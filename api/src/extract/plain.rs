@@ -103,13 +103,14 @@ pub(super) fn kind_of(said: &str) -> &'static str {
     }
 }
 
-/// "`name`" of "`name`, expected …".
-fn named(text: &str) -> &str {
+/// "`name`" of "`name`, expected …", as much of it as is shown of any value.
+fn named(text: &str) -> String {
     let end = text
         .rfind("`, expected ")
         .or_else(|| text.rfind("`, there are no"))
         .map_or(text.len(), |end| end + 1);
-    &text[..end]
+    let name = &text[..end];
+    shown(name.strip_prefix('`').and_then(|name| name.strip_suffix('`')).unwrap_or(name))
 }
 
 /// "a, b" of "…, expected one of `a`, `b`", and of "…, expected `a` or `b`".
