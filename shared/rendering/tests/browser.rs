@@ -1,6 +1,9 @@
 //! The page as a reader has it: light, dark and on paper, wide and narrow, with and without scripts; by headless Chromium, which is
 //! asked over its debugging protocol. Without Chromium nothing is looked at, and the tests say so.
 
+#[path = "judges/left_out.rs"]
+mod left_out;
+
 use std::{
     fs::File,
     io::{BufRead, BufReader, Write},
@@ -16,6 +19,8 @@ use rendering::{Options, render, samples};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use left_out::left_out;
+
 /// A browser with one page. Ended with its process when it goes out of sight.
 struct Browser {
     child: Child,
@@ -28,10 +33,9 @@ struct Browser {
 
 impl Browser {
     /// None, with a printed reason, where there is no Chromium.
-    #[expect(clippy::print_stdout, reason = "whoever runs the test should see what it did not look at")]
     fn start() -> Option<Self> {
         if Command::new("chromium").arg("--version").output().is_err() {
-            println!("skipped: chromium cannot be run; scripts/setup installs it");
+            left_out("chromium cannot be run; scripts/setup installs it");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();

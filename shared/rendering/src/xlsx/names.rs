@@ -26,7 +26,7 @@ impl Names {
         let legal = legal.trim_matches([' ', '\'']);
         // `History` is Excel's own.
         let legal = if legal.is_empty() || legal.eq_ignore_ascii_case("history") { "Sheet" } else { legal };
-        let name = cut(legal, MAX_NAME);
+        let name = cut_between_words(legal, MAX_NAME);
         let free = std::iter::once(name.clone()).chain((2..).map(|number: u32| {
             let suffix = format!(" ({number})");
             cut(&name, MAX_NAME - suffix.len()) + &suffix
@@ -67,6 +67,18 @@ pub(super) fn cut(text: &str, units: usize) -> String {
     fits.collect::<String>().trim_end_matches([' ', '\'']).to_owned()
 }
 
+/// As [`cut`], behind a word where that leaves most of it.
+fn cut_between_words(text: &str, units: usize) -> String {
+    let cut = cut(text, units);
+    let ends_a_word = text.get(cut.len()..).is_none_or(|rest| rest.is_empty() || rest.starts_with(' '));
+    match cut.rfind(' ') {
+        Some(space) if !ends_a_word && 2 * space > cut.len() => {
+            cut[..space].trim_end_matches([' ', ',', ';', '-', '–', '\'']).to_owned()
+        }
+        _ => cut,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +93,14 @@ mod tests {
         assert_eq!(names.take(&"x".repeat(40)).len(), 31);
         assert_eq!(names.take(&"X".repeat(40)), format!("{} (2)", "X".repeat(27)));
         assert!(names.take(&"😀".repeat(40)).encode_utf16().count() <= 31);
+    }
+
+    #[test]
+    fn a_long_name_ends_behind_a_word() {
+        let mut names = Names::default();
+        assert_eq!(names.take("Open findings, most urgent first"), "Open findings, most urgent");
+        assert_eq!(names.take("Open findings, most urgent ones"), "Open findings, most urgent ones");
+        assert_eq!(names.take("a word-that-is-much-longer-than-the-rest"), "a word-that-is-much-longer-than");
     }
 
     #[test]

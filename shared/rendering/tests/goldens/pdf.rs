@@ -13,8 +13,8 @@ enum Value {
     Text(Vec<u8>),
     Number(f64),
     Reference(u32),
-    Array(Vec<Value>),
-    Dictionary(BTreeMap<String, Value>),
+    Array(Vec<Self>),
+    Dictionary(BTreeMap<String, Self>),
     /// `true`, `false`, `null`.
     Word(String),
 }

@@ -1,11 +1,13 @@
 //! Programs of others that judge our files. One that is missing is named, and what it would have said is skipped.
 
-#![expect(clippy::print_stderr, reason = "a skipped check says why")]
+mod left_out;
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+
+use left_out::left_out;
 
 /// A folder with the bytes as `name`.
 pub(crate) fn on_disk(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
@@ -25,7 +27,7 @@ pub(crate) fn run(program: impl AsRef<Path>, arguments: &[&str]) -> Option<Strin
 
 fn outcome(program: &Path, arguments: &[&str]) -> Option<(bool, String)> {
     let Ok(output) = Command::new(program).args(arguments).output() else {
-        eprintln!("skipped: `{}` is not installed", program.display());
+        left_out(&format!("`{}` cannot be run; scripts/setup installs it", program.display()));
         return None;
     };
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -40,7 +42,7 @@ pub(crate) fn verdict(script: &str, arguments: &[&str]) -> Option<(bool, String)
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = here.join("../../target/judges/bin/python");
     if !python.exists() {
-        eprintln!("skipped: {script}: scripts/judges has not been run");
+        left_out(&format!("{script} cannot be asked: scripts/judges has not been run"));
         return None;
     }
     let script = here.join("tests/judges").join(script);
