@@ -345,6 +345,46 @@ async fn jobs_behind_one_key_stand_aside_and_come_one_by_one() {
     desk.stop().await;
 }
 
+/// Who ran beside a job that takes workers down is not to be taken for it, whatever keys they have.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_jobs_that_have_one_crash_left_one_runs_at_a_time() {
+    let desk = Desk::new().await;
+    let mut suspects = Vec::new();
+    for source in ["one", "two", "three"] {
+        let keyed = Work { one_at_a_time: Some(source.into()), ..Work::default() };
+        suspects.extend(desk.accept(Origin::INSTALLATION, 1, &keyed).await);
+    }
+    sqlx::query("update jobs set crashes = 2").execute(desk.db.pool()).await.expect("two workers are gone");
+    let others = desk.accept(Origin::INSTALLATION, 2, &Work::default()).await;
+    let desk = desk.relay().await;
+    desk.until_sent(3).await;
+    for other in &others {
+        assert_eq!(
+            crate::work::row(&desk.db, *other).await.state,
+            "dispatched",
+            "whoever is above suspicion"
+        );
+        end(&desk.db, *other).await;
+    }
+    for _ in 0..suspects.len() {
+        let sent = eventually("a suspect's turn", SOON, || async {
+            let mut sent = Vec::new();
+            for suspect in &suspects {
+                if crate::work::row(&desk.db, *suspect).await.state == "dispatched" {
+                    sent.push(*suspect);
+                }
+            }
+            (!sent.is_empty()).then_some(sent)
+        })
+        .await;
+        assert_eq!(sent.len(), 1, "one at a time");
+        desk.until_looked_again().await;
+        assert_eq!(desk.sent(None).await, 1);
+        end(&desk.db, sent[0]).await;
+    }
+    desk.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_time_has_come_is_sent_without_being_announced() {
     let desk = Desk::new().await.relay().await;

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use crate::{claim::JobRef, fleet, job::Queue};
+use crate::{claim::JobRef, fleet, job::Queue, rescue};
 
 /// A queue's row, and what its workers could take.
 #[derive(Debug, Clone, FromRow)]
@@ -195,18 +195,26 @@ pub(crate) async fn send(
                     least($2, coalesce(most - held, $2), 1 + ceil(2 * $2 * weight / sum(weight) over ())::bigint) as reach
                from lanes
          ), candidates as (
-             select first.id, first.concurrency_key, first.priority, first.run_at,
+             select first.id, first.concurrency_key, first.crashes >= $5 as is_suspect, first.priority, first.run_at,
                     (fair.held + row_number() over (partition by fair.lane order by first.priority, first.run_at, first.id)) / fair.weight
                         as place
                from fair
               cross join lateral (
-                  select j.id, j.concurrency_key, j.priority, j.run_at from jobs j
+                  select j.id, j.concurrency_key, j.crashes, j.priority, j.run_at from jobs j
                    where j.queue = $1 and j.state = 'available' and not j.parked and j.lane = fair.lane and j.run_at <= now()
                    order by j.priority, j.run_at, j.id
                    limit greatest(fair.reach, 0)) first
+         ), suspect as (
+             -- One at a time, whatever their keys are, so that only the guilty one takes a worker down again.
+             select id from candidates
+              where case when is_suspect
+                         then not exists (select from jobs h
+                                           where h.queue = $1 and h.state in ('dispatched', 'running') and h.crashes >= $5) end
+              order by place, priority, run_at, id limit 1
          ), judged as (
              select id, place, priority, run_at,
-                    concurrency_key is not null
+                    is_suspect and id is distinct from (select id from suspect)
+                    or concurrency_key is not null
                     and (row_number() over (partition by concurrency_key order by place, priority, run_at, id) > 1
                          or exists (select from jobs h
                                      where h.concurrency_key = candidates.concurrency_key
@@ -237,6 +245,7 @@ pub(crate) async fn send(
     .bind(room)
     .bind(standing.max_per_tenant)
     .bind(patience.as_secs_f64())
+    .bind(rescue::CRASHES_UNTIL_POISON - 1)
     .fetch_all(&mut *connection)
     .await?;
     if standing.allowance.is_some() && !sent.is_empty() {

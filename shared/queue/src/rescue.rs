@@ -74,8 +74,9 @@ pub async fn stop_waiting(pool: &PgPool) -> sqlx::Result<i64> {
 /// One look. A running job whose lease ran out has crashed its worker, or lost it: it is due again, and dead as poison after
 /// [`CRASHES_UNTIL_POISON`]. A dispatched one was only lost on the way.
 ///
-/// Whatever ran beside a job that kills its worker crashes with it, is due again with it, and would be taken for poison with it. So a job
-/// with one crash left is given a concurrency key, unless it has its own: those of a queue run one at a time, and the guilty one alone.
+/// Whatever ran beside a job that kills its worker crashes with it, is due again with it, and would be taken for poison with it. So of a
+/// queue's jobs with one crash left one runs at a time, and the guilty one alone: relays see to that ([`crate::dispatch`]). Those without a
+/// concurrency key are given one, by which they wait.
 ///
 /// # Errors
 /// When the database cannot be reached.
