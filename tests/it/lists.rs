@@ -190,8 +190,7 @@ async fn the_pages_of_every_list_in_every_order_are_the_whole_list_cut_into_piec
             // The farthest first: the walk to it is a help to the others, and must not change them.
             for page in (1..=all.len() / SIZE as usize + 2).rev() {
                 let number = u32::try_from(page).expect("few");
-                let (ids, total) =
-                    asked.page(&mut tx, *direction, PageRequest::numbered(number, SIZE)).await;
+                let (ids, total) = asked.page(&mut tx, *direction, PageRequest::numbered(number, SIZE)).await;
                 let wanted: Vec<&String> =
                     all.iter().skip((page - 1) * SIZE as usize).take(SIZE as usize).collect();
                 assert!(ids.iter().eq(wanted), "{asked:?} {direction:?}, page {page}");
@@ -219,29 +218,34 @@ async fn looked_at(tx: &mut TenantTx) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_however_far_is_read_from_an_index_and_its_total_is_not_counted() {
     const ROWS: i32 = 20_000;
-    /// Fifty rows, five hundred or so behind a mark, and for each of these what is joined to it or, where the list has parts, lies between.
-    const FEW: i64 = 6_000;
+    /// Five hundred or so entries of an index behind a mark, and fifty rows with what is joined to them. Or rather more entries of another
+    /// index, where the planner of so small a table thinks that as good.
+    const FEW: i64 = 4_000;
     let estate = Estate::of(ROWS).await;
+    let mut too_many = Vec::new();
     for (asked, _) in LISTS {
         for direction in asked.directions() {
             let (_, total) = asked.page(&mut estate.begin().await, *direction, PageRequest::default()).await;
             let last = u32::try_from(total).expect("few") / 50;
-            for page in [1, 150, last] {
-                let page = PageRequest::numbered(page, 50);
+            for number in [1, 150, last] {
                 let mut tx = estate.begin().await;
                 // So few rows are read faster whole than some of them by an index; of a million that is not so.
                 tx.execute("set local enable_seqscan = off; set local enable_bitmapscan = off")
                     .await
                     .expect("set");
-                // Who comes first leaves marks on the way.
-                asked.page(&mut tx, *direction, page).await;
+                // Who comes first leaves marks on the way, and what is read then begins somewhere between them.
+                asked.page(&mut tx, *direction, PageRequest::numbered(number, 50)).await;
+                let page = PageRequest::numbered(number.max(2) - 1, 50);
                 let before = looked_at(&mut tx).await;
                 let (ids, _) = asked.page(&mut tx, *direction, page).await;
                 let looked_at = looked_at(&mut tx).await - before;
                 let place = format!("{asked:?} {direction:?}, page {} of {last}", page.page());
                 assert_eq!(ids.len(), 50, "{place}");
-                assert!((1..FEW).contains(&looked_at), "{place}: {looked_at} of {total} rows were looked at");
+                if !(1..FEW).contains(&looked_at) {
+                    too_many.push(format!("{place}: {looked_at} of {total} rows were looked at"));
+                }
             }
         }
     }
+    assert!(too_many.is_empty(), "{too_many:#?}");
 }

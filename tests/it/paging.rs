@@ -167,7 +167,7 @@ async fn alerts_and_the_assets_that_a_cve_concerns_are_paged_and_counted_alike()
         ("/api/alerts?", newest.to_owned()),
         ("/api/alerts?acknowledged=false&", newest.replace("true", "acknowledged_at is null")),
         (
-            "/api/alerts?acknowledged=true&severity=low&",
+            "/api/alerts?acknowledged=true&severity=LOW&",
             newest.replace("true", "acknowledged_at is not null and severity = 'low'"),
         ),
         ("/api/cves/CVE-2024-1/affected-assets?", worst.to_owned()),

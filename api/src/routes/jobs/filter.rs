@@ -73,7 +73,7 @@ impl JobFilter {
         self,
         actor: &Actor<impl Policy>,
     ) -> Result<(jobs::Filter, Option<Cursor>), ApiError> {
-        let whose = whose(self.tenant.as_deref(), actor)?;
+        let whose = whose(self.tenant.as_deref(), "query -> tenant", actor)?;
         let cursor = self.cursor.as_deref().map(str::parse).transpose();
         let cursor = cursor.map_err(|why: String| not_a_cursor(self.cursor.as_deref(), &why))?;
         let states = match (self.state, self.status) {
@@ -101,14 +101,14 @@ pub(super) fn not_a_cursor(cursor: Option<&str>, why: &str) -> ApiError {
 }
 
 /// Whose jobs `asked` names; those of others are for administrators of the installation.
-pub(super) fn whose(asked: Option<&str>, actor: &Actor<impl Policy>) -> Result<Whose, ApiError> {
+pub(super) fn whose(asked: Option<&str>, field: &str, actor: &Actor<impl Policy>) -> Result<Whose, ApiError> {
     let Some(asked) = asked else { return Ok(Whose::Visible) };
     let whose = match asked {
         "all" => Whose::All,
         "installation" => Whose::Of(None),
         id => {
             let id = id.parse().map_err(|_| {
-                invalid("tenant", format!("`{id}` is not one of all, installation, or an organization's id"))
+                invalid(field, format!("`{id}` is not one of all, installation, or an organization's id"))
             })?;
             Whose::Of(Some(TenantId(id)))
         }

@@ -305,7 +305,7 @@ impl BulkFilter {
             let verb = if operation == Operation::Cancel { "cancelled" } else { "retried" };
             return Err(invalid("body -> filter", format!("what is {} cannot be {verb}", states.join(", "))));
         }
-        let whose = match whose(self.tenant.as_deref(), actor)? {
+        let whose = match whose(self.tenant.as_deref(), "body -> filter -> tenant", actor)? {
             Whose::Of(None) if InstanceAdmin::refusal(&actor.user).is_some() => {
                 let why = "What all organizations share is for administrators of the installation";
                 return Err(ApiError::Forbidden(why.into()));
