@@ -29,7 +29,7 @@ use crate::terminal;
 /// Example: plimsoll render ssp --sample --format pdf -o ssp.pdf
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The report type: executive_summary, technical, asset_inventory, findings, ssp, poam.
+    /// The report type: executive_summary, technical, asset_inventory, findings, framework, ssp, poam.
     #[arg(value_name = "TYPE")]
     report_type: String,
     /// Use the made-up data that comes with the type.

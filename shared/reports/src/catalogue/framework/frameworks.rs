@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::judge::Rule;
+use super::rule::Rule;
 
 /// A compliance framework.
 #[derive(Debug)]

@@ -1,13 +1,14 @@
 //! A framework's controls, as far as the data of this system bears on them. For auditors and those who answer them.
 //!
 //! The system knows what is installed, what is wrong with it, since when, and how old that knowledge is. Of each framework it
-//! looks at the few controls that this supports ([`frameworks`]), judges them by written rules ([`judge`]) from what was
+//! looks at the few controls that this supports ([`frameworks`]), judges them by written rules (`rule.rs`, `judge.rs`) from what was
 //! measured ([`measure`]), and says of all others that they were not assessed. There is no percentage: it would count what
 //! nobody looked at. Start at [`load`].
 
 mod frameworks;
 mod judge;
 mod measure;
+mod rule;
 mod words;
 
 use domain::document::{
@@ -19,8 +20,9 @@ use store::{Result, TenantTx, reports::Report};
 pub use self::frameworks::{Framework, find_framework, frameworks};
 use self::{
     frameworks::{Control, TABLE},
-    judge::{Judgement, Rule, Verdict, judge},
+    judge::{Judgement, Verdict, judge},
     measure::{DEADLINES, Measured},
+    rule::Rule,
     words::{capital, counted, grouped},
 };
 use super::{DOCUMENT, executive_summary::section};
