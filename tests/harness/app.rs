@@ -1,6 +1,6 @@
 //! The application in this process, with a database, a data folder and a Redis prefix of its own.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use domain::id::TenantId;
@@ -14,7 +14,10 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
-use worker::context::Context;
+use worker::{
+    context::Context,
+    renderer::{Limits, Renderer},
+};
 
 use crate::{TestDb, services};
 
@@ -85,6 +88,10 @@ impl TestApp {
     /// # Panics
     /// When it cannot be started.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::made(settings, None).await
+    }
+
+    async fn made(settings: &[(&str, &str)], renders_in: Option<PathBuf>) -> Self {
         let db = TestDb::new().await;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut environment: BTreeMap<String, String> = [
@@ -105,7 +112,10 @@ impl TestApp {
         let config = Arc::new(Config::load(environment).expect("the settings are sound"));
         let state =
             api::AppState::new(config.clone(), CancellationToken::new()).expect("the API can be made");
-        let context = Context::new(config.clone(), db.system.clone()).expect("the worker can be made");
+        let mut context = Context::new(config.clone(), db.system.clone()).expect("the worker can be made");
+        if let Some(program) = renders_in {
+            context.renderer = Renderer::of(program, Limits::of(&config));
+        }
         let runner = Runner::new(
             queue::jobs::registry(),
             context,
@@ -130,7 +140,20 @@ impl TestApp {
     /// # Panics
     /// When set-up fails.
     pub async fn set_up_with(settings: &[(&str, &str)]) -> Self {
-        let mut app = Self::with(settings).await;
+        Self::with(settings).await.with_administrator().await
+    }
+
+    /// As [`Self::set_up`], rendering as a worker does: in processes of `program`, whose `main` begins with
+    /// [`worker::renderer::serve_if_asked`].
+    ///
+    /// # Panics
+    /// When set-up fails.
+    pub async fn set_up_rendering_in(program: PathBuf) -> Self {
+        Self::made(&[], Some(program)).await.with_administrator().await
+    }
+
+    async fn with_administrator(self) -> Self {
+        let mut app = self;
         let account = json!({ "username": "admin", "email": "admin@example.com", "password": PASSWORD });
         let answer = app.post("/api/auth/setup", &account).await.expect(201);
         app.token = Some(answer.json()["access_token"].as_str().expect("a token").to_owned());

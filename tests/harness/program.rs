@@ -57,6 +57,12 @@ impl Program {
         Self { path, name, admin, api, log, child }
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has logged so far.
     ///
     /// # Panics
