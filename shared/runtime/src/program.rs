@@ -79,8 +79,10 @@ where
     }
 }
 
-/// Keeps what this process has in memory, keys among it, to itself: a crash leaves no core file, and no other process of the same
-/// account can read it (prctl(2), `PR_SET_DUMPABLE`). A program that is executed starts without it.
+/// Keeps what this process has in memory, keys among it, to itself.
+///
+/// A crash leaves no core file, and no other process of the same account can read it (prctl(2), `PR_SET_DUMPABLE`). A program that
+/// is executed starts without it.
 pub fn keep_memory_private() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
