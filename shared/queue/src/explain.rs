@@ -45,6 +45,13 @@ pub fn why_not_running(job: &Job, standing: &Standing, waits_for: &[Dependency])
             "concurrency_key",
             format!("Job {holder} has the same concurrency key and is at work: one runs at a time."),
         ));
+    } else if standing.is_parked {
+        let text = format!(
+            "It stands aside for a job that is at work: of those with one concurrency key one runs at a time, and of those of the queue \
+             `{}` that have one crash left.",
+            job.queue
+        );
+        reasons.push(reason("concurrency_key", text));
     }
     if let Some(limit) = standing.max_running.filter(|limit| standing.held >= i64::from(*limit)) {
         reasons.push(reason(
@@ -228,7 +235,8 @@ mod tests {
             (Standing { workers: 0, quiet_workers: 2, ..healthy() }, "workers_quiet"),
             (Standing { kind_version: 2, ..healthy() }, "newer_version"),
             (Standing { newest_version: None, ..healthy() }, "unknown_kind"),
-            (Standing { key_holder: Some(Uuid::nil()), ..healthy() }, "concurrency_key"),
+            (Standing { key_holder: Some(Uuid::nil()), is_parked: true, ..healthy() }, "concurrency_key"),
+            (Standing { is_parked: true, ..healthy() }, "concurrency_key"),
             (Standing { max_running: Some(3), held: 3, ..healthy() }, "queue_limit"),
             (Standing { max_per_tenant: Some(1), held_of_tenant: 1, ..healthy() }, "tenant_limit"),
             (Standing { ahead: 40, ..healthy() }, "behind_others"),

@@ -158,6 +158,8 @@ pub struct Standing {
     pub leased_by: Option<String>,
     /// Another job with the same concurrency key that is dispatched or running.
     pub key_holder: Option<Uuid>,
+    /// A relay has met it while it had to wait for another job, which may be one that is not to be seen.
+    pub is_parked: bool,
     pub paused_at: Option<DateTime<Utc>>,
     pub max_running: Option<i32>,
     /// Dispatched and running on the queue, whosever they are.
@@ -190,7 +192,7 @@ pub struct Standing {
 /// [`crate::Error::NotFound`] when there is no such job.
 pub async fn standing(tx: &mut TenantTx, job: JobId) -> Result<Standing> {
     let standing = sqlx::query_as(
-        "select j.run_at <= now() as is_due, j.kind_version, j.leased_by,
+        "select j.run_at <= now() as is_due, j.kind_version, j.leased_by, j.parked as is_parked,
                 (select holder.id from jobs holder
                   where holder.concurrency_key = j.concurrency_key and holder.state in ('dispatched', 'running')
                     and holder.id <> j.id limit 1) as key_holder,
