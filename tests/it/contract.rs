@@ -57,6 +57,7 @@ const INFRACAST: &[&str] = &[
 ];
 
 /// Replays the cases that are named, and those without which none goes.
+#[expect(clippy::print_stdout, reason = "whoever runs the test should see what it did not look at")]
 async fn replay(wanted: &[&str]) {
     if !Path::new(REPLAYER).exists() || !Path::new(CASES).exists() {
         println!("skipped: there are no cases at {CASES}");

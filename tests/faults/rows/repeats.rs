@@ -180,7 +180,7 @@ async fn one(system: &System<'_>, world: &mut World, kind: &str, bound: Duration
         if SETTLED.contains(&kind) {
             let differ: Vec<_> =
                 content.iter().filter(|(table, rows)| other.get(*table) != Some(rows)).collect();
-            ensure!(differ.is_empty(), "twice {way} leaves other rows than once in {:?}", differ);
+            ensure!(differ.is_empty(), "twice {way} leaves other rows than once in {differ:?}");
         }
     }
     Ok(slowest)
