@@ -3,9 +3,12 @@
 //! keep no record of what they did.
 //!
 //! Relay and worker run in processes of their own: this program starts itself with `PLIMSOLL_BENCH_ROLE` set. The worker's log is off, as
-//! `LOG_LEVEL=warn` makes it.
+//! `LOG_LEVEL=warn` makes it. What millions of finished jobs cost is measured when it is asked for ([`retention`]).
 
 #![expect(clippy::print_stderr, reason = "a bench says what it leaves out")]
+
+#[path = "jobs/retention.rs"]
+mod retention;
 
 use std::{
     process::{Child, Command},
@@ -33,7 +36,7 @@ const BULK: usize = 200_000;
 /// Fewer than ours, since it would take a minute.
 const CELERY_TASKS: usize = 10_000;
 const CELERY_THREADS: usize = 16;
-const BACKLOGS: [i64; 4] = [1_000, 10_000, 100_000, 1_000_000];
+const BACKLOGS: [i64; 5] = [0, 1_000, 10_000, 100_000, 1_000_000];
 /// Jobs worked off on top of each backlog.
 const SLICE: i64 = 10_000;
 /// Jobs worked off beside a snapshot, and before that while it was there already.
@@ -76,6 +79,15 @@ async fn main() -> anyhow::Result<()> {
     let db = SystemDb::connect(&SecretString::from(worker_url.clone()), 8)?;
 
     let processes = Processes::start(&worker_url, &running.addresses.redis_url)?;
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    if asked.iter().any(|argument| argument == "retention") {
+        let finished = asked.iter().find_map(|argument| argument.parse().ok()).unwrap_or(retention::FINISHED);
+        wait_for_worker(db.pool()).await?;
+        let measured = retention::rows(db.pool(), &running.addresses.owner_url, finished).await;
+        drop(processes);
+        running.stop().await;
+        return report("retention", &measured?);
+    }
     let measured = measure(&db, &running.addresses.owner_url, &processes).await;
     drop(processes);
     let peers = peers_of(running.addresses.redis_url.trim_start_matches("redis+unix://"));
@@ -156,7 +168,7 @@ async fn end_to_end(pool: &PgPool, jobs: usize) -> anyhow::Result<f64> {
     Ok(jobs as f64 / began.elapsed().as_secs_f64())
 }
 
-/// What it takes to work off the same number of jobs on top of a larger and larger backlog that stays.
+/// What it takes to work off the same number of jobs on top of no backlog, and of a larger and larger one that stays.
 async fn backlogs(pool: &PgPool) -> anyhow::Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for backlog in BACKLOGS {
