@@ -6,10 +6,9 @@ use std::{
     process::Command,
 };
 
-use crate::support::Site;
+use crate::{left_out::left_out, support::Site};
 
 /// What a program says, or `None` if it is not installed: by `scripts/judges`, or in the system.
-#[expect(clippy::print_stdout, reason = "whoever runs the test should see what it did not look at")]
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Option<String> {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/judges/bin").join(program);
     let program = if installed.exists() { installed } else { PathBuf::from(program) };
@@ -19,7 +18,10 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Option<String> {
             Some(format!("{}\n{}", output.status, String::from_utf8_lossy(&said)))
         }
         Err(error) => {
-            println!("skipped: {} cannot be run ({error}); scripts/judges may install it", program.display());
+            left_out(&format!(
+                "{} cannot be run ({error}); scripts/judges may install it",
+                program.display()
+            ));
             None
         }
     }

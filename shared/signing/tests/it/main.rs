@@ -6,6 +6,8 @@ mod fuzz;
 mod independent;
 mod judged;
 mod keys;
+#[path = "../../../rendering/tests/judges/left_out.rs"]
+mod left_out;
 mod openssl;
 mod packs;
 mod revocation;
