@@ -65,7 +65,8 @@ fn markings_stand_in_every_format_that_readers_see() {
         assert!(format == Format::Pdf || text.contains("DRAFT"), "{format} has no watermark");
     }
     let [plain, marked] = [&Options::default(), &options].map(|options| {
-        let document = if options.branding.contact.is_some() { document.clone() } else { sample("technical") };
+        let document =
+            if options.branding.contact.is_some() { document.clone() } else { sample("technical") };
         render(&document, Format::Png, options).unwrap().bytes
     });
     assert_ne!(plain, marked, "PNG");
