@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 /// What cannot be done as it is shown, each with the reason and the test that does it.
 const NOT_SENT: &[(&str, &str)] = &[
-    ("POST /api/v1/tenants/{tenant_id}/reports/pdf", "waits for a worker, of which there is none: tests/it/tenant_reports.rs"),
+    (
+        "POST /api/v1/tenants/{tenant_id}/reports/pdf",
+        "waits for a worker, of which there is none: tests/it/tenant_reports.rs",
+    ),
     ("POST /api/auth/oidc/callback", "needs what a provider has just sent: tests/it/openid.rs"),
     ("POST /api/auth/refresh", "needs a token of one use: tests/it/identity.rs"),
     ("POST /api/auth/setup", "is done once, by the test below"),

@@ -23,13 +23,13 @@ const REQUESTS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 1
 
 pub static BUILD_INFO: Gauge<1> = Gauge::new("build_info", ["version"], "1, for the version that runs");
 
-pub static JOBS_ENQUEUED: Counter<2> = Counter::new(
-    "jobs_enqueued",
-    ["queue", "kind"],
-    "Jobs written by transactions that were committed",
+pub static JOBS_ENQUEUED: Counter<2> =
+    Counter::new("jobs_enqueued", ["queue", "kind"], "Jobs written by transactions that were committed");
+pub static JOBS_FINISHED: Counter<3> = Counter::new(
+    "jobs_finished",
+    ["queue", "kind", "outcome"],
+    "Attempts, and jobs that none was made at, that ended, by how",
 );
-pub static JOBS_FINISHED: Counter<3> =
-    Counter::new("jobs_finished", ["queue", "kind", "outcome"], "Attempts, and jobs that none was made at, that ended, by how");
 pub static JOBS_RETRIED: Counter<3> = Counter::new(
     "jobs_retried",
     ["queue", "kind", "class"],

@@ -288,7 +288,9 @@ async fn list_reports(
     Listing { page, order, filter }: Listing<ReportFilter, stored::Sort>,
 ) -> Result<Page<Report>, ApiError> {
     let wanted = stored::Filter {
-        framework: filter.framework.map(|word| reports::find_framework(&word).map_or(word, |found| found.id.clone())),
+        framework: filter
+            .framework
+            .map(|word| reports::find_framework(&word).map_or(word, |found| found.id.clone())),
         status: filter.status.map(|status| domain::report::ReportStatus::from(status).as_str().into()),
         report_type: filter.report_type.map(|report| report.id.into()),
     };

@@ -14,11 +14,11 @@ use model::{Bom, Component};
 use serde_json::Value;
 use system::Systems;
 
+use crate::InventoryError;
 use crate::entries::Entries;
 use crate::normal::tidy;
 use crate::purl::{self, Named};
 use crate::rules::{MAX_PACKAGES, Skipped, check_bounds, package_problem, shown, software};
-use crate::InventoryError;
 
 const DOCUMENT: &str = "SBOM";
 const VERSIONS: [&str; 6] = ["1.2", "1.3", "1.4", "1.5", "1.6", "1.7"];
