@@ -177,12 +177,13 @@ select set_config('app.actor_id', '{user}', true), set_config('app.actor', 'admi
        set_config('app.instance_admin', 'yes', true), set_config('app.request_id', '{session}', true),
        set_config('app.address', '127.0.0.1', true), set_config('app.tenant_id', '{tenant}', true);
 insert into jobs (id, tenant_id, kind, kind_version, queue, priority, payload, state, run_at, max_attempts,
-                  timeout_seconds, unique_key, concurrency_key, requested_by, fold_key, pending_dependencies, trace_context)
+                  timeout_seconds, unique_key, concurrency_key, requested_by, fold_key, pending_dependencies, trace_context,
+                  period_key)
 values (gen_random_uuid(), '{tenant}', 'render_report', 1, 'rendering', 5,
         '{{\"tenant_id\": \"{tenant}\", \"report_id\": \"{session}\"}}', 'available', now(), 5, 300, '{tenant}/' || gen_random_uuid(), null,
-        '{user}', null, 0, null)
+        '{user}', null, 0, null, null)
 on conflict (kind, unique_key) where unique_key is not null and finished_at is null and not cancel_requested do nothing
-returning id as job \\gset
+returning id as job, pg_current_xact_id()::text::bigint as transaction \\gset
 insert into reports (tenant_id, id, title, report_type, framework, format, options, requested_by, job_id)
 values ('{tenant}', gen_random_uuid(), 'The last quarter', 'executive_summary', null, 'pdf', '{{}}', '{user}', :job);
 commit;
