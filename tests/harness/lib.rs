@@ -22,11 +22,11 @@ use std::{future::Future, time::Duration};
 /// Says that a test is left out, since the program of others that it needs is not on this machine, and `why`.
 ///
 /// # Panics
-/// Where `PLIMSOLL_REQUIRE_PEERS` is set, as in CI: there no test may be left out.
+/// Where `TESTS_REQUIRE_PEERS` is set, as in CI: there no test may be left out.
 #[expect(clippy::print_stdout, reason = "a test that is left out says so")]
 pub fn left_out(why: &str) {
-    let is_required = std::env::var_os("PLIMSOLL_REQUIRE_PEERS").is_some_and(|value| !value.is_empty());
-    assert!(!is_required, "{why}, and PLIMSOLL_REQUIRE_PEERS is set");
+    let is_required = std::env::var_os("TESTS_REQUIRE_PEERS").is_some_and(|value| !value.is_empty());
+    assert!(!is_required, "{why}, and TESTS_REQUIRE_PEERS is set");
     println!("skipped: {why}");
 }
 
