@@ -56,6 +56,8 @@ pub fn reached(name: &str) {
         let this = std::process::id().to_string();
         let sent = std::process::Command::new("kill").args(["-STOP", &this]).status();
         assert!(sent.is_ok_and(|status| status.success()), "the process could not be stopped");
+        // The signal may take a moment, in which this thread must not get any further.
+        std::thread::sleep(std::time::Duration::from_secs(1));
     } else {
         tracing::error!(name, "a test asked for the process to end here");
         std::process::abort();
