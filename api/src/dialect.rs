@@ -68,6 +68,12 @@ impl Dialect {
     pub(crate) fn refuses_impossible_pages(self) -> bool {
         matches!(self, Self::Rimae | Self::RimaeAndHarborguard)
     }
+
+    /// Whether a list that cannot be sorted as it is asked for comes in its usual order, as seed 004 has it. Elsewhere that is refused: a word
+    /// that is mistyped would pass unnoticed.
+    pub(crate) fn forgives_unknown_orders(self) -> bool {
+        self == Self::RimaeAndHarborguard
+    }
 }
 
 /// Writes what a handler answers as the document of its path does.

@@ -116,6 +116,24 @@ async fn a_key_makes_no_keys_and_changes_no_passwords() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_makes_no_administrators_who_could_make_further_keys() {
+    let mut app = TestApp::set_up().await;
+    let key = make(&app, "/api/api-keys", json!({ "name": "onboarding", "role": "admin" })).await;
+    let person = app.sign_in_as(Some(text(&key["key"])));
+    let new = |username: &str, role: &str| {
+        json!({ "username": username, "email": format!("{username}@example.com"), "password": "nine brown owls",
+                "role": role })
+    };
+    app.post("/api/users", &new("boss", "admin")).await.expect(403);
+    let analyst = app.post("/api/users", &new("ana", "analyst")).await.expect(201).json();
+    let path = format!("/api/users/{}", text(&analyst["id"]));
+    app.patch(&path, &json!({ "role": "admin" })).await.expect(403);
+    app.patch(&path, &json!({ "role": "read_only" })).await.expect(200);
+    app.sign_in_as(person);
+    app.patch(&path, &json!({ "role": "admin" })).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_personal_token_never_does_more_than_its_person() {
     let mut app = TestApp::set_up().await;
     let admin = app.sign_in_as(None);

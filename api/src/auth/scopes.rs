@@ -5,7 +5,7 @@
 
 use axum::http::Method;
 
-/// Areas, and the paths that belong to them: the longest prefix decides, and what has none belongs to `system`.
+/// Areas, and the paths that belong to them: the longest prefix decides, and what has none belongs to `system`. `*` is any one part.
 const AREAS: &[(&str, &[&str])] = &[
     ("assets", &["/api/assets", "/api/infra", "/api/docker-images", "/api/github"]),
     (
@@ -20,7 +20,10 @@ const AREAS: &[(&str, &[&str])] = &[
         ],
     ),
     ("inventory", &["/api/inventory"]),
-    ("reports", &["/api/reports", "/api/v1/reports", "/api/export", "/api/v1/documents"]),
+    (
+        "reports",
+        &["/api/reports", "/api/v1/reports", "/api/v1/tenants/*/reports", "/api/export", "/api/v1/documents"],
+    ),
     (
         "compliance",
         &[
@@ -72,8 +75,10 @@ pub(crate) fn is_safe(method: &Method) -> bool {
 }
 
 fn area_of(path: &str) -> &'static str {
-    let under =
-        |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let under = |prefix: &str| {
+        let mut parts = path.split('/');
+        prefix.split('/').all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part))
+    };
     AREAS
         .iter()
         .flat_map(|(area, prefixes)| prefixes.iter().map(move |prefix| (*area, *prefix)))
@@ -99,6 +104,11 @@ mod tests {
         let write = missing_of(&["assets:read"], Method::PATCH, "/api/assets/1");
         assert_eq!(write.as_deref(), Some("assets:write"));
         assert_eq!(missing_of(&["assets:write"], Method::GET, "/api/assets"), None);
+        for path in ["/api/v1/tenants/acme-corp/reports", "/api/v1/tenants/acme-corp/reports/generate"] {
+            assert_eq!(missing_of(&["reports:write"], Method::POST, path), None);
+        }
+        let beside = missing_of(&["reports:read"], Method::GET, "/api/v1/tenants/acme-corp");
+        assert_eq!(beside.as_deref(), Some("findings:read"));
     }
 
     #[test]

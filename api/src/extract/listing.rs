@@ -77,11 +77,20 @@ impl<F: DeserializeOwned + IntoParams, K: SortKey> Listing<F, K> {
         let order: &[&str] = if K::WORDS.is_empty() { &[] } else { &["sort", "sort_dir"] };
         let common = ["page", "page_size", "offset"].iter().chain(order);
         known.extend(common.map(|name| ((*name).to_owned(), Known::default())));
-        let means = |word: &str| if own.contains(word) { None } else { meaning(word) };
+        // Seeds 000 and 004 share a list, and each has a word of its own for the size of its pages: there, both may be sent.
+        let has_both = dialect == Dialect::RimaeAndHarborguard;
+        if has_both {
+            known.insert("limit".to_owned(), Known::default());
+        }
+        let means = |word: &str| match word {
+            "limit" if has_both => None,
+            word if own.contains(word) => None,
+            word => meaning(word),
+        };
         let mut given = Given::read(query, &known, means)?;
         let mut problems = Problems::default();
         let page = page_of(dialect, &mut given, &mut problems);
-        let order = order_of(&mut given, &mut problems);
+        let order = order_of(dialect, &mut given, &mut problems);
         problems.finish()?;
         Ok(Self { page, order, filter: given.parse()? })
     }
@@ -118,13 +127,12 @@ fn page_of(dialect: Dialect, given: &mut Given, problems: &mut Problems) -> Page
         u32::try_from(within).ok()
     };
     let (size, page, offset) = (given.take("page_size"), given.take("page"), given.take("offset"));
-    let most = match &size {
-        Some(size) if size.name == "limit" && dialect == Dialect::RimaeAndHarborguard => LARGEST_LIMIT,
-        _ => LARGEST_PAGE,
+    let mut rows = |asked: Option<&Value>, most: u32| {
+        number(asked, 1, most, &format!("ask for {most} at most and go on with the next page"))
     };
-    let rows =
-        number(size.as_ref(), 1, most, &format!("ask for {most} at most and go on with the next page"));
-    let rows = rows.unwrap_or(USUAL_PAGE);
+    let (size, limit) =
+        (rows(size.as_ref(), LARGEST_PAGE), rows(given.take("limit").as_ref(), LARGEST_LIMIT));
+    let rows = size.or(limit).unwrap_or(USUAL_PAGE);
     // Pages end where Postgres's numbers do, far behind every list.
     let furthest = u32::try_from(i32::MAX).unwrap_or(u32::MAX);
     let start = number(offset.as_ref(), 0, furthest, "it counts the rows before the first one wanted");
@@ -144,7 +152,7 @@ fn page_of(dialect: Dialect, given: &mut Given, problems: &mut Problems) -> Page
 }
 
 /// The order that is asked for. Of a column that is named without a direction: ascending. Without a column: the list's own order, either way.
-fn order_of<K: SortKey>(given: &mut Given, problems: &mut Problems) -> (K, Direction) {
+fn order_of<K: SortKey>(dialect: Dialect, given: &mut Given, problems: &mut Problems) -> (K, Direction) {
     let (sort, dir) = (given.take("sort"), given.take("sort_dir"));
     let (key, unasked) = K::UNASKED;
     let mut asked_dir = dir.as_ref().and_then(|dir| {
@@ -178,13 +186,16 @@ fn order_of<K: SortKey>(given: &mut Given, problems: &mut Problems) -> (K, Direc
     asked_dir = own_dir.or(asked_dir);
     let folded = snake_case(word);
     let found = K::WORDS.iter().find(|(known, _)| *known == folded);
-    if found.is_none() {
+    if found.is_none() && !dialect.forgives_unknown_orders() {
         let words: Vec<&str> = K::WORDS.iter().map(|(word, _)| *word).collect();
         let message =
             format!("the list cannot be sorted by `{}`: it can by {}", sort.value, words.join(", "));
         problems.add(sort.refused(message));
     }
-    (found.map_or(key, |(_, key)| *key), asked_dir.unwrap_or(Direction::Ascending))
+    match found {
+        Some((_, key)) => (*key, asked_dir.unwrap_or(Direction::Ascending)),
+        None => K::UNASKED,
+    }
 }
 
 fn direction_of(word: &str) -> Option<Direction> {
@@ -198,7 +209,7 @@ fn direction_of(word: &str) -> Option<Direction> {
 /// What the OpenAPI document says of a list: in the words of seed 000, which [`respell`] changes where the path is another document's.
 impl<F: IntoParams, K: SortKey> IntoParams for Listing<F, K> {
     fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let mut parameters = vec![page_number(), page_size("page_size", LARGEST_PAGE)];
+        let mut parameters = vec![page_number(), page_size("page_size", LARGEST_PAGE, "Items on a page.")];
         parameters.extend(F::into_params(place));
         if !K::WORDS.is_empty() {
             parameters.extend([sort::<K>(), sort_dir::<K>()]);
@@ -218,14 +229,22 @@ pub(crate) fn respell(parameters: &mut Vec<RefOr<Parameter>>, dialect: Dialect) 
         let RefOr::T(parameter) = parameter else { continue };
         match parameter.name.as_str() {
             "page" if begin != "page" => *parameter = rows_before(begin),
-            "page_size" if size != "page_size" => *parameter = page_size(size, LARGEST_PAGE),
+            "page_size" if size == "limit" => {
+                *parameter = page_size(size, LARGEST_PAGE, "At most so many items.");
+            }
+            "page_size" if size != "page_size" => {
+                *parameter = page_size(size, LARGEST_PAGE, "Items on a page.");
+            }
             "sort" if dialect == Dialect::Infracast => signed(parameter),
             _ => {}
         }
     }
     match dialect {
         Dialect::Infracast => parameters.retain(|parameter| name_of(parameter) != "sort_dir"),
-        Dialect::RimaeAndHarborguard => parameters.push(page_size("limit", LARGEST_LIMIT).into()),
+        Dialect::RimaeAndHarborguard => {
+            let what = "At most so many items. `page_size` counts where both are sent.";
+            parameters.push(page_size("limit", LARGEST_LIMIT, what).into());
+        }
         _ => {}
     }
 }
@@ -245,13 +264,7 @@ fn rows_before(name: &str) -> Parameter {
     counted(name, 0, "Items before the first one wanted.")
 }
 
-fn page_size(name: &str, most: u32) -> Parameter {
-    let what = match name {
-        "limit" => {
-            "At most so many items. Says the same as `page_size` where there is one: send one of them."
-        }
-        _ => "Items on a page.",
-    };
+fn page_size(name: &str, most: u32, what: &str) -> Parameter {
     let schema = integer().minimum(Some(1)).maximum(Some(most)).default(Some(USUAL_PAGE.into()));
     in_query(name, what).schema(Some(schema.build())).example(Some(USUAL_PAGE.into())).build()
 }
@@ -432,6 +445,12 @@ mod tests {
         let refused = read(Dialect::RimaeAndHarborguard, "limit=201").expect_err("seed 004 bounds it");
         assert!(refused.contains("between 1 and 200"), "{refused}");
         assert_eq!(read(Dialect::RimaeAndHarborguard, "page_size=500").expect("seed 000").page.size, 500);
+        let both =
+            read(Dialect::RimaeAndHarborguard, "limit=10&page_size=20").expect("one list of two documents");
+        assert_eq!(both.page.size, 20);
+        let unknown =
+            read(Dialect::RimaeAndHarborguard, "sort=nothing&sort_dir=asc").expect("seed 004 forgives");
+        assert_eq!(unknown.order, By::UNASKED);
     }
 
     #[test]

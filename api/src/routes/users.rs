@@ -177,7 +177,8 @@ async fn list_users(
 
 /// Create a user
 ///
-/// Username and e-mail address are unique over all organizations, since a sign-in names none.
+/// Username and e-mail address are unique over all organizations, since a sign-in names none. Only a person who signed in may make an
+/// administrator, no key.
 #[utoipa::path(post, path = "/api/users", tag = "users", request_body = CreateUser,
     responses((status = 201, body = User), SignedIn, Conflicting, BadBody))]
 async fn create_user(
@@ -188,6 +189,9 @@ async fn create_user(
     let mut problems = Problems::default();
     check(&mut problems, &request.username, &request.email, &request.password);
     problems.finish()?;
+    if request.role == Role::Admin {
+        in_person(&actor)?;
+    }
     let password_hash = app.passwords.hash(request.password).await?;
     let user = NewUser {
         username: &request.username,
@@ -215,7 +219,7 @@ async fn get_user(actor: Actor<Admin>, Path(id): Path<UserId>) -> Result<Json<Us
 /// Update a user
 ///
 /// A new role counts from the next request on, wherever that is answered. The last administrator of an organization, and
-/// the last of the installation, stays one.
+/// the last of the installation, stays one. Only a person who signed in may make an administrator, no key.
 #[utoipa::path(patch, path = "/api/users/{user_id}", tag = "users", request_body = UpdateUser,
     params(("user_id" = Uuid, Path, description = "The user's id.")),
     responses((status = 200, body = User), SignedIn, Missing, Conflicting, BadBody))]
@@ -229,6 +233,9 @@ async fn update_user(
         check_email(&mut problems, email);
     }
     problems.finish()?;
+    if request.role == Some(Role::Admin) || request.is_instance_admin == Some(true) {
+        in_person(&actor)?;
+    }
     let change = Change {
         email: request.email.as_deref(),
         role: request.role,
@@ -285,6 +292,16 @@ async fn set_user_password(
     sessions::end_all(&mut tx, id, None).await?;
     tx.commit().await?;
     Ok(Json(user.into()))
+}
+
+/// Refuses keys: an administrator can make further keys, which no key may (`POST /api/api-keys`).
+fn in_person(actor: &Actor<Admin>) -> Result<(), ApiError> {
+    match actor.session() {
+        Some(_) => Ok(()),
+        None => Err(ApiError::Forbidden(
+            "Only a person who signed in may make an administrator: a key may not".into(),
+        )),
+    }
 }
 
 /// Changes a person as far as `by` may, and as long as somebody is left who administers.
