@@ -241,7 +241,9 @@ pub enum FetchError {
     Egress(#[from] EgressError),
     #[error("a source cannot be fetched by `{0}:`, only by https, http, or file with an absolute path")]
     Scheme(String),
-    #[error("a source may be a file only where the administrator of the instance says so")]
+    #[error(
+        "a source may be a file of this machine only with SOURCE_ALLOW_PRIVATE=true: set it, or give the source an https address"
+    )]
     FileNotAllowed,
     #[error("`{path}` cannot be read")]
     File {
