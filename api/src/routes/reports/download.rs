@@ -1,7 +1,10 @@
 //! Fetching the file of a report, under the addresses that the documents give it.
 //!
 //! `GET /api/reports/{id}/download` for as long as the report is there; seed 003's address for seven days and seed 002's
-//! for thirty-one after the report was finished, as their examples show. What is sent, and how, is [`crate::file`]'s business.
+//! for thirty-one after the report was finished, as their examples show. None of these addresses holds a secret: each is opened with
+//! the caller's own credential, as seed 003 has it (its table of endpoints wants `findings:read` for a download, and leaves the verifier
+//! alone to the public; its client downloads with the token it was given). Whoever has no account is given a link that an administrator
+//! made ([`super::shares`]). What is sent, and how, is [`crate::file`]'s business.
 
 use std::collections::BTreeMap;
 
