@@ -105,7 +105,7 @@ impl<'a> System<'a> {
             ("SHUTDOWN_GRACE_SECONDS", "2".to_owned()),
             ("DATABASE_MAX_CONNECTIONS", "8".to_owned()),
             ("ORGANIZATION_NAME", "Acme Corp".to_owned()),
-            ("SOURCE_ALLOW_PRIVATE", "true".to_owned()),
+            ("SOURCE_ALLOW_PRIVATE", "127.0.0.0/8".to_owned()),
             ("WEBHOOK_ALLOW_PRIVATE", "127.0.0.0/8".to_owned()),
             ("DEBUG", "true".to_owned()),
             ("LOG_FORMAT", "text".to_owned()),

@@ -102,7 +102,7 @@ impl TestApp {
             ("QUEUE_PREFIX", &format!("t_{}", Uuid::new_v4().simple())),
             ("DATABASE_MAX_CONNECTIONS", "6"),
             ("ORGANIZATION_NAME", "Acme Corp"),
-            ("SOURCE_ALLOW_PRIVATE", "true"),
+            ("SOURCE_ALLOW_PRIVATE", "127.0.0.0/8"),
             ("WEBHOOK_ALLOW_PRIVATE", "127.0.0.0/8"),
         ]
         .into_iter()

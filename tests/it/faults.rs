@@ -56,7 +56,7 @@ impl Worker {
             .env("QUEUE_PREFIX", prefix)
             .env("PLIMSOLL_HOME", folder)
             .env("JOB_LEASE_SECONDS", "1")
-            .env("SOURCE_ALLOW_PRIVATE", "true")
+            .env("SOURCE_ALLOW_PRIVATE", "127.0.0.0/8")
             .env("LOG_LEVEL", "warn")
             .spawn()
             .expect("the worker starts");

@@ -64,6 +64,7 @@ mod shutdown;
 mod signing;
 mod site;
 mod slow_clients;
+mod sources;
 mod tenant_paths;
 mod tenant_reports;
 mod traces;

@@ -47,13 +47,12 @@ impl Context {
     /// When a client for outgoing requests cannot be made, or the settings for mail, signatures or secrets cannot work.
     pub fn new(config: Arc<Config>, db: SystemDb) -> anyhow::Result<Self> {
         let webhooks = Policy { allow_networks: config.webhook_networks.clone(), ..webhook::policy() };
-        let sources = Policy { allow_private: config.source_allow_private, ..Policy::administrator() };
         Ok(Self {
             db,
             blobs: BlobStore::of(&config)?,
             webhooks: Client::new(webhooks)?,
             logos: Client::new(logo::policy(&config.webhook_networks))?,
-            sources: Client::new(sources)?,
+            sources: Client::new(Policy::administrator_within(&config.source_networks))?,
             secrets: Keys::load(&config.secrets_key)?,
             mailer: Arc::new(Mailer::from_settings(MailSettings {
                 max_message_bytes: config.mail_max_bytes,

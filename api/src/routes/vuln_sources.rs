@@ -323,11 +323,8 @@ async fn test_vuln_source(
     let source = sources::find(&mut tx, id).await?;
     let key = source_keys::get(&mut tx, &app.secrets, id).await?;
     tx.commit().await?;
-    let policy = Policy {
-        allow_private: app.config.source_allow_private,
-        total_timeout: PATIENCE,
-        ..Policy::administrator()
-    };
+    let policy =
+        Policy { total_timeout: PATIENCE, ..Policy::administrator_within(&app.config.source_networks) };
     let client = Client::new(policy).map_err(anyhow::Error::from)?;
     Ok(Json(Tested::timed(ask(&client, &source, key.as_ref())).await))
 }

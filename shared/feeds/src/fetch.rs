@@ -176,7 +176,7 @@ async fn receive(answer: &mut Response, path: &Path, max_bytes: u64) -> Result<(
 
 /// A file or directory of this machine, read where it lies.
 async fn local(client: &Client, url: &Url, limits: &Limits) -> Result<Content, FetchError> {
-    if !client.policy().allow_private {
+    if !client.policy().permits_this_machine() {
         return Err(FetchError::FileNotAllowed);
     }
     let path = url.to_file_path().map_err(|()| FetchError::Scheme(url.scheme().to_owned()))?;
@@ -242,7 +242,7 @@ pub enum FetchError {
     #[error("a source cannot be fetched by `{0}:`, only by https, http, or file with an absolute path")]
     Scheme(String),
     #[error(
-        "a source may be a file of this machine only with SOURCE_ALLOW_PRIVATE=true: set it, or give the source an https address"
+        "a source may be a file of this machine only where SOURCE_ALLOW_PRIVATE names 127.0.0.0/8: add that, or give the source an https address"
     )]
     FileNotAllowed,
     #[error("`{path}` cannot be read")]

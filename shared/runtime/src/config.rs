@@ -96,7 +96,8 @@ pub struct Config {
     pub relay_window: usize,
     pub shutdown_delay: Duration,
     pub shutdown_grace: Duration,
-    pub source_allow_private: bool,
+    /// Private networks that vulnerability sources may lie in.
+    pub source_networks: Vec<Network>,
     /// Private networks that webhooks and logos may lead to.
     pub webhook_networks: Vec<Network>,
     pub egress: EgressSettings,
@@ -204,7 +205,7 @@ impl Config {
             relay_window: reader.within("RELAY_WINDOW", 1, 2000),
             shutdown_delay: Duration::from_secs(reader.within::<u64>("SHUTDOWN_DELAY_SECONDS", 0, 600)),
             shutdown_grace: Duration::from_secs(reader.within::<u64>("SHUTDOWN_GRACE_SECONDS", 0, 3600)),
-            source_allow_private: reader.required("SOURCE_ALLOW_PRIVATE"),
+            source_networks: reader.parsed_list("SOURCE_ALLOW_PRIVATE"),
             webhook_networks: reader.parsed_list("WEBHOOK_ALLOW_PRIVATE"),
             egress: EgressSettings::read(&mut reader),
             integration_allow_hosts: reader
@@ -314,6 +315,21 @@ mod tests {
         std::fs::remove_file(&path).expect("the file is removed");
         let config = config.expect("the settings are sound");
         assert_eq!((config.worker_slots, config.log_level.as_str()), (3, "debug"));
+    }
+
+    #[test]
+    fn private_networks_are_named_one_by_one_and_never_all_at_once_by_a_yes() {
+        let config = load(&[("SOURCE_ALLOW_PRIVATE", "10.20.0.0/16, fd12:3456::/48")]).expect("two networks");
+        assert_eq!(config.source_networks.len(), 2);
+        for name in ["SOURCE_ALLOW_PRIVATE", "WEBHOOK_ALLOW_PRIVATE"] {
+            for yes in ["true", "all", "10.20.0.0/33"] {
+                let problem = load(&[(name, yes)]).expect_err(yes).to_string();
+                let told = format!(
+                    "{name}: `{yes}` cannot be used: must be an address such as 10.0.0.7 or a network"
+                );
+                assert!(problem.contains(&told), "{problem}");
+            }
+        }
     }
 
     #[test]

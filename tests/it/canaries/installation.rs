@@ -74,7 +74,7 @@ impl Installation {
             ("SMTP_PORT", "1"),
             ("SMTP_USERNAME", "plimsoll"),
             ("WEBHOOK_ALLOW_PRIVATE", "127.0.0.0/8"),
-            ("SOURCE_ALLOW_PRIVATE", "true"),
+            ("SOURCE_ALLOW_PRIVATE", "127.0.0.0/8"),
         ];
         all.extend(planted.iter().map(|(name, secret)| (*name, secret.as_str())));
         all.extend(settings);

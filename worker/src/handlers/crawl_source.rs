@@ -10,7 +10,10 @@ use queue::{
     error::{Class, DiscardIfMissing},
     jobs::{Correlate, CrawlSource},
 };
-use runtime::metrics;
+use runtime::{
+    egress::{EgressError, Obstacle},
+    metrics,
+};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -135,6 +138,12 @@ impl From<FetchError> for Failure {
                     verdict: JobError::RetryAfter(wait, error),
                     ..Self::permanent("")
                 }
+            }
+            FetchError::Egress(refused @ EgressError::Unreachable { obstacle: Obstacle::Forbidden, .. }) => {
+                let why = anyhow::Error::from(refused);
+                Self::permanent(format!(
+                    "{why:#}: if a private network is meant, name it in SOURCE_ALLOW_PRIVATE"
+                ))
             }
             error if error.is_permanent() => Self::permanent(format!("{:#}", anyhow::Error::from(error))),
             error => {

@@ -74,7 +74,7 @@ impl Site {
         let home = folder.path().to_str().expect("utf-8").to_owned();
         let settings = BTreeMap::from([
             ("PLIMSOLL_HOME".to_owned(), home),
-            ("SOURCE_ALLOW_PRIVATE".to_owned(), "true".to_owned()),
+            ("SOURCE_ALLOW_PRIVATE".to_owned(), "127.0.0.0/8".to_owned()),
         ]);
         let config = Arc::new(Config::load(settings).expect("sound settings"));
         let context = Context::new(config, db.clone()).expect("a worker");

@@ -48,7 +48,7 @@ pub(super) fn prepare(config: &mut Config) {
         config.log_level = "warn".to_owned();
     }
     // Both for loopback only: the snapshot is a folder, and the webhook's receiver is in this process.
-    config.source_allow_private = true;
+    config.source_networks = vec![Network::LOOPBACK];
     config.webhook_networks = vec![Network::LOOPBACK];
 }
 

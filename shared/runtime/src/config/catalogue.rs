@@ -301,8 +301,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("SHUTDOWN_GRACE_SECONDS", "25", "Time for running jobs and requests to finish after SIGTERM."),
     setting(
         "SOURCE_ALLOW_PRIVATE",
-        "false",
-        "true lets vulnerability sources lie on private addresses (a mirror in your network).",
+        "",
+        "Private networks, with commas, that vulnerability sources may lie in (a mirror in your network), such as 10.20.0.0/16,fd12:3456::/48; none otherwise. With 127.0.0.0/8 a source may be a file.",
     ),
     setting(
         "WEBHOOK_ALLOW_PRIVATE",

@@ -253,6 +253,24 @@ async fn a_network_on_the_list_may_be_reached_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_source_lies_in_a_listed_network_and_sends_on_to_no_other() {
+    let elsewhere = Server::at("127.0.0.9:0", vec![ok("elsewhere")]).await;
+    let outside = format!("http://127.0.0.9:{}/", elsewhere.port);
+    let mirror = Server::answering(vec![ok("mirrored"), found(&outside)]).await;
+    let policy = Policy::administrator_within(&["127.0.0.0/30".parse().expect("a network")]);
+    assert!(policy.permits_this_machine());
+    let client = Client::new(policy).expect("a client");
+    let answer = client.send(Request::get(mirror.url("/"))).await.expect("it is in the network");
+    assert_eq!(answer.bytes().await.expect("a body"), "mirrored");
+    for url in [mirror.url("/"), outside, "http://10.0.0.1/".to_owned()] {
+        let refused = client.send(Request::get(&url)).await.expect_err(&url);
+        assert!(is_forbidden(&refused), "{url}: {refused:?}");
+    }
+    assert!(elsewhere.requests().is_empty(), "it was asked: {:?}", elsewhere.requests());
+    assert!(!Policy::administrator_within(&[]).permits_this_machine());
+}
+
+#[tokio::test]
 async fn a_redirect_from_https_to_http_is_refused() {
     install_crypto();
     let plain = Server::answering(vec![ok("in the clear")]).await;

@@ -57,6 +57,34 @@ async fn what_a_stranger_names_is_looked_up_and_checked_before_the_proxy_is_aske
     assert_eq!(proxy.requests().len(), 1);
 }
 
+/// Knows no name at all.
+struct KnowsNothing;
+
+impl Resolve for KnowsNothing {
+    fn resolve(&self, _: Name) -> Resolving {
+        Box::pin(async { Err("no such name".into()) })
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_this_machine_cannot_look_up_is_left_to_the_proxy_and_one_in_another_network_is_not() {
+    let proxy = Server::answering(vec![ok("by the proxy")]).await;
+    let policy = Policy { proxy: through(proxy.port), ..Policy::administrator_within(&[]) };
+    let inside = FakeResolver::answering(vec![vec!["10.0.0.1"]]);
+    let client = Client::with_resolver(policy.clone(), inside).expect("a client");
+    let refused = client.send(Request::get("http://wiki.example/")).await.expect_err("it is private");
+    assert!(is_forbidden(&refused), "{refused:?}");
+    assert!(proxy.requests().is_empty(), "{:?}", proxy.requests());
+
+    let client = Client::with_resolver(policy, Arc::new(KnowsNothing)).expect("a client");
+    let answer = client.send(Request::get("http://feeds.example/all.json")).await.expect("an answer");
+    assert_eq!(answer.bytes().await.expect("a body"), "by the proxy");
+    let stranger = Policy { proxy: through(proxy.port), ..Policy::tenant() };
+    let client = Client::with_resolver(stranger, Arc::new(KnowsNothing)).expect("a client");
+    client.send(Request::get("http://hooks.example/")).await.expect_err("nobody knows where that is");
+    assert_eq!(proxy.requests().len(), 1);
+}
+
 #[tokio::test]
 async fn a_redirect_is_checked_before_the_proxy_follows_it() {
     let proxy = Server::answering(vec![found("http://169.254.169.254/latest/meta-data/")]).await;
