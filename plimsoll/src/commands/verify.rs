@@ -1,15 +1,15 @@
 //! `plimsoll verify`: is this file as it was signed, and by whom?
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use runtime::config::SealSettings;
 use serde_json::json;
-use signing::verify::{LARGEST, Level, Verdict, verify};
-use signing::{Anchors, keyring::Keyring};
+use signing::verify::{Level, Verdict, verify_stream};
+use signing::{Anchors, Refusal, keyring::Keyring};
 use worker::sealing::brought_certificate;
 
 use crate::exit::{Exit, Failure};
@@ -40,8 +40,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let anchors = anchors(arguments)?;
-    let bytes = read(&arguments.file)?;
-    let verdict = verify(&bytes, &anchors, Utc::now());
+    let verdict = look(&arguments.file, &anchors)?;
     if arguments.json {
         terminal::result(as_json(&verdict));
     } else {
@@ -97,24 +96,28 @@ pub(super) fn installation_anchors(seal: &SealSettings) -> Result<Anchors, Failu
     Ok(Anchors { seals: [brought, made].concat(), timestamps })
 }
 
-/// The file, but no more of it than is looked at.
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST as u64 + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(bytes),
-        Err(error) => {
-            let what = if error.kind() == ErrorKind::NotFound { "there is no file" } else { "cannot read" };
-            let error = anyhow::Error::new(error).context(format!("{what} {}", path.display()));
-            Err(Failure::new(Exit::Unavailable, error))
-        }
+/// The verdict on a file, which is read once and never held as a whole unless it is a PDF.
+fn look(path: &Path, anchors: &Anchors) -> Result<Verdict, Failure> {
+    let judged = File::open(path).and_then(|file| verify_stream(file, anchors, Utc::now()));
+    judged.map_err(|error| {
+        let what = if error.kind() == ErrorKind::NotFound { "there is no file" } else { "cannot read" };
+        let error = anyhow::Error::new(error).context(format!("{what} {}", path.display()));
+        Failure::new(Exit::Unavailable, error)
+    })
+}
+
+/// Of a file that was looked at to its end.
+fn sha256(verdict: &Verdict) -> Option<String> {
+    match verdict.finding {
+        Err(Refusal::TooLarge(_)) => None,
+        _ => Some(hex::encode(verdict.sha256)),
     }
 }
 
 fn as_json(verdict: &Verdict) -> serde_json::Value {
     let mut answer = json!(verdict.answer());
     answer["kind"] = json!(verdict.kind.as_str());
-    answer["sha256"] = json!(hex::encode(verdict.sha256));
+    answer["sha256"] = json!(sha256(verdict));
     if let Ok(proof) = &verdict.finding {
         let said = &proof.statement;
         answer["report_id"] = json!(said.report_id);
@@ -158,7 +161,9 @@ fn in_words(verdict: &Verdict, path: &Path) -> String {
         );
         tell("content", format!("SHA-256 {}", said.content_sha256));
     }
-    tell("file", format!("SHA-256 {}", hex::encode(verdict.sha256)));
+    if let Some(digest) = sha256(verdict) {
+        tell("file", format!("SHA-256 {digest}"));
+    }
     lines.join("\n")
 }
 

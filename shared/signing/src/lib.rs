@@ -6,7 +6,8 @@
 //! brings back. Only [`keyring`] touches files, the folder with the private keys, and only [`token`] talks to devices.
 //!
 //! To sign a PDF: [`pdf::Seal::new`], send [`pdf::Seal::timestamp_query`], [`pdf::Seal::finish`]. To sign a pack:
-//! [`pack::seal`]. To judge either: [`verify::verify`].
+//! [`pack::seal`]. To judge either: [`verify::verify`]. Both have a companion for packs that are larger than memory, [`pack::seal_stream`] and
+//! [`verify::verify_stream`].
 
 mod asn1;
 pub mod authority;
@@ -51,6 +52,8 @@ pub enum SignError {
     Encode(#[from] der::Error),
     #[error("a pack cannot hold `{name}`: {why}")]
     Pack { name: String, why: &'static str },
+    #[error("a file for the pack cannot be read, or the pack not be written")]
+    PackFile(#[from] std::io::Error),
 }
 
 /// Takes the SHA-256 of `parts` as if they stood in one piece.

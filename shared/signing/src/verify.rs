@@ -1,21 +1,29 @@
 //! Judge a file: signed, by whom, and unchanged since?
 //!
-//! Needs the file, the certificates to trust and the time; no network and no database. Work and memory are in
-//! proportion to the file's size, which [`LARGEST`] limits. Whoever issued the file knows one thing more, the digest of what was issued,
+//! Needs the file, the certificates to trust and the time; no network and no database. Work is in proportion to the file's size. A PDF is
+//! held in memory, [`LARGEST`] of it at most; a pack is read once, piece by piece, and takes no more memory for being large. Whoever issued the file knows one thing more, the digest of what was issued,
 //! and should compare it with [`Verdict::sha256`].
+
+use std::io::{self, Cursor, Read};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     Anchors, ChainError, Statement,
     cms::CmsError,
-    pack, pdf, sha256,
+    pack::{self, SIGNATURE, Stop},
+    pdf,
     timestamp::{Stamp, TimestampError},
 };
 
-/// Bytes of a file that is looked at: a signed report of a thousand pages is smaller.
+/// Bytes of a PDF that is looked at: a signed report of a thousand pages is smaller. Of a pack: [`pack::LARGEST`].
 pub const LARGEST: usize = 64 << 20;
+
+/// By these a file is told to be a PDF.
+const PDF: &[u8] = b"%PDF-";
+const ZIP: &[u8] = b"PK";
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +34,23 @@ pub enum Kind {
 }
 
 impl Kind {
+    fn of(beginning: &[u8]) -> Self {
+        match beginning {
+            pdf if pdf.starts_with(PDF) => Self::Pdf,
+            pack if pack.starts_with(ZIP) => Self::Pack,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Bytes of such a file that are looked at.
+    #[must_use]
+    pub fn largest(self) -> u64 {
+        match self {
+            Self::Pack => pack::LARGEST,
+            Self::Pdf | Self::Unknown => LARGEST as u64,
+        }
+    }
+
     /// As people call it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -41,7 +66,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     pub kind: Kind,
-    /// Of the whole file.
+    /// Of the whole file; of one that is too large, of what was looked at.
     pub sha256: [u8; 32],
     /// What the signature proves, or why it proves nothing.
     pub finding: Result<Proof, Refusal>,
@@ -183,8 +208,8 @@ impl Proof {
 pub enum Refusal {
     #[error("the file is neither a PDF nor a pack")]
     UnknownKind,
-    #[error("the file has {0} bytes, at most {LARGEST} are looked at")]
-    TooLarge(usize),
+    #[error("the file is too large: at most {0} bytes of its kind are looked at")]
+    TooLarge(u64),
     #[error("the file is not signed")]
     NotSigned,
     #[error("the file is signed, but was not made by this product")]
@@ -249,24 +274,80 @@ impl Refusal {
 /// Judges `file` by what `anchors` trust, at the time `now`.
 #[must_use]
 pub fn verify(file: &[u8], anchors: &Anchors, now: DateTime<Utc>) -> Verdict {
-    let kind = match file {
-        [b'%', b'P', b'D', b'F', b'-', ..] => Kind::Pdf,
-        [b'P', b'K', ..] => Kind::Pack,
-        _ => Kind::Unknown,
+    verify_stream(file, anchors, now).expect("what is in memory can be read")
+}
+
+/// As [`verify`], of a file that is read from its beginning to its end.
+///
+/// # Errors
+/// When `file` cannot be read.
+pub fn verify_stream(file: impl Read, anchors: &Anchors, now: DateTime<Utc>) -> io::Result<Verdict> {
+    let mut file =
+        Watched { inner: file, digest: Sha256::new(), count: 0, last: Vec::new(), is_signed: false };
+    let mut beginning = Vec::new();
+    file.by_ref().take(PDF.len() as u64).read_to_end(&mut beginning)?;
+    let kind = Kind::of(&beginning);
+    // One byte more, to be told apart from a file that fits.
+    let rest = kind.largest() + 1 - beginning.len() as u64;
+    let judged = match kind {
+        Kind::Unknown => Err(Refusal::UnknownKind.into()),
+        Kind::Pdf => {
+            file.by_ref().take(rest).read_to_end(&mut beginning)?;
+            pdf_proof(&beginning, anchors, now).map_err(Stop::from)
+        }
+        Kind::Pack => pack::verify(Cursor::new(beginning).chain(file.by_ref().take(rest)), anchors, now),
     };
-    let finding = match kind {
-        _ if file.len() > LARGEST => Err(Refusal::TooLarge(file.len())),
-        Kind::Unknown => Err(Refusal::UnknownKind),
-        Kind::Pdf => pdf::verify(file, anchors, now).map(|signature| Proof {
-            statement: signature.statement,
-            certificate_name: signature.certificate_name,
-            fingerprint: signature.fingerprint,
-            timestamp: signature.timestamp,
-            revocation_checked: signature.revocation_checked,
-            level: Some(signature.level),
-            files: None,
-        }),
-        Kind::Pack => pack::verify(file, anchors, now),
+    // What was not needed for the judgement belongs to the digest.
+    let left = (kind.largest() + 1).saturating_sub(file.count);
+    io::copy(&mut file.by_ref().take(left), &mut io::sink())?;
+    let finding = match judged {
+        _ if file.count > kind.largest() => Err(Refusal::TooLarge(kind.largest())),
+        Err(Stop::Input(error)) => return Err(error),
+        Err(Stop::Refused(_)) if kind == Kind::Pack && !file.is_signed => Err(Refusal::NotSigned),
+        Err(Stop::Refused(refusal)) => Err(refusal),
+        Ok(proof) => Ok(proof),
     };
-    Verdict { kind, sha256: sha256(&[file]), finding }
+    Ok(Verdict { kind, sha256: file.digest.finalize().into(), finding })
+}
+
+fn pdf_proof(file: &[u8], anchors: &Anchors, now: DateTime<Utc>) -> Result<Proof, Refusal> {
+    if file.len() > LARGEST {
+        return Err(Refusal::TooLarge(LARGEST as u64));
+    }
+    pdf::verify(file, anchors, now).map(|signature| Proof {
+        statement: signature.statement,
+        certificate_name: signature.certificate_name,
+        fingerprint: signature.fingerprint,
+        timestamp: signature.timestamp,
+        revocation_checked: signature.revocation_checked,
+        level: Some(signature.level),
+        files: None,
+    })
+}
+
+/// A file that is digested while it is read.
+struct Watched<R> {
+    inner: R,
+    digest: Sha256,
+    count: u64,
+    /// The end of what was read, as long as the name of a pack's signature may begin in it.
+    last: Vec<u8>,
+    /// The name of a pack's signature stands somewhere in it.
+    is_signed: bool,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(into)?;
+        let piece = &into[..count];
+        self.digest.update(piece);
+        self.count += count as u64;
+        if !self.is_signed {
+            let name = SIGNATURE.as_bytes();
+            self.last.extend_from_slice(piece);
+            self.is_signed = self.last.windows(name.len()).any(|window| window == name);
+            self.last.drain(..self.last.len().saturating_sub(name.len() - 1));
+        }
+        Ok(count)
+    }
 }

@@ -3,14 +3,18 @@
 //! `manifest.json` names every file with its size, media type and SHA-256, the inputs that the report was made from
 //! and the versions of the catalogues. `manifest.json.sig` is the Ed25519 signature (RFC 8032) of its bytes, raw, and
 //! `manifest.json.pem` the certificates of the key. The archive has one form only (see [`archive`]), so that the same content
-//! gives the same bytes and no byte is without a meaning.
+//! gives the same bytes and no byte is without a meaning. Files go into a pack and come out of it piece by piece: memory does not grow
+//! with them.
 
 mod archive;
+
+use std::io::{self, Read, Seek as _, Write};
 
 use chrono::{DateTime, Utc};
 use der::Decode;
 use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use x509_cert::Certificate;
 
 use crate::{
@@ -20,9 +24,21 @@ use crate::{
     verify::Proof,
 };
 
+use self::archive::Entry;
+pub(crate) use self::archive::Stop;
+
 const MANIFEST: &str = "manifest.json";
-const SIGNATURE: &str = "manifest.json.sig";
+/// Without it a ZIP is not signed.
+pub(crate) const SIGNATURE: &str = "manifest.json.sig";
 const CERTIFICATES: &str = "manifest.json.pem";
+
+/// Bytes of a pack: as far as an offset of ZIP without its 64-bit extension reaches.
+pub const LARGEST: u64 = archive::LARGEST;
+/// Bytes of what is read into memory: the list of 1000 files has less than 400 KB, of certificates there are two.
+const LONGEST_MANIFEST: u32 = 4 << 20;
+const LONGEST_CERTIFICATES: u32 = 64 << 10;
+/// Of Ed25519 (RFC 8032, section 5.1.6).
+const SIGNATURE_BYTES: u32 = 64;
 
 /// Version of [`Manifest`] as it stands in files.
 const VERSION: u32 = 1;
@@ -33,6 +49,52 @@ pub struct File<'a> {
     pub name: &'a str,
     pub media_type: &'a str,
     pub bytes: &'a [u8],
+}
+
+/// As [`File`], of one that may be too large for memory.
+#[derive(Debug)]
+pub struct StoredFile<'a> {
+    pub name: &'a str,
+    pub media_type: &'a str,
+    /// Read twice, from its beginning: to be listed, and to be packed.
+    pub file: &'a std::fs::File,
+}
+
+struct Item<'a> {
+    name: &'a str,
+    media_type: &'a str,
+    content: Content<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Memory(&'a [u8]),
+    File(&'a std::fs::File),
+}
+
+impl<'a> Content<'a> {
+    fn read(self) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Self::Memory(bytes) => Box::new(bytes),
+            Self::File(mut file) => {
+                file.rewind()?;
+                Box::new(file)
+            }
+        })
+    }
+
+    /// Digest, and what headers say of it under the name `name`.
+    fn look(self, name: &str) -> Result<([u8; 32], Entry), SignError> {
+        let (mut digest, mut crc, mut size) = (Sha256::new(), crc32fast::Hasher::new(), 0);
+        archive::in_pieces(&mut self.read()?, |piece| {
+            digest.update(piece);
+            crc.update(piece);
+            size += piece.len() as u64;
+            Ok(())
+        })?;
+        let size = u32::try_from(size).map_err(|_| archive::too_large())?;
+        Ok((digest.finalize().into(), Entry { name: name.to_owned(), size, crc: crc.finalize() }))
+    }
 }
 
 /// Something that the report was made from: a table of findings, a catalogue, a feed.
@@ -109,8 +171,37 @@ pub fn seal(
     statement: &Statement,
     identity: &PackIdentity,
 ) -> Result<Vec<u8>, SignError> {
-    let mut sorted: Vec<&File<'_>> = files.iter().collect();
+    let item = |&File { name, media_type, bytes }| Item { name, media_type, content: Content::Memory(bytes) };
+    let mut pack = Vec::new();
+    write(files.iter().map(item).collect(), inputs, statement, identity, &mut pack)?;
+    Ok(pack)
+}
+
+/// As [`seal`], from files to `pack`.
+///
+/// # Errors
+/// As [`seal`], and when a file cannot be read or changes meanwhile, or the pack cannot be written.
+pub fn seal_stream(
+    files: &[StoredFile<'_>],
+    inputs: &[Input],
+    statement: &Statement,
+    identity: &PackIdentity,
+    pack: &mut dyn Write,
+) -> Result<(), SignError> {
+    let item =
+        |&StoredFile { name, media_type, file }| Item { name, media_type, content: Content::File(file) };
+    write(files.iter().map(item).collect(), inputs, statement, identity, pack)
+}
+
+fn write(
+    mut sorted: Vec<Item<'_>>,
+    inputs: &[Input],
+    statement: &Statement,
+    identity: &PackIdentity,
+    pack: &mut dyn Write,
+) -> Result<(), SignError> {
     sorted.sort_unstable_by_key(|file| file.name);
+    let (mut listed, mut entries) = (Vec::new(), Vec::new());
     for (index, file) in sorted.iter().enumerate() {
         let refuse = |why| SignError::Pack { name: file.name.to_owned(), why };
         if !archive::is_plain(file.name) || [MANIFEST, SIGNATURE, CERTIFICATES].contains(&file.name) {
@@ -121,63 +212,64 @@ pub fn seal(
         if index > 0 && sorted[index - 1].name == file.name {
             return Err(refuse("there are two of that name"));
         }
+        let (digest, entry) = file.content.look(file.name)?;
+        listed.push(Listed {
+            name: file.name.to_owned(),
+            size: entry.size.into(),
+            media_type: file.media_type.to_owned(),
+            sha256: hex::encode(digest),
+        });
+        entries.push(entry);
     }
     let manifest = Manifest {
         version: VERSION,
         report: Statement { timestamped: false, ..statement.clone() },
-        files: sorted
-            .iter()
-            .map(|file| Listed {
-                name: file.name.to_owned(),
-                size: file.bytes.len() as u64,
-                media_type: file.media_type.to_owned(),
-                sha256: hex::encode(sha256(&[file.bytes])),
-            })
-            .collect(),
+        files: listed,
         inputs: inputs.to_vec(),
     };
     let manifest =
         serde_json::to_vec_pretty(&manifest).map_err(|error| SignError::Certificate(error.to_string()))?;
+    if manifest.len() as u64 > LONGEST_MANIFEST.into() {
+        return Err(SignError::Pack { name: MANIFEST.into(), why: "it has more than 4 MiB" });
+    }
     let signature = identity.key.sign(&manifest);
     let certificates = Anchors::write_pem(&identity.chain);
-    let mut entries: Vec<(&str, &[u8])> =
-        vec![(MANIFEST, &manifest), (SIGNATURE, signature.as_ref()), (CERTIFICATES, certificates.as_bytes())];
-    entries.extend(sorted.iter().map(|file| (file.name, file.bytes)));
-    archive::write(&entries)
+    let own: [(&str, &[u8]); 3] =
+        [(MANIFEST, &manifest), (SIGNATURE, signature.as_ref()), (CERTIFICATES, certificates.as_bytes())];
+    let first = own.iter().map(|(name, content)| Entry::of(name, content)).collect::<Result<Vec<_>, _>>()?;
+    let contents = own.iter().map(|(_, content)| Content::Memory(content));
+    let contents = contents.chain(sorted.iter().map(|file| file.content)).map(Content::read);
+    archive::write(&[first, entries].concat(), contents.collect::<io::Result<_>>()?, pack)
 }
 
 /// Judges a pack.
-pub(crate) fn verify(file: &[u8], anchors: &Anchors, now: DateTime<Utc>) -> Result<Proof, Refusal> {
-    if !file.windows(SIGNATURE.len()).any(|window| window == SIGNATURE.as_bytes()) {
-        return Err(Refusal::NotSigned);
-    }
-    let entries = archive::read(file)?;
-    let [(MANIFEST, manifest), (SIGNATURE, signature), (CERTIFICATES, certificates), files @ ..] =
-        entries.as_slice()
-    else {
-        return Err(Refusal::Changed);
-    };
-    let certificates = read_pem(certificates)?;
+pub(crate) fn verify(pack: impl Read, anchors: &Anchors, now: DateTime<Utc>) -> Result<Proof, Stop> {
+    let mut pack = archive::Reader::new(pack);
+    let manifest = pack.short(MANIFEST, LONGEST_MANIFEST)?;
+    let signature = pack.short(SIGNATURE, SIGNATURE_BYTES)?;
+    let certificates = read_pem(&pack.short(CERTIFICATES, LONGEST_CERTIFICATES)?)?;
     let own = Certificate::from_der(&certificates[0]).map_err(|_| Refusal::Form)?;
     let key = own.tbs_certificate.subject_public_key_info.subject_public_key.raw_bytes();
-    UnparsedPublicKey::new(&ED25519, key).verify(manifest, signature).map_err(|_| Refusal::Signature)?;
+    UnparsedPublicKey::new(&ED25519, key).verify(&manifest, &signature).map_err(|_| Refusal::Signature)?;
     let at = u64::try_from(now.timestamp()).unwrap_or(0);
-    chain::check(&certificates, &anchors.seals, Purpose::Seal, at, &[])?;
-    let manifest: Manifest = serde_json::from_slice(manifest)
+    chain::check(&certificates, &anchors.seals, Purpose::Seal, at, &[]).map_err(Refusal::from)?;
+    let manifest: Manifest = serde_json::from_slice(&manifest)
         .ok()
         .filter(|read: &Manifest| read.version == VERSION)
         .ok_or(Refusal::NotOurs)?;
-    if manifest.files.len() != files.len() {
-        return Err(Refusal::Changed);
-    }
-    for (listed, (name, bytes)) in manifest.files.iter().zip(files) {
+    for listed in &manifest.files {
         let wrong = |why| Refusal::File { name: listed.name.clone(), why };
-        if listed.name != *name {
-            return Err(wrong("is missing, or another file stands in its place"));
+        let Some(entry) = pack.next()?.filter(|entry| entry.name == listed.name) else {
+            return Err(wrong("is missing, or another file stands in its place").into());
+        };
+        let mut digest = Sha256::new();
+        pack.content(&entry, |piece| digest.update(piece))?;
+        if listed.size != u64::from(entry.size) || listed.sha256 != hex::encode(digest.finalize()) {
+            return Err(wrong("was changed after it was signed").into());
         }
-        if listed.size != bytes.len() as u64 || listed.sha256 != hex::encode(sha256(&[bytes])) {
-            return Err(wrong("was changed after it was signed"));
-        }
+    }
+    if pack.next()?.is_some() {
+        return Err(Refusal::Changed.into());
     }
     Ok(Proof {
         statement: manifest.report,
@@ -186,7 +278,7 @@ pub(crate) fn verify(file: &[u8], anchors: &Anchors, now: DateTime<Utc>) -> Resu
         timestamp: None,
         revocation_checked: false,
         level: None,
-        files: Some(files.len()),
+        files: Some(manifest.files.len()),
     })
 }
 
