@@ -78,6 +78,25 @@ async fn no_relay_falls_asleep_over_what_is_being_added() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_has_to_begin_anew_leaves_its_locks_on_no_connection_that_stays() {
+    let db = TestDb::new().await;
+    let carrier = Carrier::default();
+    let _relay = relay(&db, &carrier, SOON).await;
+    until_held(db.pool(), "plimsoll relay asleep").await;
+    carrier.be_away(true);
+    accept(&db, &Work::default()).await;
+    for name in ["plimsoll relay asleep", "plimsoll relay keeper"] {
+        eventually("nobody with the lock", SOON, || async {
+            (!is_held(db.pool(), name).await).then_some(())
+        })
+        .await;
+    }
+    carrier.be_away(false);
+    until_held(db.pool(), "plimsoll relay asleep").await;
+    assert_eq!(carrier.take().len(), 1, "the job was sent as soon as it could be");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_the_keeper_is_gone_another_relay_keeps_the_bell() {
     let db = TestDb::new().await;
     let carrier = Carrier::default();

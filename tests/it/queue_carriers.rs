@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -33,11 +33,17 @@ pub(crate) struct Carrier {
     /// So many pushes are refused first.
     refuses: Arc<AtomicUsize>,
     refused: Arc<AtomicUsize>,
+    is_away: Arc<AtomicBool>,
 }
 
 impl Carrier {
     pub(crate) fn take(&self) -> Vec<JobRef> {
         std::mem::take(&mut self.given.lock().expect("nobody panicked"))
+    }
+
+    /// From now on it does not answer, or does again.
+    pub(crate) fn be_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
     }
 
     /// Loses everything, as a Redis does that comes back empty.
@@ -49,6 +55,9 @@ impl Carrier {
 
 impl Carry for Carrier {
     async fn look(&self) -> Result<View> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(TransportError::Push("it is away".to_owned()));
+        }
         let waiting =
             HashMap::from([(Queue::Maintenance, self.given.lock().expect("nobody panicked").len())]);
         Ok(View { epoch: self.epoch.lock().expect("nobody panicked").clone(), waiting })

@@ -11,6 +11,8 @@
 
 use sqlx::{PgPool, postgres::PgListener};
 
+use crate::pool::beside;
+
 /// A relay's end of it.
 pub(crate) struct Bell {
     listener: PgListener,
@@ -30,9 +32,9 @@ pub(crate) enum Sleep {
 }
 
 impl Bell {
-    /// Listens, by a connection of `pool`'s that is its own from then on.
+    /// Listens, by a connection like those of `pool` and not among them: it ends with the bell, and its locks with it.
     pub(crate) async fn hang(pool: &PgPool) -> sqlx::Result<Self> {
-        let mut listener = PgListener::connect_with(pool).await?;
+        let mut listener = PgListener::connect_with(&beside(pool, 1, &[])).await?;
         listener.listen("plimsoll_jobs").await?;
         Ok(Self { listener, is_keeper: false, is_asleep: false })
     }

@@ -106,7 +106,7 @@ impl<T: Carry> Relay<T> {
             // has chosen, never the jobs themselves.
             pool: pool::beside(
                 &self.pool,
-                2,
+                1,
                 &[
                     &pool::BY_INDEX[..],
                     &[("synchronous_commit", "off"), ("enable_hashjoin", "on")],
