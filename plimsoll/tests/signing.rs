@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use chrono::Utc;
 use signing::Statement;
 use signing::keyring::Keyring;
-use signing::pack::{File, seal};
+use signing::pack::{File, PackIdentity, StoredFile, seal, seal_stream};
 
 fn plimsoll(home: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
@@ -25,16 +25,23 @@ fn errors(output: &Output) -> String {
 
 /// A pack that the keys in `home` have signed.
 fn pack(home: &Path) -> Vec<u8> {
-    let now = Utc::now();
-    let keys = Keyring::new(home.join("seal")).current("Acme Corp", now).expect("keys");
     let files = [File { name: "a.csv", media_type: "text/csv", bytes: b"a,b\n" }];
-    let statement = Statement {
+    seal(&files, &[], &statement(), &key(home)).expect("a pack")
+}
+
+fn key(home: &Path) -> PackIdentity {
+    let keys = Keyring::new(home.join("seal")).current("Acme Corp", Utc::now()).expect("keys");
+    keys.pack().expect("a key for packs")
+}
+
+fn statement() -> Statement {
+    let now = Utc::now();
+    Statement {
         title: "November\u{1b}[2J posture".into(),
         tenant: "Acme Corp".into(),
         signed_by: "compliance@acme.com".into(),
         ..Statement::new("0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7c", now, now)
-    };
-    seal(&files, &[], &statement, &keys.pack().expect("a key for packs")).expect("a pack")
+    }
 }
 
 #[test]
@@ -47,6 +54,20 @@ fn a_good_file_ends_with_0_and_says_who_signed_it() {
     assert_eq!(output.status.code(), Some(0), "{said}{}", errors(&output));
     assert!(said.starts_with("VALID") && said.contains("compliance@acme.com"), "{said}");
     assert!(!said.contains('\u{1b}'), "what a file says cannot move the cursor");
+}
+
+#[test]
+fn a_pack_larger_than_any_pdf_is_verified_too() {
+    let home = tempfile::tempdir().expect("a folder");
+    let rows = tempfile::tempfile().expect("a file");
+    rows.set_len(signing::verify::LARGEST as u64 + 1).expect("room");
+    let path = home.path().join("pack.zip");
+    let files = [StoredFile { name: "findings.csv", media_type: "text/csv", file: &rows }];
+    let mut pack = fs::File::create_new(&path).expect("a file");
+    seal_stream(&files, &[], &statement(), &key(home.path()), &mut pack).expect("a pack");
+    let verified = plimsoll(home.path(), &["verify", path.to_str().expect("utf-8")]);
+    assert_eq!(verified.status.code(), Some(0), "{}{}", results(&verified), errors(&verified));
+    assert!(results(&verified).starts_with("VALID"), "{}", results(&verified));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use der::Decode;
 use pki_types::{CertificateDer, pem::PemObject};
 use ring::{
@@ -182,6 +183,25 @@ impl Identity {
     #[must_use]
     pub fn name(&self) -> String {
         asn1::display_name(&self.certificate.tbs_certificate.subject)
+    }
+
+    /// When the certificate ends.
+    #[must_use]
+    pub fn until(&self) -> DateTime<Utc> {
+        let end = self.certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
+        i64::try_from(end).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or_default()
+    }
+
+    /// Signs something that stands in no file, and holds the signature against the certificate.
+    ///
+    /// # Errors
+    /// When there is no signature, or it is another key's.
+    pub fn try_out(&self) -> Result<(), SignError> {
+        const MESSAGE: &[u8] = b"this key is being tried";
+        let signature = self.sign(MESSAGE)?;
+        UnparsedPublicKey::new(self.kind.verification(), public_key(&self.certificate))
+            .verify(MESSAGE, &signature)
+            .map_err(|_| SignError::Key("what it signs does not fit its certificate".into()))
     }
 
     /// SHA-256 of the certificate.

@@ -1,11 +1,13 @@
 //! `plimsoll doctor`: look at everything an installation stands on, and say what is not as it should be.
 //!
 //! Each check is a function that returns [`Finding`]s and never fails itself: one that cannot look says so in a
-//! finding. Changes nothing, but for one small object that goes through the artifact store and back.
+//! finding. Changes nothing, but for one small object that goes through the artifact store and back. What a key signs here is thrown away;
+//! a token is asked for one signature.
 
 mod machine;
 mod postgres;
 mod redis;
+mod seal;
 mod secrets;
 mod smtp;
 
@@ -17,7 +19,7 @@ use crate::exit::{Exit, Failure};
 use crate::installation::Installation;
 use crate::terminal;
 
-/// Check database, Redis, artifact store, mail server, clock and disk.
+/// Check database, Redis, artifact store, keys, mail server, clock and disk.
 ///
 /// Ends with 0 when nothing is wrong (there may be warnings), with 1 otherwise.
 #[derive(Debug, clap::Args)]
@@ -78,6 +80,7 @@ pub(super) async fn run(config: Config, arguments: &Arguments) -> Result<(), Fai
     };
     let mut findings = postgres::check(&config).await;
     findings.extend(secrets::check(&config).await);
+    findings.extend(seal::check(&config).await);
     findings.extend(redis::check(&config).await);
     findings.extend(machine::check(&config).await);
     findings.extend(smtp::check(&config.mail).await);
