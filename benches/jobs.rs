@@ -137,6 +137,7 @@ async fn measure(db: &SystemDb, owner_url: &str, processes: &Processes) -> anyho
     rows.extend(backlogs(pool).await?);
     rows.push(bulk(db, owner_url).await?);
     rows.push(beside_a_snapshot(pool, owner_url).await?);
+    rows.push(beside_empty_statistics(pool, owner_url).await?);
     Ok((rows, own))
 }
 
@@ -154,6 +155,17 @@ async fn beside_a_snapshot(pool: &PgPool, owner_url: &str) -> anyhow::Result<Row
     idle.execute("rollback").await?;
     let name = format!("beside a snapshot that {OLD} finished jobs are younger than");
     Ok(Row::beside(name, beside, "jobs/s", "without it", before))
+}
+
+/// What an ANALYZE costs that came while the queue was empty: every index looks as if it could be read for nothing.
+async fn beside_empty_statistics(pool: &PgPool, owner_url: &str) -> anyhow::Result<Row> {
+    clear(pool).await?;
+    let before = end_to_end(pool, FEW).await?;
+    clear(pool).await?;
+    let mut owner = store::db::connect_once(&SecretString::from(owner_url.to_owned())).await?;
+    owner.execute("analyze jobs, job_attempts").await?;
+    let beside = end_to_end(pool, FEW).await?;
+    Ok(Row::beside("after an ANALYZE of the empty queue", beside, "jobs/s", "before it", before))
 }
 
 /// Jobs a second, from the moment a paused queue goes on until the last is recorded as completed.

@@ -149,11 +149,13 @@ impl Engine {
         );
     }
 
-    pub(crate) async fn stop(self) {
+    /// Ends relay, rescue and workers; the database is still there.
+    pub(crate) async fn stop(self) -> TestDb {
         self.stop.cancel();
         for task in self.running {
             task.await.expect("it stops");
         }
+        self.db
     }
 }
 

@@ -10,6 +10,8 @@ use queue::{
     rescue,
 };
 use redis::AsyncCommands;
+use secrecy::ExposeSecret;
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
     queue_delivery::Engine,
@@ -228,6 +230,57 @@ async fn a_drained_worker_finishes_what_it_has_and_ends() {
     let row = row(&engine.db, running).await;
     assert_eq!((row.state.as_str(), row.attempt), ("completed", 1));
     engine.stop().await;
+}
+
+/// The queue was empty when Postgres looked, as it is at times: then every way to a row seems to cost nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_looked_up_one_by_one_though_the_statistics_are_of_an_empty_table() {
+    const JOBS: usize = 1000;
+    let mut engine = Engine::idle().await;
+    sqlx::raw_sql(
+        "insert into jobs (id, kind, queue, payload, max_attempts, timeout_seconds)
+         select gen_random_uuid(), 'gone', 'maintenance', '{}', 1, 60 from generate_series(1, 5000);
+         delete from jobs",
+    )
+    .execute(engine.db.pool())
+    .await
+    .expect("there were jobs once");
+    let mut owner = PgConnection::connect(engine.db.owner_url.expose_secret()).await.expect("the owner");
+    owner.execute("analyze jobs").await.expect("it is looked at");
+    let tuples: f32 = sqlx::query_scalar("select reltuples from pg_class where oid = 'jobs'::regclass")
+        .fetch_one(&mut owner)
+        .await
+        .expect("known");
+    assert!(tuples.abs() < f32::EPSILON, "{tuples} rows were seen");
+
+    let ids = engine.accept_many(JOBS, Work::default()).await;
+    engine.start_relay().await;
+    engine.start_worker(64).await;
+    engine.until_all_completed(&ids, Duration::from_secs(60)).await;
+    let db = engine.stop().await;
+    // What a session has read is known when it has ended.
+    db.pool().close().await;
+    loop {
+        let others: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+        )
+        .fetch_one(&mut owner)
+        .await
+        .expect("counted");
+        if others == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let read: i64 = sqlx::query_scalar(
+        "select sum(idx_tup_read)::bigint from pg_stat_user_indexes
+          where indexrelname in ('jobs_pkey', 'jobs_tenant_idx', 'job_attempts_pkey')",
+    )
+    .fetch_one(&mut owner)
+    .await
+    .expect("known");
+    let each = usize::try_from(read).expect("a count") / JOBS;
+    assert!((1..40).contains(&each), "{each} entries of the indexes were read for a job");
 }
 
 #[tokio::test]

@@ -93,16 +93,16 @@ pub async fn take_many(
          open as (
              select jobs.id, jobs.state as was
                from unnest($1::uuid[], $2::bigint[]) as asked (id, fence)
-               join jobs on jobs.id = asked.id and jobs.fence = asked.fence
+               join jobs on jobs.id = any (array[asked.id]) and jobs.fence = asked.fence
               where jobs.state || '' = 'dispatched' or (jobs.state || '' = 'running' and jobs.leased_by = $3)
-              order by jobs.id
+              order by asked.id
                 for update of jobs
          ), taken as (
              update jobs
                 set state = 'running', attempt = attempt + (open.was = 'dispatched')::int, leased_by = $3,
                     leased_until = now() + make_interval(secs => $4), started_at = now(),
                     progress = 0, progress_note = null
-               from open, hasty where jobs.id = open.id
+               from open, hasty where jobs.id = any (array[open.id])
           returning jobs.id, fence, tenant_id, queue, kind, kind_version, payload, attempt, max_attempts, timeout_seconds,
                     cancel_requested, extract(epoch from now() - run_at)::float8 as waited_seconds,
                     trace_context
@@ -160,16 +160,16 @@ pub async fn renew_many(pool: &PgPool, references: &[JobRef], lease: Duration) -
          ours as (
              select jobs.id, jobs.fence, jobs.cancel_requested
                from unnest($1::uuid[], $2::bigint[]) as asked (id, fence)
-               join jobs on jobs.id = asked.id and jobs.fence = asked.fence
+               join jobs on jobs.id = any (array[asked.id]) and jobs.fence = asked.fence
               -- Completed, and the handler has not returned yet: still its own.
               where jobs.state in ('running', 'completed')
          ), free as (
-             select jobs.id from ours join jobs on jobs.id = ours.id
+             select jobs.id from ours join jobs on jobs.id = any (array[ours.id])
               where jobs.state || '' = 'running'
                 for update of jobs skip locked
          ), renewed as (
              update jobs set leased_until = now() + make_interval(secs => $3)
-               from free, hasty where jobs.id = free.id
+               from free, hasty where jobs.id = any (array[free.id])
          )
          select id, fence, cancel_requested from ours",
     )
@@ -243,23 +243,23 @@ pub async fn complete_many(
              select id, fence, result from unnest($1::uuid[], $2::bigint[], $3::jsonb[]) as asked (id, fence, result)
          ), ours as (
              select jobs.id, asked.result
-               from asked join jobs on jobs.id = asked.id and jobs.fence = asked.fence
+               from asked join jobs on jobs.id = any (array[asked.id]) and jobs.fence = asked.fence
               where jobs.state || '' = 'running' and not jobs.cancel_requested
-              order by jobs.id
+              order by asked.id
                 for update of jobs
          ), done as (
              update jobs
                 set state = 'completed', progress = 100, result = ours.result, finished_at = now(),
                     leased_until = null, last_error = null
-               from ours where jobs.id = ours.id
+               from ours where jobs.id = any (array[ours.id])
           returning jobs.id, jobs.fence
          ), noted as (
              update job_attempts set ended_at = clock_timestamp(), outcome = 'completed'
-               from done where job_id = done.id and job_attempts.fence = done.fence
+               from done where job_id = any (array[done.id]) and job_attempts.fence = done.fence
          )
          select id, fence from done
           union all
-         select jobs.id, jobs.fence from asked join jobs on jobs.id = asked.id and jobs.fence = asked.fence
+         select jobs.id, jobs.fence from asked join jobs on jobs.id = any (array[asked.id]) and jobs.fence = asked.fence
           where jobs.state = 'completed'",
     )
     .bind(ids)
@@ -363,9 +363,9 @@ pub async fn conclude_many(pool: &PgPool, judged: &[(JobRef, Verdict)]) -> sqlx:
                          when asked.state = 'retryable' and attempt >= max_attempts then 'dead'
                          else asked.state end as next
                from asked
-               join jobs on jobs.id = asked.id and jobs.fence = asked.fence
+               join jobs on jobs.id = any (array[asked.id]) and jobs.fence = asked.fence
               where jobs.state || '' = 'running'
-              order by jobs.id
+              order by asked.id
                 for update of jobs
          ), written as (
              update jobs
@@ -375,18 +375,18 @@ pub async fn conclude_many(pool: &PgPool, judged: &[(JobRef, Verdict)]) -> sqlx:
                     last_error = case when judged.give_back = 0 then coalesce(judged.error, last_error) else last_error end,
                     dead_reason = case when judged.next = 'dead' then judged.reason end,
                     finished_at = case when judged.next in ('dead', 'cancelled') then now() end
-               from judged where jobs.id = judged.id
+               from judged where jobs.id = any (array[judged.id])
           returning jobs.id, jobs.fence, judged.class, judged.error,
                     case jobs.state when 'dead' then 'dead' when 'cancelled' then 'cancelled' else judged.outcome end as outcome
          ), noted as (
              update job_attempts
                 set ended_at = clock_timestamp(), error_class = written.class, error = written.error, outcome = written.outcome
-               from written where job_id = written.id and job_attempts.fence = written.fence
+               from written where job_id = any (array[written.id]) and job_attempts.fence = written.fence
          )
          select id, fence, outcome from written
           union all
          select asked.id, asked.fence, attempts.outcome
-           from asked join job_attempts attempts on attempts.job_id = asked.id and attempts.fence = asked.fence
+           from asked join job_attempts attempts on attempts.job_id = any (array[asked.id]) and attempts.fence = asked.fence
           where attempts.outcome not in ('completed', 'crashed')",
     )
     .bind(ids)

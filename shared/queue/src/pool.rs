@@ -4,6 +4,11 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 
 /// For statements that are few, always the same, and look things up by index: planned once, and so whatever the statistics of the moment
 /// say of a table that is empty at one minute and holds a million rows at the next.
+///
+/// Where many rows are looked up at once, the statements say `jobs.id = any (array[asked.id])`, which can be answered from the index only.
+/// Postgres may turn an equality round, and does when an ANALYZE found the table empty: then reading the whole index, and for each of its
+/// rows all that was asked, looks as cheap as a look-up (measured: 500 jobs a second instead of 8,000). No other index may hold
+/// the id as a column to search by, since beside such statistics that one looks as good as the primary key.
 pub(crate) const BY_INDEX: [(&str, &str); 6] = [
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),

@@ -102,14 +102,14 @@ pub async fn once(pool: &PgPool) -> sqlx::Result<Rescued> {
                     concurrency_key = case when expired.crashes = $1 - 1
                                            then coalesce(concurrency_key, 'crashed its worker: ' || queue)
                                            else concurrency_key end
-               from expired where jobs.id = expired.id
+               from expired where jobs.id = any (array[expired.id])
           returning jobs.id, jobs.state, expired.fence, expired.was
          ), noted as (
              update job_attempts
                 set ended_at = clock_timestamp(), outcome = 'crashed', error_class = 'crashed',
                     error = 'the worker vanished: its lease ran out'
                from rescued
-              where job_id = rescued.id and job_attempts.fence = rescued.fence and rescued.was = 'running'
+              where job_id = any (array[rescued.id]) and job_attempts.fence = rescued.fence and rescued.was = 'running'
          )
          select count(*) filter (where state <> 'dead'), count(*) filter (where state <> 'dead' and was = 'dispatched'),
                 count(*) filter (where state = 'dead')
