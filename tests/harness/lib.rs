@@ -7,6 +7,7 @@ mod app;
 mod db;
 pub mod deed;
 pub mod estate;
+pub mod onlooker;
 mod operations;
 mod program;
 mod services;

@@ -113,8 +113,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn nothing_leaves_but_by_the_guarded_way_out() {
+/// All that our programs are made of: each file's path below the root, and its text.
+pub(crate) fn program_sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
     for (name, _) in members() {
@@ -124,10 +124,14 @@ fn nothing_leaves_but_by_the_guarded_way_out() {
         }
     }
     assert!(files.len() > 300, "only {} files were read", files.len());
+    let shown = |file: &Path| file.strip_prefix(&root).expect("below the root").display().to_string();
+    files.iter().map(|file| (shown(file), fs::read_to_string(file).expect("a file"))).collect()
+}
+
+#[test]
+fn nothing_leaves_but_by_the_guarded_way_out() {
     let mut used = vec![false; CONNECTS.len()];
-    for file in files {
-        let shown = file.strip_prefix(&root).expect("below the root").display().to_string();
-        let text = fs::read_to_string(&file).expect("a file");
+    for (shown, text) in program_sources() {
         let Some(word) = CONNECTING.iter().find(|word| text.contains(*word)) else { continue };
         let exception = CONNECTS.iter().position(|(path, _)| shown.starts_with(path));
         let exception = exception.unwrap_or_else(|| {
