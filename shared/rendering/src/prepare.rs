@@ -16,7 +16,7 @@ use domain::document::{
     Paragraph, Picture, Presentation, Quantity, Reference, Seal, Section, Status, Trend,
 };
 
-pub(crate) use self::columns::{SEVERITY, strips};
+pub(crate) use self::columns::{LETTER, LOOKED_AT, SEVERITY, strips, widths_within};
 use crate::sanitise::{Place, drawable, printable};
 
 /// Headings have six levels in PDF (ISO 32000-1, 14.8.4.3.2); sections below the sixth are set on it.

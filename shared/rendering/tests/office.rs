@@ -376,7 +376,7 @@ fn a_row_of_many_lines_may_go_over_the_end_of_a_page_and_a_short_one_may_not() {
         row("a".into(), "open"),
         row("x".repeat(200), "open"),
         row("d".repeat(10_000), "open"),
-        row("b".into(), &"waiting ".repeat(100)),
+        row("b".into(), &"waiting ".repeat(400)),
     ];
     let table = Block::Table(Table::new("rows", columns, rows));
     let parts = parts(&rendered(&document(vec![section("Rows", vec![table])]), Format::Docx));

@@ -5,9 +5,9 @@ use domain::document::{
 };
 
 use super::{
-    body::{Body, Letters, PLAIN, STRONG},
+    body::{Body, KEEP_NEXT, Letters, PLAIN, STRONG},
     styles::BULLETS,
-    table,
+    table::{self, Row},
 };
 use crate::{theme, words};
 
@@ -32,7 +32,7 @@ impl Body {
 
     pub(super) fn card(&mut self, card: &FindingCard) {
         self.heading("");
-        self.paragraph_with("Normal", "<w:keepNext/>", |body| {
+        self.paragraph_with("Normal", KEEP_NEXT, |body| {
             let shades = theme::severity(card.severity);
             body.pill(shades.word, shades);
             body.run("  ", PLAIN);
@@ -84,15 +84,19 @@ impl Body {
 
     pub(super) fn control(&mut self, control: &Control) {
         self.heading("");
-        self.paragraph_with("Normal", "<w:keepNext/>", |body| {
+        self.paragraph_with("Normal", KEEP_NEXT, |body| {
             body.pill(&control.status.label, theme::tone(control.status.tone));
         });
         self.facts(&control.facts);
         for choice in &control.choices {
             self.line("Label", &choice.label);
-            for answer in &choice.answers {
+            // All answers to a question on one page.
+            for (left, answer) in (0..choice.answers.len()).rev().zip(&choice.answers) {
                 let (mark, letters) = if answer.applies { ("☒", STRONG) } else { ("☐", PLAIN) };
-                self.paragraph("TableText", |body| body.run(&format!("{mark} {}", answer.label), letters));
+                let with_next = if left > 0 { KEEP_NEXT } else { "" };
+                self.paragraph_with("TableText", with_next, |body| {
+                    body.run(&format!("{mark} {}", answer.label), letters);
+                });
             }
         }
         if !control.parameters.is_empty() {
@@ -108,7 +112,7 @@ impl Body {
         }
         for part in &control.implementation {
             if part.label.is_some() || part.status.is_some() {
-                self.paragraph_with("Normal", "<w:keepNext/>", |body| {
+                self.paragraph_with("Normal", KEEP_NEXT, |body| {
                     body.run(part.label.as_deref().unwrap_or_default(), STRONG);
                     if let Some(status) = &part.status {
                         body.run(" ", PLAIN);
@@ -151,13 +155,13 @@ impl Body {
         }
         let widths = table::share(self.text_width(), &[20, 50, 16]);
         self.table_begins("Report", &widths, timeline.title.as_deref());
-        self.row_begins(true, true);
+        self.row_begins(Row::Header);
         for (title, width) in ["When", "What", "Status"].iter().zip(&widths) {
-            self.cell(*width, None, |body| body.paragraph("TableText", |body| body.run(title, STRONG)));
+            self.cell(*width, None, |body| body.line("TableTitle", title));
         }
-        self.raw("</w:tr>");
-        for event in &timeline.events {
-            self.row_begins(false, true);
+        self.row_ends();
+        for (place, event) in timeline.events.iter().enumerate() {
+            self.row_begins(Row::of(place, timeline.events.len()));
             let until = event.until.map(|until| format!(" – {}", words::date(until))).unwrap_or_default();
             let when = format!("{}{until}", words::date(event.on));
             self.cell(widths[0], None, |body| body.line("TableText", &when));
@@ -170,7 +174,7 @@ impl Body {
             let fill = event.status.as_ref().and_then(|status| super::front::shades(status.tone));
             let status = event.status.as_ref().map(|status| status.label.as_str()).unwrap_or_default();
             self.cell(widths[2], fill, |body| body.line("TableText", status));
-            self.raw("</w:tr>");
+            self.row_ends();
         }
         self.table_ends();
     }
@@ -184,11 +188,11 @@ impl Body {
     fn signatories(&mut self, signatories: &[Signatory]) {
         let widths = table::share(self.text_width(), &[24, 24, 30, 16]);
         self.table_begins("Report", &widths, Some("Signatures"));
-        self.row_begins(true, true);
+        self.row_begins(Row::Header);
         for (title, width) in ["Capacity", "Name", "Signature", "Date"].iter().zip(&widths) {
-            self.cell(*width, None, |body| body.paragraph("TableText", |body| body.run(title, STRONG)));
+            self.cell(*width, None, |body| body.line("TableTitle", title));
         }
-        self.raw("</w:tr>");
+        self.row_ends();
         for signatory in signatories {
             self.raw("<w:tr><w:trPr><w:cantSplit/><w:trHeight w:val=\"800\" w:hRule=\"atLeast\"/></w:trPr>");
             self.cell(widths[0], None, |body| {
@@ -203,7 +207,7 @@ impl Body {
             self.cell(widths[2], None, |body| body.line("TableText", ""));
             let date = signatory.signed_on.map(words::date).unwrap_or_default();
             self.cell(widths[3], None, |body| body.line("TableText", &date));
-            self.raw("</w:tr>");
+            self.row_ends();
         }
         self.table_ends();
     }

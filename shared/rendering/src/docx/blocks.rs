@@ -5,15 +5,15 @@ use domain::document::{
 };
 
 use super::{
-    body::{Body, PLAIN, STRONG},
+    body::{Body, KEEP_NEXT, PLAIN, STRONG},
     front::shades,
     styles::{BULLETS, MAX_LIST_LEVEL},
-    table,
+    table::{self, Row},
 };
 use crate::{figure, office::Pixels, prepare, theme, words};
 
 /// Twentieths of a point in a point.
-const TWIPS: f64 = 20.0;
+pub(super) const TWIPS: f64 = 20.0;
 /// Points that a picture may be high: a page with its caption.
 const TALL: f64 = 560.0;
 
@@ -38,15 +38,10 @@ impl Body {
                 }
                 self.line("Code", text.trim_end_matches(['\r', '\n']));
             }
-            Block::Picture(Picture { image, caption }) => {
-                if let Some(caption) = caption {
-                    self.line("Caption", caption);
-                }
-                match Pixels::of_image(image) {
-                    Some(pixels) => self.shown(pixels, figure::FULL),
-                    None => self.line("Small", &format!("This picture could not be shown: {}", image.alt)),
-                }
-            }
+            Block::Picture(Picture { image, caption }) => match Pixels::of_image(image) {
+                Some(pixels) => self.shown(pixels, figure::FULL, caption.as_deref()),
+                None => self.line("Small", &format!("This picture could not be shown: {}", image.alt)),
+            },
             Block::Table(table) => self.table(table),
             Block::Chart(chart) => {
                 let chart = prepare::chart(chart);
@@ -126,45 +121,50 @@ impl Body {
         let width = self.text_width();
         self.gap();
         self.table_begins("Facts", &[width], Some(title));
-        self.row_begins(false, false);
+        self.row_begins(Row::Long);
         self.cell(width, Some(theme::tone(tone)), |body| {
             body.paragraph("Normal", |body| body.run(title, STRONG));
             body.paragraphs(content);
         });
-        self.raw("</w:tr>");
+        self.row_ends();
         self.table_ends();
     }
 
     fn drawing(&mut self, title: &str, alt: &str, svg: &str, width: f64) {
-        self.line("Caption", title);
         match Pixels::of_drawing(svg, alt) {
-            Ok(pixels) => self.shown(pixels, width),
+            Ok(pixels) => self.shown(pixels, width, Some(title)),
             Err(error) => {
                 tracing::warn!(picture = title, %error, "a drawing was left out of a document");
-                self.line("Small", &format!("This drawing could not be shown: {alt}"));
+                self.line("Small", &format!("This drawing could not be shown: {title}. {alt}"));
             }
         }
     }
 
-    fn shown(&mut self, pixels: Pixels, width: f64) {
+    /// The caption stands below, as is usual for figures: LibreOffice 7 parts a picture from what stands above it, whatever is asked for.
+    fn shown(&mut self, pixels: Pixels, width: f64, caption: Option<&str>) {
         let across = width.min(f64::from(self.text_width()) / TWIPS);
         let tall = if self.landscape { TALL * 0.65 } else { TALL };
         // Small pictures are not blown up: a pixel is three quarters of a point.
         let own = f64::from(pixels.width) * 0.75;
-        self.paragraph("Picture", |body| body.picture(pixels, [across.min(own.max(24.0)), tall]));
+        let with_next = if caption.is_some() { KEEP_NEXT } else { "" };
+        let size = [across.min(own.max(24.0)), tall];
+        self.paragraph_with("Picture", with_next, |body| body.picture(pixels, size));
+        if let Some(caption) = caption {
+            self.line("FigureCaption", caption);
+        }
     }
 
     fn freshness(&mut self, freshness: &DataFreshness) {
         let widths = table::share(self.text_width(), &[30, 20, 12, 12, 20]);
         self.table_begins("Report", &widths, Some("Age of the data"));
-        self.row_begins(true, true);
+        self.row_begins(Row::Header);
         for (title, width) in ["Source", "Data as of (UTC)", "Age", "Records", "Status"].iter().zip(&widths) {
-            self.cell(*width, None, |body| body.paragraph("TableText", |body| body.run(title, STRONG)));
+            self.cell(*width, None, |body| body.line("TableTitle", title));
         }
-        self.raw("</w:tr>");
+        self.row_ends();
         let dash = || "–".to_owned();
-        for feed in &freshness.feeds {
-            self.row_begins(false, true);
+        for (place, feed) in freshness.feeds.iter().enumerate() {
+            self.row_begins(Row::of(place, freshness.feeds.len()));
             let cells = [
                 (feed.feed.clone(), None),
                 (feed.as_of.map_or_else(dash, words::moment), None),
@@ -175,7 +175,7 @@ impl Body {
             for ((text, fill), width) in cells.into_iter().zip(&widths) {
                 self.cell(*width, fill, |body| body.paragraph("TableText", |body| body.run(&text, PLAIN)));
             }
-            self.raw("</w:tr>");
+            self.row_ends();
         }
         self.table_ends();
     }

@@ -24,6 +24,8 @@ pub(super) struct Body {
     broken: Option<io::Error>,
     pub(super) palette: Palette,
     pub(super) landscape: bool,
+    /// Paragraphs stay on the page of the one after them.
+    pub(super) with_next: bool,
     /// The outline, of which so many headings are written.
     pub(super) headings: Vec<Heading>,
     written: usize,
@@ -35,6 +37,8 @@ pub(super) struct Body {
 
 /// What is waited for before the package is troubled.
 const CHUNK: usize = 64 << 10;
+/// The paragraph stays on the page of the one after it.
+pub(super) const KEEP_NEXT: &str = "<w:keepNext/>";
 /// Units of DrawingML in a point.
 const EMU: f64 = 12_700.0;
 
@@ -86,6 +90,7 @@ impl Body {
             broken: None,
             palette: Palette::of(&options.branding),
             landscape: false,
+            with_next: false,
             headings,
             written: 0,
             places,
@@ -132,7 +137,8 @@ impl Body {
 
     /// `properties` are those that stand behind the style in the schema's order.
     pub(super) fn paragraph_with(&mut self, style: &str, properties: &str, content: impl FnOnce(&mut Self)) {
-        let _ = write!(self.out, "<w:p><w:pPr><w:pStyle w:val=\"{style}\"/>{properties}</w:pPr>");
+        let with_next = if self.with_next { KEEP_NEXT } else { "" };
+        let _ = write!(self.out, "<w:p><w:pPr><w:pStyle w:val=\"{style}\"/>{with_next}{properties}</w:pPr>");
         content(self);
         self.raw("</w:p>");
     }

@@ -4,8 +4,8 @@ use domain::document::{CoverFact, Document, Fact, Inline, KeyFigure, Link, Quant
 
 use super::{
     CONTENTS_LEVEL,
-    body::{Body, PLAIN, STRONG, bookmark},
-    table,
+    body::{Body, PLAIN, bookmark},
+    table::{self, Row},
 };
 use crate::{
     Options, marking,
@@ -133,12 +133,12 @@ impl Body {
         self.heading("");
         let widths = table::share(self.text_width(), if with_trends { &[4, 2, 4] } else { &[4, 6] });
         self.table_begins("Report", &widths, Some("Key figures"));
-        self.row_begins(true, true);
+        self.row_begins(Row::Header);
         for (title, width) in ["Key figure", "Value", "Trend"].iter().zip(&widths) {
-            self.cell(*width, None, |body| body.paragraph("TableText", |body| body.run(title, STRONG)));
+            self.cell(*width, None, |body| body.line("TableTitle", title));
         }
-        self.raw("</w:tr>");
-        for figure in figures {
+        self.row_ends();
+        for (place, figure) in figures.iter().enumerate() {
             let value = match &figure.value {
                 Quantity::Number(number) => words::number(number, None),
                 Quantity::Text(text) => text.clone(),
@@ -149,7 +149,7 @@ impl Body {
                 (format!("{arrow} {}", trend.change), shades(trend.tone))
             });
             let (trend, trend_shades) = trend.unwrap_or_default();
-            self.row_begins(false, true);
+            self.row_begins(Row::of(place, figures.len()));
             let cells = [
                 (figure.label.clone(), None),
                 (format!("{value}{unit}"), shades(figure.tone)),
@@ -162,7 +162,7 @@ impl Body {
                     });
                 });
             }
-            self.raw("</w:tr>");
+            self.row_ends();
         }
         self.table_ends();
     }

@@ -101,6 +101,12 @@ pub(super) fn sheet(document: &Document, palette: &Palette) -> String {
             format!("<w:b/><w:color w:val=\"{primary}\"/>"),
         ),
         (
+            "FigureCaption",
+            "Figure Caption",
+            "<w:spacing w:before=\"60\" w:after=\"240\"/>",
+            format!("<w:b/><w:color w:val=\"{primary}\"/>"),
+        ),
+        (
             "Label",
             "Label",
             "<w:keepNext/><w:spacing w:before=\"120\" w:after=\"40\"/>",
@@ -113,19 +119,25 @@ pub(super) fn sheet(document: &Document, palette: &Palette) -> String {
             format!("<w:color w:val=\"{muted}\"/><w:sz w:val=\"18\"/><w:szCs w:val=\"18\"/>"),
         ),
         (
+            "TableTitle",
+            "Table Title",
+            "<w:keepNext/><w:spacing w:before=\"30\" w:after=\"30\" w:line=\"240\" w:lineRule=\"auto\"/>",
+            "<w:b/><w:sz w:val=\"15\"/><w:szCs w:val=\"15\"/>".to_owned(),
+        ),
+        (
             "TableText",
             "Table Text",
             "<w:spacing w:before=\"30\" w:after=\"30\" w:line=\"240\" w:lineRule=\"auto\"/>",
-            "<w:sz w:val=\"18\"/><w:szCs w:val=\"18\"/>".to_owned(),
+            "<w:sz w:val=\"17\"/><w:szCs w:val=\"17\"/>".to_owned(),
         ),
         (
             "TableNumber",
             "Table Number",
             "<w:spacing w:before=\"30\" w:after=\"30\" w:line=\"240\" w:lineRule=\"auto\"/><w:jc w:val=\"right\"/>",
-            "<w:sz w:val=\"18\"/><w:szCs w:val=\"18\"/>".to_owned(),
+            "<w:sz w:val=\"17\"/><w:szCs w:val=\"17\"/>".to_owned(),
         ),
         ("ListParagraph", "List Paragraph", "<w:spacing w:after=\"60\"/>", String::new()),
-        ("Picture", "Picture", "<w:keepLines/><w:spacing w:after=\"160\"/>", String::new()),
+        ("Picture", "Picture", "<w:keepLines/><w:spacing w:before=\"80\" w:after=\"80\"/>", String::new()),
         (
             "Banner",
             "Banner",

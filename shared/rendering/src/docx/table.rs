@@ -2,14 +2,16 @@
 
 use std::fmt::Write;
 
-use domain::document::{Cell, Column, ColumnKind, Fact, Inline, Section, Status, Table};
+use domain::document::{Cell, Column, ColumnKind, Fact, Inline, Orientation, Section, Status, Table};
 
 use super::{
+    blocks::TWIPS,
     body::{Body, Letters, PLAIN, STRONG, escaped},
     styles::hex,
 };
 use crate::{
-    prepare::strips,
+    measure,
+    prepare::{LETTER, LOOKED_AT, strips, widths_within},
     theme::{self, Shades},
     words,
 };
@@ -17,16 +19,42 @@ use crate::{
 /// Characters of table text that fit on a line of an upright page, and of one that is turned.
 const UPRIGHT: usize = 110;
 const TURNED: usize = 170;
-/// Longer words may be broken: they are names and addresses.
-const MOST_OF_A_WORD: usize = 16;
-/// `12 Sep 2025`.
-const DATE: usize = 11;
-/// Rows that tell what a column needs.
-const LOOKED_AT: usize = 500;
+/// By so much letters take more than those that are measured. They are a little larger, and which typeface there is where the document is
+/// opened nobody knows: this leaves the usual ones some room.
+const LARGER: f64 = 1.125;
+/// Points between the edge of a cell and its text, with a little room.
+const SIDE: f64 = 4.5;
 /// Sections with wider tables are turned.
 const MANY_COLUMNS: usize = 8;
+/// A table of so many rows is not parted.
+const FEW_ROWS: usize = 8;
 /// Rows of more lines may go over the end of a page.
 const MOST_LINES: usize = 30;
+
+/// How a row stands on its page.
+#[derive(Clone, Copy)]
+pub(super) enum Row {
+    /// Repeated on every page.
+    Header,
+    /// On one page, whatever comes after it.
+    Whole,
+    /// On one page with the row that follows.
+    WithNext,
+    /// Over the end of a page, if it must.
+    Long,
+}
+
+impl Row {
+    /// The one at `place` of so many: a short table stays together, and of a long one no row stands alone at either end of it.
+    pub(super) fn of(place: usize, count: usize) -> Self {
+        let is_last = place + 1 == count;
+        if !is_last && (count <= FEW_ROWS || place == 0 || place + 2 == count) {
+            Self::WithNext
+        } else {
+            Self::Whole
+        }
+    }
+}
 
 /// Whether the pages of a section are turned: because it says so, or because a table of it asks for it.
 pub(super) fn wants_landscape(section: &Section) -> bool {
@@ -37,7 +65,7 @@ pub(super) fn wants_landscape(section: &Section) -> bool {
         };
         section.blocks.iter().any(table) || section.sections.iter().any(wide)
     }
-    section.orientation == domain::document::Orientation::Landscape || wide(section)
+    section.orientation == Orientation::Landscape || wide(section)
 }
 
 /// Characters that a column asks for; fewer make long texts tall.
@@ -56,51 +84,18 @@ fn characters(column: &Column) -> usize {
     usize::from(column.width.unwrap_or(usual)).clamp(4, 40).max(longest.min(14) * 5 / 4 + 3)
 }
 
-/// The longest word of a column, as far as it is one; addresses and digests may be broken. A date must not.
-fn longest_word(table: &Table, index: usize) -> usize {
-    let words = table.rows.iter().take(LOOKED_AT).filter_map(|row| match &row[index] {
-        Cell::Text(text) | Cell::Identifier(text) | Cell::Status(Status { label: text, tone: _ }) => {
-            Some(text.as_str())
-        }
-        Cell::Link(link) => Some(link.text.as_str()),
-        _ => None,
-    });
-    let longest = words
-        .flat_map(str::split_whitespace)
-        .map(|word| word.chars().count())
-        .filter(|length| *length <= MOST_OF_A_WORD)
-        .max();
-    let date = (table.columns[index].kind == ColumnKind::Date).then_some(DATE);
-    longest.max(date).map_or(0, |length| length * 6 / 5 + 3)
-}
-
-/// What the columns ask for; where that is more than a line, columns of words give way to those whose content has one length, as far
-/// as their words stay whole.
-fn squeezed(table: &Table, strip: &[usize], line: usize) -> Vec<usize> {
-    let columns: Vec<&Column> = strip.iter().map(|index| &table.columns[*index]).collect();
-    let least: Vec<usize> = strip.iter().map(|index| longest_word(table, *index)).collect();
-    let wanted: Vec<usize> =
-        columns.iter().zip(&least).map(|(column, least)| characters(column).max(*least)).collect();
-    let is_rigid = |column: &Column| {
-        matches!(column.kind, ColumnKind::Severity | ColumnKind::Date | ColumnKind::Number { .. })
-    };
-    let sum = |rigid: bool| -> usize {
-        columns
-            .iter()
-            .zip(&wanted)
-            .filter(|(column, _)| is_rigid(column) == rigid)
-            .map(|(_, wanted)| wanted)
-            .sum()
-    };
-    let (rigid, flexible) = (sum(true), sum(false));
-    // A table of nothing but numbers is squeezed as a whole.
-    if rigid + flexible <= line || rigid * 2 > line {
-        return wanted;
-    }
-    let given = |((column, wanted), least): ((&&Column, &usize), &usize)| {
-        if is_rigid(column) { *wanted } else { (wanted * (line - rigid) / flexible.max(1)).max(*least) }
-    };
-    columns.iter().zip(&wanted).zip(&least).map(given).collect()
+/// Twentieths of a point, of each column that stands on a page, by what is in it.
+fn widths(table: &Table, strip: &[usize], page: u32) -> Vec<u32> {
+    let columns: Vec<Column> = strip.iter().map(|index| table.columns[*index].clone()).collect();
+    let rows = table.rows.iter().take(LOOKED_AT);
+    let rows: Vec<Vec<Cell>> =
+        rows.map(|row| strip.iter().map(|index| row[*index].clone()).collect()).collect();
+    let sides = 2.0 * columns.len() as f64;
+    let room = (f64::from(page) / TWIPS - sides * SIDE) / LARGER + sides * measure::SIDE;
+    let widths = widths_within(room, &columns, &rows);
+    let twips = |points| ((f64::from(points) - 2.0 * measure::SIDE) * LARGER + 2.0 * SIDE) * TWIPS;
+    // Narrower than the page.
+    widths.into_iter().map(|points| twips(points) as u32).collect()
 }
 
 /// Shares of the width in proportion to `wanted`.
@@ -139,25 +134,27 @@ impl Body {
     }
 
     fn strip(&mut self, table: &Table, strip: &[usize], name: Option<&str>) {
-        let wanted = squeezed(table, strip, if self.landscape { TURNED } else { UPRIGHT });
-        let widths = share(self.text_width(), &wanted);
+        let widths = widths(table, strip, self.text_width());
         self.table_begins("Report", &widths, name);
-        self.row_begins(true, true);
+        self.row_begins(Row::Header);
         for (index, width) in strip.iter().zip(&widths) {
             let column = &table.columns[*index];
-            let style = if is_number(column.kind) { "TableNumber" } else { "TableText" };
+            let side = if is_number(column.kind) { "<w:jc w:val=\"right\"/>" } else { "" };
             let title = column.title.as_str();
-            self.cell(*width, None, |body| body.paragraph(style, |body| body.run(title, STRONG)));
+            self.cell(*width, None, |body| {
+                body.paragraph_with("TableTitle", side, |body| body.run(title, PLAIN));
+            });
         }
-        self.raw("</w:tr>");
-        for row in &table.rows {
-            let long = strip.iter().zip(&wanted).any(|(index, line)| match &row[*index] {
+        self.row_ends();
+        for (place, row) in table.rows.iter().enumerate() {
+            let long = strip.iter().zip(&widths).any(|(index, width)| match &row[*index] {
                 Cell::Text(text) | Cell::Identifier(text) | Cell::Status(Status { label: text, tone: _ }) => {
-                    text.chars().count() / line + text.lines().count() > MOST_LINES
+                    let line = f64::from(*width) / TWIPS / LARGER / LETTER;
+                    text.chars().count() / (line as usize).max(1) + text.lines().count() > MOST_LINES
                 }
                 _ => false,
             });
-            self.row_begins(false, !long);
+            self.row_begins(if long { Row::Long } else { Row::of(place, table.rows.len()) });
             for (index, width) in strip.iter().zip(&widths) {
                 let kind = table.columns[*index].kind;
                 let cell = &row[*index];
@@ -171,7 +168,7 @@ impl Body {
                 };
                 self.cell(*width, fill, |body| body.paragraph(style, |body| body.value(cell, kind, fill)));
             }
-            self.raw("</w:tr>");
+            self.row_ends();
         }
         self.table_ends();
     }
@@ -229,12 +226,18 @@ impl Body {
         self.raw("<w:p><w:pPr><w:pStyle w:val=\"Small\"/><w:spacing w:after=\"60\" w:line=\"120\" w:lineRule=\"exact\"/></w:pPr></w:p>");
     }
 
-    pub(super) fn row_begins(&mut self, header: bool, whole: bool) {
-        self.raw(match (header, whole) {
-            (true, _) => "<w:tr><w:trPr><w:cantSplit/><w:tblHeader/></w:trPr>",
-            (false, true) => "<w:tr><w:trPr><w:cantSplit/></w:trPr>",
-            (false, false) => "<w:tr>",
+    pub(super) fn row_begins(&mut self, row: Row) {
+        self.raw(match row {
+            Row::Header => "<w:tr><w:trPr><w:cantSplit/><w:tblHeader/></w:trPr>",
+            Row::Whole | Row::WithNext => "<w:tr><w:trPr><w:cantSplit/></w:trPr>",
+            Row::Long => "<w:tr>",
         });
+        self.with_next = matches!(row, Row::Header | Row::WithNext);
+    }
+
+    pub(super) fn row_ends(&mut self) {
+        self.with_next = false;
+        self.raw("</w:tr>");
     }
 
     /// `content` writes at least one paragraph.
@@ -252,23 +255,24 @@ impl Body {
         &mut self,
         titles: &[&str],
         wanted: &[usize],
-        rows: impl Iterator<Item = Vec<Inline>>,
+        rows: impl ExactSizeIterator<Item = Vec<Inline>>,
     ) {
         let widths = share(self.text_width(), wanted);
         self.table_begins("Report", &widths, None);
-        self.row_begins(true, true);
+        self.row_begins(Row::Header);
         for (title, width) in titles.iter().zip(&widths) {
-            self.cell(*width, None, |body| body.paragraph("TableText", |body| body.run(title, STRONG)));
+            self.cell(*width, None, |body| body.line("TableTitle", title));
         }
-        self.raw("</w:tr>");
-        for row in rows {
-            self.row_begins(false, true);
+        self.row_ends();
+        let count = rows.len();
+        for (place, row) in rows.enumerate() {
+            self.row_begins(Row::of(place, count));
             for (value, width) in row.iter().zip(&widths) {
                 self.cell(*width, None, |body| {
                     body.paragraph("TableText", |body| body.inlines(std::slice::from_ref(value)));
                 });
             }
-            self.raw("</w:tr>");
+            self.row_ends();
         }
         self.table_ends();
     }
@@ -281,12 +285,12 @@ impl Body {
         let widths = share(self.text_width(), &[3, 7]);
         self.table_begins("Facts", &widths, None);
         for fact in facts {
-            self.row_begins(false, false);
+            self.row_begins(Row::Long);
             self.cell(widths[0], None, |body| {
                 body.paragraph("TableText", |body| body.run(&fact.label, STRONG))
             });
             self.cell(widths[1], None, |body| body.paragraph("TableText", |body| body.inlines(&fact.value)));
-            self.raw("</w:tr>");
+            self.row_ends();
         }
         self.table_ends();
     }

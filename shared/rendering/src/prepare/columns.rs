@@ -1,7 +1,8 @@
 //! How wide the columns of a table are on the page, in points.
 //!
 //! A column that can show its entries whole within its share gets what they need, and the others share what it leaves: most rows of
-//! a long table then take one line. Shares are the columns' own hints, or what their kind usually needs. Start at [`widths`].
+//! a long table then take one line. Shares are the columns' own hints, or what their kind usually needs. Start at [`widths`]. Word
+//! processor files have the same widths, in proportion ([`widths_within`]).
 
 use domain::document::{Cell, Column, ColumnKind, Orientation, Status};
 
@@ -14,24 +15,34 @@ use crate::{
 const PORTRAIT: f64 = 487.0;
 const LANDSCAPE: f64 = 734.0;
 /// What a lower-case letter takes on average, with some room for capitals and figures.
-pub(super) const LETTER: f64 = 4.5;
+pub(crate) const LETTER: f64 = 4.5;
 /// For a mark of a severity, and for a date.
 pub(crate) const SEVERITY: f64 = 54.0;
 const DATE: f64 = 60.0;
 /// Longer texts are broken into lines rather than given more of the page.
 pub(super) const MAX_SHARE: usize = 40;
 /// Rows that tell what a column needs.
-const LOOKED_AT: usize = 500;
-/// `CVE-2024-123456` and a little, with what stands beside it.
-const SHORT_LINK: f64 = 18.0 * LETTER + 2.0 * SIDE;
+pub(crate) const LOOKED_AT: usize = 500;
+/// Longer names are broken before words are squeezed: `CVE-2024-123456` has 15 letters, a host 20 to 25.
+const LONGEST_NAME: f64 = 26.0 * LETTER + 2.0 * SIDE;
+/// A column that needs no more holds single words: zones, states.
+const SHORT_WORDS: f64 = MAX_WHOLE_WORD as f64 * LETTER + 2.0 * SIDE;
 /// Longer words are no words: addresses, digests.
 const MAX_WHOLE_WORD: usize = 12;
 
 /// Characters on a full line of a table.
 pub(super) fn full_line(orientation: Orientation) -> usize {
+    characters_in(room(orientation))
+}
+
+fn characters_in(points: f64) -> usize {
+    (points / 4.36).round() as usize
+}
+
+fn room(orientation: Orientation) -> f64 {
     match orientation {
-        Orientation::Portrait => 112,
-        Orientation::Landscape => 168,
+        Orientation::Portrait => PORTRAIT,
+        Orientation::Landscape => LANDSCAPE,
     }
 }
 
@@ -52,29 +63,24 @@ pub(super) fn characters(column: &Column) -> u16 {
 
 /// Of each column, all together no more than the page has.
 pub(super) fn widths(columns: &[Column], rows: &[Vec<Cell>], orientation: Orientation) -> Vec<u16> {
-    let room = match orientation {
-        Orientation::Portrait => PORTRAIT,
-        Orientation::Landscape => LANDSCAPE,
-    };
-    let shares = shares(columns, rows, orientation);
+    widths_within(room(orientation), columns, rows)
+}
+
+/// As [`widths`], where letters of [`measure`](crate::measure)'s sizes have so much `room`.
+pub(crate) fn widths_within(room: f64, columns: &[Column], rows: &[Vec<Cell>]) -> Vec<u16> {
+    let shares = shares(columns, rows, characters_in(room));
     let needs: Vec<f64> =
         columns.iter().enumerate().map(|(index, column)| need(index, column, rows)).collect();
-    // What cannot be broken comes first, unless it would leave too little for the rest.
-    let least: f64 = columns
-        .iter()
-        .zip(&needs)
-        .map(|(column, need)| if comes_first(column, *need) { *need } else { need.min(readable(column)) })
-        .sum();
-    let mut widths: Vec<Option<f64>> = columns
-        .iter()
-        .zip(&needs)
-        .map(|(column, need)| (comes_first(column, *need) && least <= room).then_some(*need))
-        .collect();
+    let is_first = first(columns, &needs, room);
+    let mut widths: Vec<Option<f64>> =
+        needs.iter().zip(is_first).map(|(need, is_first)| is_first.then_some(*need)).collect();
     loop {
         let left = room - widths.iter().flatten().sum::<f64>();
-        let open: f64 =
-            widths.iter().zip(&shares).filter(|(width, _)| width.is_none()).map(|(_, share)| share).sum();
-        let share_of = |index: usize| left * shares[index] / open;
+        let open = widths.iter().zip(&shares).filter(|(width, _)| width.is_none()).map(|(_, share)| share);
+        let (count, open) = open.fold((0.0, 0.0), |(count, sum), share| (count + 1.0, sum + share));
+        // Every column has its sides, however little is in it.
+        let sides = (2.0 * SIDE).min(left / count);
+        let share_of = |index: usize| sides + (left - sides * count) * shares[index] / open;
         let content =
             (0..columns.len()).filter(|&index| widths[index].is_none() && needs[index] <= share_of(index));
         let content: Vec<usize> = content.collect();
@@ -139,9 +145,40 @@ fn is_rigid(column: &Column) -> bool {
     matches!(column.kind, ColumnKind::Severity | ColumnKind::Date | ColumnKind::Number { .. })
 }
 
-/// Gets what it needs before columns of words share the rest: the number of a vulnerability is no longer one when it is broken.
-fn comes_first(column: &Column, need: f64) -> bool {
-    is_rigid(column) || (column.kind == ColumnKind::Link && need <= SHORT_LINK)
+/// Which columns get what they need before those of words share the rest: figures and dates, which cannot be broken, names, which are
+/// no longer themselves when they are, and single words, the shortest first, as far as that leaves the others readable.
+fn first(columns: &[Column], needs: &[f64], room: f64) -> Vec<bool> {
+    let mut is_first: Vec<bool> = columns.iter().map(is_rigid).collect();
+    let least = |is_first: &[bool]| -> f64 {
+        let least = columns
+            .iter()
+            .zip(needs)
+            .zip(is_first)
+            .map(|((column, need), is_first)| if *is_first { *need } else { need.min(readable(column)) });
+        least.sum()
+    };
+    if least(&is_first) > room {
+        // Figures and dates still come first while they leave half of the page.
+        let rigid: f64 = needs.iter().zip(&is_first).filter(|(_, first)| **first).map(|(need, _)| need).sum();
+        return if 2.0 * rigid <= room { is_first } else { vec![false; columns.len()] };
+    }
+    let is_name = |index: &usize| {
+        let longest = match columns[*index].kind {
+            ColumnKind::Identifier | ColumnKind::Link => LONGEST_NAME,
+            _ => SHORT_WORDS,
+        };
+        needs[*index] <= longest
+    };
+    let mut names: Vec<usize> = (0..columns.len()).filter(is_name).collect();
+    names.sort_by(|one, other| needs[*one].total_cmp(&needs[*other]));
+    for name in names {
+        is_first[name] = true;
+        if least(&is_first) > room {
+            is_first[name] = false;
+            break;
+        }
+    }
+    is_first
 }
 
 /// In less than this, words are hard to read: half of what they asked for, and no less than a word.
@@ -157,8 +194,8 @@ fn is_kept_whole(column: &Column) -> bool {
 
 /// In what proportion columns share a page. Those of words get room for their longest one: `production` broken in two is harder to
 /// read than a narrower neighbour.
-fn shares(columns: &[Column], rows: &[Vec<Cell>], orientation: Orientation) -> Vec<f64> {
-    let full_line = full_line(orientation).saturating_sub(2 * columns.len()).max(1);
+fn shares(columns: &[Column], rows: &[Vec<Cell>], line: usize) -> Vec<f64> {
+    let full_line = line.saturating_sub(2 * columns.len()).max(1);
     let total: usize = columns.iter().map(|column| usize::from(characters(column))).sum();
     let share = |(index, column): (usize, &Column)| {
         let longest = rows
