@@ -79,7 +79,9 @@ fn write_split(
         sheet::write(sheet, part, rows, index, &lists, lists_name.as_deref(), &styles)?;
     }
     if let Some(name) = lists_name {
-        sheet::write_lists(workbook.add_worksheet().set_name(name)?, &lists, &styles)?;
+        let sheet = workbook.add_worksheet().set_name(name)?;
+        page.set(sheet);
+        sheet::write_lists(sheet, &lists, &styles)?;
     }
     Ok(workbook.save_to_writer(output)?)
 }
@@ -142,7 +144,7 @@ impl Page {
         };
         let banner = office::banner(document).map(|banner| part(&banner, 60)).unwrap_or_default();
         let marked = if banner.is_empty() { String::new() } else { format!("&C&\"-,Bold\"{banner}") };
-        let number = part(&document.cover.document_number, 30);
+        let number = part(&document.cover.document_number, 45);
         Self {
             header: format!("{marked}&R{}", part(&document.cover.title, 40)),
             footer: format!("&L{number}{marked}&RPage &P of &N"),

@@ -15,6 +15,17 @@ use crate::{
     theme,
 };
 
+/// Without the columns that no row has anything in, which would be pages of nothing on paper.
+fn filled(name: &str, columns: Vec<Column>, rows: Vec<Vec<Cell>>) -> Table {
+    let is_filled: Vec<bool> =
+        (0..columns.len()).map(|column| rows.iter().any(|row| row[column] != Cell::Empty)).collect();
+    fn kept<T>(of: Vec<T>, is_filled: &[bool]) -> Vec<T> {
+        of.into_iter().zip(is_filled).filter_map(|(one, is_filled)| is_filled.then_some(one)).collect()
+    }
+    let rows = rows.into_iter().map(|row| kept(row, &is_filled)).collect();
+    Table::new(name, kept(columns, &is_filled), rows)
+}
+
 /// Sheets for what the document has beside tables, without those that would be empty.
 pub(super) fn tables(document: &Document) -> Vec<Table> {
     let mut rows = Rows::default();
@@ -105,7 +116,7 @@ pub(super) fn tables(document: &Document) -> Vec<Table> {
         .map(|(name, key_columns, columns, rows)| Table {
             sheet: Some(Sheet { name: name.to_owned(), preamble: Vec::new() }),
             key_columns,
-            ..Table::new(name, columns, rows)
+            ..filled(name, columns, rows)
         })
         .collect()
 }

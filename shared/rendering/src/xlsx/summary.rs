@@ -237,12 +237,15 @@ impl Summary<'_> {
             let target = format!("internal:'{}'!A1", part.name.replace('\'', "''"));
             let url = Url::new(target).set_text(part.name.as_str());
             self.sheet.write_url_with_format(self.row, 0, url, &styles.link)?;
-            self.put(1, part.table.caption.as_deref().unwrap_or_default(), &styles.text_as_typed)?;
+            let caption = part.table.caption.as_deref().unwrap_or_default();
+            let remark = part.remark().unwrap_or_default();
+            self.put(1, caption, &styles.text_as_typed)?;
             self.count(2, Some(part.rows))?;
-            if let Some(remark) = part.remark() {
+            if !remark.is_empty() {
                 self.put(3, &remark, &styles.text)?;
-                self.sheet.set_row_height(self.row, sheet::height(sheet::lines(&remark, WIDTHS[3])))?;
             }
+            let lines = sheet::lines(caption, WIDTHS[1]).max(sheet::lines(&remark, WIDTHS[3]));
+            self.sheet.set_row_height(self.row, sheet::height(lines))?;
             self.row += 1;
         }
         Ok(())
