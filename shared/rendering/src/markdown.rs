@@ -189,6 +189,9 @@ fn write_block(out: &mut String, block: &Block, level: usize) {
                 "1.",
                 steps.iter().map(|step| format!("**{}.** {}", escape(&step.label), inlines(&step.value))),
             );
+            if !limitations.is_empty() {
+                caption_of(out, Some("What this does not show"));
+            }
             list(out, "-", limitations.iter().map(|limitation| inlines(limitation)));
         }
     }

@@ -147,8 +147,12 @@ impl Page {
         let classes: Vec<&str> = table
             .columns
             .iter()
-            .map(|column| match (column.kind, column.width) {
+            .enumerate()
+            .map(|(index, column)| match (column.kind, column.width) {
                 (ColumnKind::Number { .. }, _) => " class=\"number\"",
+                (ColumnKind::Link, _) if table.rows.iter().all(|row| is_short(&row[index])) => {
+                    " class=\"whole\""
+                }
                 (ColumnKind::Text, Some(28..) | None) => " class=\"wide\"",
                 (ColumnKind::Text | ColumnKind::Identifier | ColumnKind::Link, Some(..=12)) => {
                     " class=\"short\""
@@ -282,6 +286,13 @@ impl Page {
 
 /// Longer ones are broken into lines.
 const LONG_LABEL: usize = 28;
+/// The number of a vulnerability, which nobody finds again once it is broken.
+fn is_short(cell: &Cell) -> bool {
+    !matches!(cell, Cell::Link(link) if link.text.chars().count() > SHORT_LINK)
+}
+
+/// Characters of the longest: `CVE-2024-123456`, and a little.
+const SHORT_LINK: usize = 18;
 /// What parts of a name end with.
 const MARKS: [char; 6] = [':', '/', '@', '.', '_', '-'];
 
