@@ -74,22 +74,89 @@ async fn who_reads_one_page_after_another_sees_every_row_once_whatever_goes_mean
             .fetch_all(app.db.pool())
             .await
             .expect("read");
-    let mut seen = page(&app, &format!("{query}&page=41")).await.0;
-    // Ten rows before it are gone: by numbers alone, the next page would begin ten rows too late.
-    let gone = &before[..10];
-    sqlx::query("delete from findings where id::text = any ($1)")
-        .bind(gone)
-        .execute(app.db.pool())
-        .await
-        .expect("gone");
-    seen.extend(page(&app, &format!("{query}&page=42")).await.0);
-    assert_eq!(seen, before[2000..2100]);
+    // One is walked to from the beginning of the list, the other one from its end, when it is ten rows shorter.
+    for (number, gone) in [(31, 0), (78, 10)] {
+        let mut seen = page(&app, &format!("{query}&page={number}")).await.0;
+        // Ten rows before it are gone: by numbers alone, the next page would begin ten rows too late.
+        sqlx::query("delete from findings where id::text = any ($1)")
+            .bind(&before[number..number + 10])
+            .execute(app.db.pool())
+            .await
+            .expect("gone");
+        let (next, total) = page(&app, &format!("{query}&page={}", number + 1)).await;
+        seen.extend(next);
+        let from = (number - 1) * 50 + gone;
+        assert_eq!(seen, before[from..from + 100], "page {number} and the next");
+        assert_eq!(usize::try_from(total).expect("few"), before.len() - gone - 10);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_of_cves_follow_whatever_changes_what_they_are_found_by() {
+    let app = TestApp::set_up().await;
+    let run = async |statement: &'static str| {
+        sqlx::query(statement).execute(app.db.pool()).await.expect("done");
+    };
+    run("insert into sources (id, slug, name, category, feed, url, crawl_interval_minutes)
+         values ('00000000-0000-7000-8000-00000000a000', 'planted', 'Planted', 'cve', 'nvd', 'http://127.0.0.1:1', 60)")
+        .await;
+    let filters = [
+        ("search=OpenSSL", "description ilike '%openssl%'"),
+        ("search=openssl&cvss_min=5", "description ilike '%openssl%' and base_score >= 5"),
+        ("epss_min=0.4", "cve_id in (select cve_id from epss where score >= 0.4)"),
+        ("kev=true", "cve_id in (select cve_id from kev)"),
+    ];
+    let agree = async |when: &str| {
+        for (filter, condition) in filters {
+            let statement = format!("select count(*) from cves where {condition}");
+            let counted: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+                .fetch_one(app.db.pool())
+                .await
+                .expect("counted");
+            // The second time from what was counted the first time.
+            for _ in 0..2 {
+                let page = app.get(&format!("/api/cves?{filter}&page_size=1")).await.expect(200).json();
+                assert_eq!(page["total"], counted, "{filter} after {when}");
+            }
+        }
+    };
+    run("insert into cves (cve_id, description, cvss_v31_score, source_id, content_hash)
+         select 'CVE-2024-' || (1000 + n), case when n % 2 = 0 then 'A flaw in OpenSSL' else 'Another' end, n % 10, id, '\\x00'
+           from generate_series(1, 100) n, sources where slug = 'planted'")
+        .await;
+    agree("CVEs came").await;
+    run("insert into epss (cve_id, score, percentile) select cve_id, base_score / 10, 0 from cves").await;
+    run("insert into kev (cve_id, vendor, product, name, description, required_action, date_added, ransomware, notes, content_hash)
+         select cve_id, '', '', '', '', '', now(), false, '', '\\x00' from cves where base_score > 7")
+        .await;
+    agree("EPSS and KEV came").await;
+    let mut slow = app.db.pool().begin().await.expect("a transaction");
+    for statement in [
+        "update cves set description = 'A flaw in OpenSSL' where base_score = 7",
+        "update epss set score = 1 - score where score < 0.4",
+        "delete from kev where cve_id < 'CVE-2024-1050'",
+    ] {
+        sqlx::query(statement).execute(&mut *slow).await.expect("done");
+    }
+    agree("changes that are not committed").await;
+    slow.commit().await.expect("committed");
+    agree("they are").await;
+    run("delete from cves where cve_id < 'CVE-2024-1050'").await;
+    agree("CVEs have gone").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn totals_are_exact_whatever_adds_changes_and_removes_rows() {
     let app = estate().await;
     let tenant = app.tenant().await;
+    let asset: String = sqlx::query_scalar("select id::text from assets order by id desc limit 1")
+        .fetch_one(app.db.pool())
+        .await
+        .expect("one");
+    let (of_asset, is_of_asset) = (
+        format!("asset_id={asset}&status=open&min_score=2"),
+        format!("asset_id = '{asset}' and status = 'open' and composite_score >= 2"),
+    );
     let filters = [
         ("", "true"),
         ("status=open", "status = 'open'"),
@@ -99,6 +166,14 @@ async fn totals_are_exact_whatever_adds_changes_and_removes_rows() {
         ("has_exploit=false&severity=low", "not has_exploit and severity = 'low'"),
         ("patch_available=true", "fixed_version is not null"),
         ("min_score=3&max_score=5", "composite_score between 3 and 5"),
+        (
+            "min_score=2.5&status=open&severity=low,high&kev=false",
+            "composite_score >= 2.5 and status = 'open' and severity in ('low', 'high') and not is_kev",
+        ),
+        ("max_score=4&patch_available=false", "composite_score <= 4 and fixed_version is null"),
+        ("max_score=6&sort=last_confirmed_at", "composite_score <= 6"),
+        ("cve_id=CVE-2024-10005&min_score=1", "vulnerability = 'CVE-2024-10005' and composite_score >= 1"),
+        (&of_asset, &is_of_asset),
     ];
     let agree = async |when: &str| {
         for (filter, condition) in filters {
@@ -124,6 +199,7 @@ async fn totals_are_exact_whatever_adds_changes_and_removes_rows() {
             for statement in [
                 "update findings set status = 'resolved', resolved_at = now() where package_version_id % 40 = $1",
                 "update findings set severity = 'low', is_kev = not is_kev where package_version_id % 40 = $1",
+                "update findings set composite_score = 9 - composite_score where package_version_id % 40 = $1",
                 "delete from findings where package_version_id % 40 = $1 and package_version_id % 3 = 0",
             ] {
                 sqlx::query(statement).bind(n).execute(&mut *tx).await.expect("done");
@@ -171,6 +247,10 @@ async fn alerts_and_the_assets_that_a_cve_concerns_are_paged_and_counted_alike()
             newest.replace("true", "acknowledged_at is not null and severity = 'low'"),
         ),
         ("/api/cves/CVE-2024-1/affected-assets?", worst.to_owned()),
+        (
+            "/api/assets?hostname=OST-1&",
+            "from assets where hostname ilike '%ost-1%' order by lower(hostname), id".to_owned(),
+        ),
     ];
     for (list, from) in cases {
         let statement = format!("select id::text {from}");

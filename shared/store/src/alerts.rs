@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::{Error, Result},
-    paging::{self, Order, Part},
+    paging::{self, Order, Part, Total},
     sql::Conditions,
 };
 
@@ -143,16 +143,12 @@ const NEWEST_FIRST: Order =
 pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Result<Page<Alert>> {
     let parts = Part::whole(select!(), "alerts", NEWEST_FIRST);
     let narrow = |tx: &TenantTx, select: String| narrowed(tx, select, filter);
-    let items: Vec<Alert> = paging::rows(tx, &format!("alerts {filter:?}"), &parts, page, narrow).await?;
-    let total = match paging::total_of_last_page(page, items.len()) {
-        Some(total) => total,
-        None if *filter == Filter::default() => paging::count(tx, "alerts").await?,
-        None => {
-            let mut count = narrowed(tx, "select count(*) from alerts", filter).query;
-            count.build_query_scalar().fetch_one(&mut **tx).await?
-        }
+    let total = if *filter == Filter::default() {
+        Total::Known(paging::count(tx, "alerts").await?)
+    } else {
+        Total::Counted(narrowed(tx, "select count(*) from alerts", filter))
     };
-    Ok(Page::new(items, total, page))
+    paging::page(tx, &format!("alerts {filter:?}"), &parts, page, total, narrow).await
 }
 
 fn narrowed(tx: &TenantTx, select: impl Into<String>, filter: &Filter) -> Conditions {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::Result,
-    paging::{self, Order, Part},
+    paging::{self, Order, Part, Total},
     sql::{Conditions, contains_pattern},
 };
 
@@ -96,16 +96,12 @@ pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Resu
         Order { key: ("a.sort_name", "text"), tie: ("a.id", "uuid"), direction: Direction::Ascending };
     let parts = Part::whole(concat!("select ", columns!(), " from assets a"), "assets a", BY_NAME);
     let narrow = |tx: &TenantTx, select: String| wanted(select, tx.tenant(), filter);
-    let items: Vec<Asset> = paging::rows(tx, &format!("assets {filter:?}"), &parts, page, narrow).await?;
-    let total = match paging::total_of_last_page(page, items.len()) {
-        Some(total) => total,
-        None if *filter == Filter::default() => paging::count(tx, "assets").await?,
-        None => {
-            let mut count = wanted("select count(*) from assets a", tx.tenant(), filter).query;
-            count.build_query_scalar().fetch_one(&mut **tx).await?
-        }
+    let total = if *filter == Filter::default() {
+        Total::Known(paging::count(tx, "assets").await?)
+    } else {
+        Total::Counted(wanted("select count(*) from assets a", tx.tenant(), filter))
     };
-    Ok(Page::new(items, total, page))
+    paging::page(tx, &format!("assets {filter:?}"), &parts, page, total, narrow).await
 }
 
 fn wanted(select: impl Into<String>, tenant: TenantId, filter: &Filter) -> Conditions {
@@ -127,7 +123,8 @@ fn wanted(select: impl Into<String>, tenant: TenantId, filter: &Filter) -> Condi
         conditions.also().push_bind(tag.clone()).push(" = any(a.tags)");
     }
     if let Some(part) = &filter.hostname {
-        conditions.also().push("a.hostname ilike ").push_bind(contains_pattern(part));
+        // The name in small letters is in the index of the list's order.
+        conditions.also().push("a.sort_name like lower(").push_bind(contains_pattern(part)).push(")");
     }
     conditions
 }

@@ -21,7 +21,7 @@ pub use self::cut::{Cutting, cut};
 use crate::{
     db::{TenantTx, begin_transaction},
     error::Result,
-    paging::{self, Order, Part},
+    paging::{self, Order, Part, Total},
     sql::Conditions,
 };
 
@@ -164,19 +164,16 @@ pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Resu
     };
     let narrow = |_: &TenantTx, select: String| wanted(select, filter);
     let parts = [Part { select, table, only: None, each: Some(each), order: NEWEST }];
-    let items: Vec<Entry> = paging::rows(tx, &format!("audit {filter:?}"), &parts, page, narrow).await?;
     let everything = Filter { with_installation: filter.with_installation, ..Filter::default() };
-    let total = match paging::total_of_last_page(page, items.len()) {
-        Some(total) => total,
-        None if *filter == everything => total(tx, filter.with_installation).await?,
-        None => {
-            let mut count = wanted("select count(*) from audit_entries", filter);
-            let chains = count.also().push("(chain = app_tenant() or (chain = ").push_bind(INSTALLATION);
-            chains.push(" and ").push_bind(filter.with_installation).push("))");
-            count.query.build_query_scalar().fetch_one(&mut **tx).await?
-        }
+    let total = if *filter == everything {
+        Total::Known(total(tx, filter.with_installation).await?)
+    } else {
+        let mut count = wanted("select count(*) from audit_entries", filter);
+        let chains = count.also().push("(chain = app_tenant() or (chain = ").push_bind(INSTALLATION);
+        chains.push(" and ").push_bind(filter.with_installation).push("))");
+        Total::Counted(count)
     };
-    Ok(Page::new(items, total, page))
+    paging::page(tx, &format!("audit {filter:?}"), &parts, page, total, narrow).await
 }
 
 /// How many entries there are, by the numbers that sealed ones have: those of a chain follow one another without a gap.

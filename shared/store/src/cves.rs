@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::Result,
-    paging::{self, Order, Part},
+    paging::{self, Order, Part, Total},
     sql::{Conditions, contains_pattern},
 };
 
@@ -178,20 +178,14 @@ pub async fn list(
 ) -> Result<Page<Cve>> {
     let narrow = |_: &TenantTx, select: String| narrowed(select, filter);
     let list = format!("cves {filter:?}");
-    let items: Vec<Cve> = paging::rows(tx, &list, &sort.0.parts(sort.1, filter), page, narrow).await?;
-    let total = match paging::total_of_last_page(page, items.len()) {
-        Some(total) => total,
-        None if *filter == Filter::default() => paging::count(tx, "cves").await?,
-        None => {
-            let from = if filter.epss == (None, None) { "cves c" } else { RATED_TABLES };
-            narrowed(format!("select count(*) from {from}"), filter)
-                .query
-                .build_query_scalar()
-                .fetch_one(&mut **tx)
-                .await?
-        }
+    let total = if *filter == Filter::default() {
+        Total::Known(paging::count(tx, "cves").await?)
+    } else {
+        let from = if filter.epss == (None, None) { "cves c" } else { RATED_TABLES };
+        let count = narrowed(format!("select count(*) from {from}"), filter);
+        Total::Remembered { count, changes: "cve_changes" }
     };
-    Ok(Page::new(items, total, page))
+    paging::page(tx, &list, &sort.0.parts(sort.1, filter), page, total, narrow).await
 }
 
 fn narrowed(select: impl Into<String>, filter: &Filter) -> Conditions {

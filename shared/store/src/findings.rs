@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::Result,
-    paging::{self, Order, Part},
+    paging::{self, Order, Part, Total},
     sql::Conditions,
 };
 
@@ -182,23 +182,37 @@ pub async fn list(
 ) -> Result<Page<Finding>> {
     let narrow = |tx: &TenantTx, select: String| narrowed(tx, select, filter);
     let list = format!("findings {filter:?}");
-    let items: Vec<Finding> = paging::rows(tx, &list, &sort.0.parts(sort.1), page, narrow).await?;
-    let total = match paging::total_of_last_page(page, items.len()) {
-        Some(total) => total,
-        None => total(tx, filter).await?,
+    let total = match summed(tx, filter) {
+        // What no index has in order would be sorted for each step of the way to a far page.
+        Some(sum) if sort.0 != Sort::LastConfirmedAt => Total::Known(scalar(tx, sum).await?),
+        _ => Total::Counted(counted(tx, filter)),
     };
-    Ok(Page::new(items, total, page))
+    paging::page(tx, &list, &sort.0.parts(sort.1), page, total, narrow).await
 }
 
-/// How many there are. Counts are kept of what is filtered by most (`migrations/*_paging.sql`).
+/// How many there are.
 ///
 /// # Errors
 /// When the database cannot be reached.
 pub async fn total(tx: &mut TenantTx, filter: &Filter) -> Result<i64> {
-    let Filter { asset: None, vulnerability: None, score: (None, None), .. } = filter else {
-        let mut count = narrowed(tx, "select count(*) from findings f", filter).query;
-        return Ok(count.build_query_scalar().fetch_one(&mut **tx).await?);
-    };
+    let total = summed(tx, filter).unwrap_or_else(|| counted(tx, filter));
+    scalar(tx, total).await
+}
+
+async fn scalar(tx: &mut TenantTx, mut total: Conditions) -> Result<i64> {
+    Ok(total.query.build_query_scalar().fetch_one(&mut **tx).await?)
+}
+
+/// Counts them: of one asset or one vulnerability, which are not many, and which an index has.
+fn counted(tx: &TenantTx, filter: &Filter) -> Conditions {
+    narrowed(tx, "select count(*) from findings f", filter)
+}
+
+/// Adds up counts, which are kept of everything else that findings are filtered by (`count_findings` in `migrations/*_filtered_lists.sql`).
+fn summed(tx: &TenantTx, filter: &Filter) -> Option<Conditions> {
+    if filter.asset.is_some() || filter.vulnerability.is_some() {
+        return None;
+    }
     let mut counts = Conditions::after("select coalesce(sum(findings), 0)::bigint from finding_counts");
     counts.also().push("tenant_id = ").push_bind(tx.tenant().0);
     counts.one_of("status", filter.statuses.iter().map(|status| status.as_str()));
@@ -210,7 +224,12 @@ pub async fn total(tx: &mut TenantTx, filter: &Filter) -> Result<i64> {
             counts.also().push(column).push(" = ").push_bind(wanted);
         }
     }
-    Ok(counts.query.build_query_scalar().fetch_one(&mut **tx).await?)
+    for (operator, bound) in [(" >= ", filter.score.0), (" <= ", filter.score.1)] {
+        if let Some(bound) = bound {
+            counts.also().push("composite_score").push(operator).push_bind(bound);
+        }
+    }
+    Some(counts)
 }
 
 fn narrowed(tx: &TenantTx, select: impl Into<String>, filter: &Filter) -> Conditions {

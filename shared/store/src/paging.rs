@@ -2,33 +2,35 @@
 //!
 //! A page is entered by the key of the row before it. That row is found by passing over what lies before it in the index alone, which is
 //! some twenty times faster than to pass over the rows themselves and what is joined to them. Before a far page lie too many entries even so:
-//! the walk to it is made once and leaves a mark at every five hundredth. From then on any page begins at most so many entries behind a mark,
-//! page 2,000 as well as page 25. Marks are keys of rows, not numbers of rows. While they are kept, half a minute, rows that come
-//! and go before them move far pages neither forwards nor backwards: who reads one page after another misses none and sees
-//! none twice. Each process has its own.
+//! the walk to it ([`walk`]) is made once, from whichever end is nearer, and leaves a mark ([`marks`]) at every five hundredth. From then on any
+//! page begins at most so many entries behind a mark, page 2,000 as well as page 25.
 //!
-//! Start at [`rows`].
+//! Start at [`page`].
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+mod marks;
+mod walk;
 
-use domain::page::{Direction, PageRequest};
+use domain::page::{Direction, Page, PageRequest};
 use sqlx::{FromRow, Postgres, QueryBuilder, postgres::PgRow};
 
+use self::{
+    marks::{Mark, known_end, remember, turn_of},
+    walk::walk,
+};
 use crate::{db::TenantTx, error::Result, sql::Conditions};
 
 /// Rows that are passed over without a mark.
 const NEAR: i64 = 1_000;
-/// Rows from mark to mark.
-const APART: i64 = 500;
-/// Of so many far pages of a list it is kept where they are entered.
-const ENTERED: usize = 64;
-/// For how long marks are good, and of how many lists they are kept.
-const KEPT: Duration = Duration::from_secs(30);
-const LISTS: usize = 200;
+
+/// How many rows a list has in all.
+pub(crate) enum Total {
+    /// So many: counts of it are kept.
+    Known(i64),
+    /// What this counts.
+    Counted(Conditions),
+    /// What this counts, which remains right until the number of `changes` (as of [`count`]) is another one.
+    Remembered { count: Conditions, changes: &'static str },
+}
 
 /// How many rows a list has in all, where that is known without counting: a page that is not full is the last
 /// one.
@@ -38,7 +40,8 @@ pub(crate) fn total_of_last_page(page: PageRequest, rows: usize) -> Option<i64> 
     (rows < page.limit() && (rows > 0 || page.offset() == 0)).then(|| page.offset() + rows)
 }
 
-/// How many rows the list called `list` has, of the tenant's and of what all share, as its statements have counted them.
+/// How many rows the list called `list` has, of the tenant's and of what all share, as its statements have counted them. Of a name that ends in
+/// `changes`: how many statements changed anything.
 ///
 /// # Errors
 /// When the database cannot be reached.
@@ -80,50 +83,40 @@ impl Order {
         query.push(format!(" order by {} {word}, {} {word}", self.key.0, self.tie.0));
     }
 
-    /// Adds that a row comes after `mark`.
-    fn push_after(self, conditions: &mut Conditions, mark: &Mark) {
+    /// From the end to the beginning.
+    fn reversed(self) -> Self {
+        let direction = match self.direction {
+            Direction::Ascending => Direction::Descending,
+            Direction::Descending => Direction::Ascending,
+        };
+        Self { direction, ..self }
+    }
+
+    /// Adds that a row comes after `place`.
+    fn push_after(self, conditions: &mut Conditions, place: Place<'_>) {
         let (_, operator) = self.words();
         let query = conditions.also();
         query.push(format!("({}, {}) {operator} (", self.key.0, self.tie.0));
-        query.push_bind(mark.key.clone()).push(format!("::{}, ", self.key.1));
-        query.push_bind(mark.tie.clone()).push(format!("::{})", self.tie.1));
-    }
-}
-
-/// The key of a row, as text.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-struct Mark {
-    key: String,
-    tie: String,
-}
-
-#[derive(Debug)]
-struct Marks {
-    since: Instant,
-    /// By how many rows there are up to and with the mark.
-    at: BTreeMap<i64, Mark>,
-    /// Likewise, where pages between marks were entered.
-    entered: BTreeMap<i64, Mark>,
-    /// How many rows there are in all, once somebody has looked beyond them.
-    end: Option<i64>,
-}
-
-impl Marks {
-    fn none() -> Self {
-        Self { since: Instant::now(), at: BTreeMap::new(), entered: BTreeMap::new(), end: None }
-    }
-}
-
-impl Marks {
-    fn entered_at(&mut self, place: i64, mark: Mark) {
-        if self.entered.len() >= ENTERED {
-            self.entered.clear();
+        match place {
+            Place::Mark(mark) => self.push_values(query, mark),
+            Place::Columns(columns) => _ = query.push(columns),
         }
-        self.entered.insert(place, mark);
+        query.push(")");
+    }
+
+    /// Adds the two values of `mark`.
+    fn push_values(self, query: &mut QueryBuilder<Postgres>, mark: &Mark) {
+        query.push_bind(mark.key.clone()).push(format!("::{}, ", self.key.1));
+        query.push_bind(mark.tie.clone()).push(format!("::{}", self.tie.1));
     }
 }
 
-static MARKS: LazyLock<Mutex<HashMap<String, Marks>>> = LazyLock::new(Mutex::default);
+/// A row that others come after: its key, or what columns hold that of it.
+#[derive(Debug, Clone, Copy)]
+enum Place<'a> {
+    Mark(&'a Mark),
+    Columns(&'static str),
+}
 
 /// Rows of a list that are in the order of an index. A list is one part, or several of which one comes after the other.
 #[derive(Debug, Clone)]
@@ -168,10 +161,15 @@ impl Part {
         }
     }
 
-    /// `select` of rows of this part that come after `mark`, the first `reach` of which may be asked for.
+    /// The same rows, the last one first.
+    fn reversed(&self) -> Self {
+        Self { order: self.order.reversed(), ..self.clone() }
+    }
+
+    /// `select` of rows of this part that come after `place`, the first `reach` of which may be asked for.
     fn after(
         &self,
-        mark: Option<&Mark>,
+        place: Option<Place<'_>>,
         reach: i64,
         select: String,
         tx: &TenantTx,
@@ -181,8 +179,8 @@ impl Part {
         for condition in self.only.as_deref().into_iter().chain(self.each) {
             conditions.also().push(condition);
         }
-        if let Some(mark) = mark {
-            self.order.push_after(&mut conditions, mark);
+        if let Some(place) = place {
+            self.order.push_after(&mut conditions, place);
         }
         let mut query = conditions.query;
         if self.each.is_some() {
@@ -191,6 +189,31 @@ impl Part {
         }
         query
     }
+
+    /// The key of row `number`, counted from 1, of those that come after `place`.
+    async fn key_of(
+        &self,
+        number: i64,
+        place: Option<Place<'_>>,
+        tx: &mut TenantTx,
+        narrowed: &impl Fn(&TenantTx, String) -> Conditions,
+    ) -> Result<Option<Mark>> {
+        let Order { key, tie, .. } = self.order;
+        let keys = format!("select ({})::text as key, ({})::text as tie from {}", key.0, tie.0, self.table);
+        let mut row = self.after(place, number, keys, tx, narrowed);
+        self.order.push(&mut row);
+        row.push(" limit 1 offset ").push_bind(number - 1);
+        Ok(row.build_query_as().fetch_optional(&mut **tx).await?)
+    }
+}
+
+/// What is known of the rows of a part.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// Counts are kept of the list, so that it is one that indexes have in order.
+    is_counted: bool,
+    /// How many the part has.
+    rows: Option<i64>,
 }
 
 /// The page of the list that `parts` make: `list` is what it is called, with everything that it is filtered by, and `narrowed` adds to a
@@ -198,11 +221,57 @@ impl Part {
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub(crate) async fn rows<Row>(
+pub(crate) async fn page<Row>(
     tx: &mut TenantTx,
     list: &str,
     parts: &[Part],
     page: PageRequest,
+    total: Total,
+    narrowed: impl Fn(&TenantTx, String) -> Conditions,
+) -> Result<Page<Row>>
+where
+    Row: for<'row> FromRow<'row, PgRow> + Send + Unpin,
+{
+    let known = if let Total::Known(total) = total { Some(total) } else { None };
+    let is_beyond = known.is_some_and(|total| page.offset() >= total);
+    let items = if is_beyond { vec![] } else { rows(tx, list, parts, page, known, narrowed).await? };
+    // Where a far page begins may be as old as marks are.
+    let told = total_of_last_page(page, items.len()).filter(|_| page.offset() <= NEAR);
+    let total = match (total, told) {
+        (Total::Known(total), _) | (_, Some(total)) => total,
+        (Total::Counted(mut count), None) => count.query.build_query_scalar().fetch_one(&mut **tx).await?,
+        (Total::Remembered { count, changes }, None) => remembered(tx, list, count, changes).await?,
+    };
+    Ok(Page::new(items, total, page))
+}
+
+/// What `total` counts of `list`, or counted when there were as many changes as now; by one at a time.
+async fn remembered(
+    tx: &mut TenantTx,
+    list: &str,
+    mut total: Conditions,
+    changes: &'static str,
+) -> Result<i64> {
+    // Asked before anything is counted: what changes meanwhile makes another number than that which the total is kept under.
+    let changed = count(tx, changes).await?;
+    let list = &format!("{} {list}", tx.tenant());
+    let turn = turn_of(list);
+    let _turn = turn.lock().await;
+    if let Some(total) = marks::total_of(list, changed) {
+        return Ok(total);
+    }
+    let total = total.query.build_query_scalar().fetch_one(&mut **tx).await?;
+    marks::remember_total(list, changed, total);
+    Ok(total)
+}
+
+/// The rows of a page of a list that has `total` in all, where that is known.
+async fn rows<Row>(
+    tx: &mut TenantTx,
+    list: &str,
+    parts: &[Part],
+    page: PageRequest,
+    total: Option<i64>,
     narrowed: impl Fn(&TenantTx, String) -> Conditions,
 ) -> Result<Vec<Row>>
 where
@@ -217,9 +286,12 @@ where
             passed -= end;
             continue;
         }
-        let (at, mark) = enter(tx, list, part, passed, &narrowed).await?;
-        let reach = passed - at + missing;
-        let mut query = part.after(mark.as_ref(), reach, part.select.to_owned(), tx, &narrowed);
+        // Of the last part, those that are not of the parts before it.
+        let rest = total.filter(|_| is_last).map(|total| total - (page.offset() - passed));
+        let known = Known { is_counted: total.is_some(), rows: rest };
+        let (at, mark) = enter(tx, list, part, passed, known, &narrowed).await?;
+        let (place, reach) = (mark.as_ref().map(Place::Mark), passed - at + missing);
+        let mut query = part.after(place, reach, part.select.to_owned(), tx, &narrowed);
         part.order.push(&mut query);
         query.push(" limit ").push_bind(missing).push(" offset ").push_bind(passed - at);
         let found: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
@@ -233,7 +305,7 @@ where
             passed = 0;
         } else {
             let select = format!("select count(*) from {}", part.table);
-            let mut count = part.after(mark.as_ref(), reach, select, tx, &narrowed);
+            let mut count = part.after(place, reach, select, tx, &narrowed);
             let behind: i64 = count.build_query_scalar().fetch_one(&mut **tx).await?;
             remember(list, |marks| marks.end = Some(at + behind));
             passed -= at + behind;
@@ -249,22 +321,16 @@ async fn enter(
     list: &str,
     part: &Part,
     passed: i64,
+    known: Known,
     narrowed: &impl Fn(&TenantTx, String) -> Conditions,
 ) -> Result<(i64, Option<Mark>)> {
     let is_far = passed > NEAR;
-    let (at, mark) = if is_far { walk(tx, list, part, passed, narrowed).await? } else { (0, None) };
+    let (at, mark) = if is_far { walk(tx, list, part, passed, known, narrowed).await? } else { (0, None) };
     if at == passed {
         return Ok((at, mark));
     }
-    let keys = format!(
-        "select ({})::text as key, ({})::text as tie from {}",
-        part.order.key.0, part.order.tie.0, part.table
-    );
-    let mut entry = part.after(mark.as_ref(), passed - at, keys, tx, narrowed);
-    part.order.push(&mut entry);
-    entry.push(" limit 1 offset ").push_bind(passed - at - 1);
-    let found: Option<Mark> = entry.build_query_as().fetch_optional(&mut **tx).await?;
-    Ok(match found {
+    let entry = part.key_of(passed - at, mark.as_ref().map(Place::Mark), tx, narrowed).await?;
+    Ok(match entry {
         Some(entry) => {
             if is_far {
                 remember(list, |marks| marks.entered_at(passed, entry.clone()));
@@ -273,90 +339,6 @@ async fn enter(
         }
         None => (at, mark),
     })
-}
-
-/// The last mark of `part` before its row `wanted`, and how many rows there are up to it. Where there is none near it, it is walked to, by
-/// one at a time: who comes meanwhile finds the marks.
-async fn walk(
-    tx: &mut TenantTx,
-    list: &str,
-    part: &Part,
-    wanted: i64,
-    narrowed: &impl Fn(&TenantTx, String) -> Conditions,
-) -> Result<(i64, Option<Mark>)> {
-    let (from, mark) = last_mark(list, wanted);
-    if wanted - from < APART {
-        return Ok((from, mark));
-    }
-    let turn = turn_of(list);
-    let _turn = turn.lock().await;
-    let (from, mark) = last_mark(list, wanted);
-    if wanted - from < APART {
-        return Ok((from, mark));
-    }
-    let (key, tie) = (part.order.key.0, part.order.tie.0);
-    let (word, _) = part.order.words();
-    // The database walks along the index, and tells of every five hundredth row.
-    let keys = format!(
-        "select key::text, tie::text, n from (
-         select key, tie, row_number() over (order by key {word}, tie {word}) as n from (
-         select {key} as key, {tie} as tie from {}",
-        part.table
-    );
-    let mut keys = part.after(mark.as_ref(), wanted - from, keys, tx, narrowed);
-    part.order.push(&mut keys);
-    keys.push(" limit ").push_bind(wanted - from);
-    keys.push(") as walked) as numbered where n % ").push_bind(APART).push(" = 0");
-    let found: Vec<(String, String, i64)> = keys.build_query_as().fetch_all(&mut **tx).await?;
-    let found = found.into_iter().map(|(key, tie, n)| (from + n, Mark { key, tie }));
-    remember(list, |marks| marks.at.extend(found));
-    Ok(last_mark(list, wanted))
-}
-
-fn last_mark(list: &str, wanted: i64) -> (i64, Option<Mark>) {
-    let lists = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
-    let good = lists.get(list).filter(|marks| marks.since.elapsed() < KEPT);
-    let before = |marks: &BTreeMap<i64, Mark>| {
-        marks.range(..=wanted).next_back().map(|(at, mark)| (*at, Some(mark.clone())))
-    };
-    let found = good.and_then(|marks| {
-        before(&marks.at).into_iter().chain(before(&marks.entered)).max_by_key(|(at, _)| *at)
-    });
-    found.unwrap_or((0, None))
-}
-
-fn known_end(list: &str) -> Option<i64> {
-    let lists = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
-    lists.get(list).filter(|marks| marks.since.elapsed() < KEPT)?.end
-}
-
-/// Adds to what is known of `list`, and forgets other lists where it takes too much room.
-fn remember(list: &str, add: impl FnOnce(&mut Marks)) {
-    let mut lists = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
-    if lists.len() >= LISTS {
-        lists.retain(|_, marks| marks.since.elapsed() < KEPT);
-        let oldest = lists.iter().min_by_key(|(_, marks)| marks.since).map(|(list, _)| list.clone());
-        if lists.len() >= LISTS
-            && let Some(oldest) = oldest
-        {
-            lists.remove(&oldest);
-        }
-    }
-    let marks = lists.entry(list.to_owned()).or_insert_with(Marks::none);
-    if marks.since.elapsed() >= KEPT {
-        *marks = Marks::none();
-    }
-    add(marks);
-}
-
-/// Whoever holds it may walk `list`.
-fn turn_of(list: &str) -> Arc<tokio::sync::Mutex<()>> {
-    static TURNS: LazyLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>> =
-        LazyLock::new(Mutex::default);
-    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-    // Whoever has a turn, or waits for one, holds it as well.
-    turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-    turns.entry(list.to_owned()).or_default().clone()
 }
 
 #[cfg(test)]
@@ -370,24 +352,5 @@ mod tests {
         assert_eq!(total_of_last_page(page(3), 7), Some(107));
         assert_eq!(total_of_last_page(page(3), 50), None);
         assert_eq!(total_of_last_page(page(3), 0), None);
-    }
-
-    #[test]
-    fn the_last_mark_before_a_row_is_found_and_no_more_lists_are_remembered_than_there_is_room_for() {
-        let mark = |key: &str| Mark { key: key.into(), tie: key.into() };
-        remember("a", |marks| marks.at.extend([(500, mark("x")), (1000, mark("y"))]));
-        assert_eq!(last_mark("a", 999), (500, Some(mark("x"))));
-        assert_eq!(last_mark("a", 1000), (1000, Some(mark("y"))));
-        assert_eq!(last_mark("a", 499), (0, None));
-        for page in 0..1000 {
-            remember("a", |marks| marks.entered_at(2000 + page, mark("p")));
-        }
-        assert_eq!(last_mark("a", 3500), (2999, Some(mark("p"))));
-        assert_eq!(last_mark("a", 1500), (1000, Some(mark("y"))));
-        assert!(MARKS.lock().expect("not poisoned")["a"].entered.len() <= ENTERED);
-        for list in 0..LISTS + 10 {
-            remember(&list.to_string(), |marks| marks.at.extend([(500, mark("z"))]));
-        }
-        assert!(MARKS.lock().expect("not poisoned").len() <= LISTS);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     artifacts::{self, Finished},
     db::TenantTx,
     error::Result,
-    paging::{self, Order, Part},
+    paging::{self, Order, Part, Total},
     sql::Conditions,
 };
 
@@ -154,16 +154,12 @@ pub async fn list(
 ) -> Result<Page<Report>> {
     let narrow = |tx: &TenantTx, select: String| narrowed(tx, select, filter);
     let parts = Part::whole(select!(), "reports", sort.0.order(sort.1));
-    let items: Vec<Report> = paging::rows(tx, &format!("reports {filter:?}"), &parts, page, narrow).await?;
-    let total = match paging::total_of_last_page(page, items.len()) {
-        Some(total) => total,
-        None if *filter == Filter::default() => paging::count(tx, "reports").await?,
-        None => {
-            let mut count = narrowed(tx, "select count(*) from reports", filter).query;
-            count.build_query_scalar().fetch_one(&mut **tx).await?
-        }
+    let total = if *filter == Filter::default() {
+        Total::Known(paging::count(tx, "reports").await?)
+    } else {
+        Total::Counted(narrowed(tx, "select count(*) from reports", filter))
     };
-    Ok(Page::new(items, total, page))
+    paging::page(tx, &format!("reports {filter:?}"), &parts, page, total, narrow).await
 }
 
 fn narrowed(tx: &TenantTx, select: impl Into<String>, filter: &Filter) -> Conditions {

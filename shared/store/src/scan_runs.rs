@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     db::TenantTx,
     error::Result,
-    paging::{self, Order, Part},
+    paging::{self, Order, Part, Total},
     sql::Conditions,
 };
 
@@ -292,17 +292,14 @@ pub async fn list(
     for part in &mut parts {
         part.each = Some("scan_runs.owner = whose.owner");
     }
-    let items: Vec<ScanRun> = paging::rows(tx, &list, &parts, page, narrow).await?;
-    let total = match paging::total_of_last_page(page, items.len()) {
-        Some(total) => total,
-        None if *filter == Filter::default() => paging::count(tx, "scan_runs").await?,
-        None => {
-            let mut count = wanted("select count(*) from scan_runs", filter);
-            count.also().push("owner in (app_tenant(), '00000000-0000-0000-0000-000000000000')");
-            count.query.build_query_scalar().fetch_one(&mut **tx).await?
-        }
+    let total = if *filter == Filter::default() {
+        Total::Known(paging::count(tx, "scan_runs").await?)
+    } else {
+        let mut count = wanted("select count(*) from scan_runs", filter);
+        count.also().push("owner in (app_tenant(), '00000000-0000-0000-0000-000000000000')");
+        Total::Counted(count)
     };
-    Ok(Page::new(items, total, page))
+    paging::page(tx, &list, &parts, page, total, narrow).await
 }
 
 fn wanted(select: impl Into<String>, filter: &Filter) -> Conditions {
