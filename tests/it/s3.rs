@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -185,6 +185,62 @@ async fn what_is_put_into_a_bucket_comes_back_and_is_compared_with_its_digest() 
     store.delete(&small.key).await.expect("deleted");
     store.delete(&small.key).await.expect("deleting nothing is no fault");
     assert!(matches!(store.get(&small.key, &small.sha256).await, Err(Error::NotFound)));
+}
+
+/// A metadata service (EC2's, version 2) that gives the server's key to a role, and what it was asked.
+async fn metadata_service() -> (String, Arc<Mutex<Vec<String>>>) {
+    const SECURITY: &str = "/latest/meta-data/iam/security-credentials/";
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = asked.clone();
+    let answer = async move |request: axum::extract::Request| {
+        let header =
+            |name| request.headers().get(name).and_then(|value| value.to_str().ok().map(str::to_owned));
+        let path = request.uri().path().to_owned();
+        kept.lock().expect("not poisoned").push(format!("{} {path}", request.method()));
+        let known = header("x-aws-ec2-metadata-token").as_deref() == Some("a-session");
+        match (request.method().as_str(), path.strip_prefix(SECURITY)) {
+            ("PUT", _)
+                if path == "/latest/api/token"
+                    && header("x-aws-ec2-metadata-token-ttl-seconds").is_some() =>
+            {
+                (StatusCode::OK, "a-session".to_owned())
+            }
+            ("GET", Some("")) if known => (StatusCode::OK, "reports".to_owned()),
+            ("GET", Some("reports")) if known => {
+                let role = json!({ "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": KEY, "SecretAccessKey": SECRET,
+                                   "Token": "", "LastUpdated": "2026-11-22T10:00:00Z", "Expiration": "2099-11-22T16:00:00Z" });
+                (StatusCode::OK, role.to_string())
+            }
+            _ => (StatusCode::UNAUTHORIZED, String::new()),
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    (format!("http://{address}"), asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_with_a_role_needs_no_keys() {
+    let Some(s3) = S3::start().await else { return };
+    let (endpoint, asked) = metadata_service().await;
+    let role = [
+        ("S3_ACCESS_KEY_ID", ""),
+        ("S3_SECRET_ACCESS_KEY", ""),
+        ("S3_CREDENTIALS", "instance"),
+        ("S3_METADATA_ENDPOINT", &endpoint),
+    ];
+    let store = s3.store(&role);
+    let stored = store.put("tenant/report", "pdf", b"%PDF").await.expect("stored");
+    assert_eq!(store.get(&stored.key, &stored.sha256).await.expect("read"), b"%PDF");
+    let security = "/latest/meta-data/iam/security-credentials/";
+    let once =
+        ["PUT /latest/api/token".to_owned(), format!("GET {security}"), format!("GET {security}reports")];
+    assert_eq!(*asked.lock().expect("not poisoned"), once, "asked once, and of nothing else");
+
+    let nobody =
+        s3.store(&[&role[..3], &[("S3_METADATA_ENDPOINT", &format!("http://{}", s3.filer))]].concat());
+    nobody.put("tenant/report", "pdf", b"%PDF-2").await.expect_err("no role, no keys");
 }
 
 /// Passes connections on to `to`, but the first `failing` of them get an error.

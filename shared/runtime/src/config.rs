@@ -18,7 +18,7 @@ mod reader;
 mod seal;
 mod secrets;
 
-pub use bucket::BucketSettings;
+pub use bucket::{BucketCredentials, BucketSettings, MetadataService};
 pub use catalogue::{SETTINGS, Setting};
 pub use egress::{Destination, EgressSettings, Proxy};
 pub use identity::{GroupRoles, Ldap, Lifetimes, Network, Oidc, Quotas};
@@ -76,6 +76,8 @@ pub struct Config {
     /// Instead of `artifact_dir`.
     pub bucket: Option<BucketSettings>,
     pub seal: SealSettings,
+    /// Files of a pack, and a pack that is verified.
+    pub pack_max_bytes: u64,
     pub inventory_max_bytes: usize,
     pub lifetimes: Lifetimes,
     pub quotas: Quotas,
@@ -186,6 +188,8 @@ impl Config {
             artifact_dir: reader.optional("ARTIFACT_DIR").unwrap_or_else(|| home.join("artifacts")),
             bucket: BucketSettings::read(&mut reader),
             seal: SealSettings::read(&mut reader, &home),
+            // As far as a ZIP without its 64-bit extension reaches, with room for what surrounds the files.
+            pack_max_bytes: reader.within("PACK_MAX_BYTES", 1024, 4_286_578_688),
             inventory_max_bytes: reader.within("INVENTORY_MAX_BYTES", 1024, 1_073_741_824),
             lifetimes: Lifetimes::read(&mut reader),
             quotas: Quotas::read(&mut reader),

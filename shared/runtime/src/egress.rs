@@ -79,6 +79,8 @@ pub struct Policy {
     pub allow_hosts: Vec<String>,
     /// Private networks that may be reached although `allow_private` is false.
     pub allow_networks: Vec<Network>,
+    /// Reached is this address alone, whatever else stands here: see [`Self::metadata`].
+    pub only: Option<IpAddr>,
     /// Ports that may be asked; empty means any.
     pub allow_ports: Vec<u16>,
     /// Redirects followed for GET and HEAD, at most three. With 0 the redirecting answer itself is returned.
@@ -104,6 +106,7 @@ impl Policy {
             by_operator: false,
             allow_hosts: Vec::new(),
             allow_networks: Vec::new(),
+            only: None,
             allow_ports: Vec::new(),
             max_redirects: 0,
             connect_timeout: Duration::from_secs(10),
@@ -131,6 +134,21 @@ impl Policy {
     #[must_use]
     pub fn administrator_within(networks: &[Network]) -> Self {
         Self { allow_private: false, allow_networks: networks.to_vec(), ..Self::administrator() }
+    }
+
+    /// For this machine's own metadata service at `address`, which no other policy lets anybody reach: nothing else, no proxy in between,
+    /// short answers within seconds.
+    #[must_use]
+    pub fn metadata(address: IpAddr) -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            only: Some(address),
+            connect_timeout: seconds(2),
+            idle_timeout: seconds(5),
+            total_timeout: seconds(10),
+            proxy: None,
+            ..Self::tenant()
+        }
     }
 
     /// Whether this machine is among what may be reached.
@@ -172,6 +190,9 @@ impl Policy {
     }
 
     fn permits(&self, host: &str, address: IpAddr) -> bool {
+        if let Some(only) = self.only {
+            return address == only;
+        }
         match reach(address) {
             Reach::Public => true,
             Reach::Private => {

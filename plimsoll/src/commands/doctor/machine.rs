@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use runtime::config::Config;
+use runtime::config::{BucketCredentials, Config};
 use store::blob::BlobStore;
 
 use super::{Finding, failure, ok, warning};
@@ -26,8 +26,12 @@ async fn artifacts(config: &Config) -> Finding {
     };
     let remedy = || match &config.bucket {
         Some(bucket) => format!(
-            "see to it that the bucket {} is there, that S3_ENDPOINT is right, and that the key of S3_ACCESS_KEY_ID may read, write and delete in it",
-            bucket.name
+            "see to it that the bucket {} is there, that S3_ENDPOINT is right, and that {} may read, write and delete in it",
+            bucket.name,
+            match &bucket.credentials {
+                BucketCredentials::Keys { .. } => "the key of S3_ACCESS_KEY_ID",
+                BucketCredentials::Instance { .. } => "the role of this machine",
+            }
         ),
         None => format!("make {} writable or set ARTIFACT_DIR", config.artifact_dir.display()),
     };

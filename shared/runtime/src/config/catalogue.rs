@@ -91,6 +91,21 @@ pub const SETTINGS: &[Setting] = &[
     setting("S3_ACCESS_KEY_ID", "", "Name of the key that may read, write and delete in the bucket."),
     secret("S3_SECRET_ACCESS_KEY", "Its secret; best given as S3_SECRET_ACCESS_KEY_FILE."),
     setting(
+        "S3_CREDENTIALS",
+        "keys",
+        "keys: the two above. instance: none, but those of the role that this machine was given, from its metadata service.",
+    ),
+    setting(
+        "S3_METADATA_ENDPOINT",
+        "http://169.254.169.254",
+        "Where that service is, by its address (EC2's, version 2). It is asked for the role's credentials alone.",
+    ),
+    setting(
+        "PACK_MAX_BYTES",
+        "2147483648",
+        "Largest sum of files in one pack, and largest pack that POST /api/v1/reports/verify looks at. Workers need twice as much room in TMPDIR.",
+    ),
+    setting(
         "INVENTORY_MAX_BYTES",
         "67108864",
         "Largest host report or SBOM accepted; beyond it the answer is 413.",

@@ -141,6 +141,25 @@ const FORBIDDEN_TO_TENANTS: [&str; 40] = [
 ];
 
 #[test]
+fn a_metadata_service_is_reached_by_who_is_there_for_it_and_by_nobody_else() {
+    let service = "http://169.254.169.254/latest/api/token";
+    let policy = Policy::metadata(Ipv4Addr::new(169, 254, 169, 254).into());
+    assert!(policy.check(service).is_ok());
+    for other in [
+        "http://169.254.170.2/",
+        "http://127.0.0.1/",
+        "http://10.0.0.1/",
+        "http://1.1.1.1/",
+        "http://localhost/",
+    ] {
+        assert!(policy.check(other).is_err(), "{other}");
+    }
+    for policy in [Policy::administrator(), Policy::tenant()] {
+        assert!(policy.check(service).is_err());
+    }
+}
+
+#[test]
 fn a_tenant_may_store_no_address_inside_the_walls() {
     for url in FORBIDDEN_TO_TENANTS {
         let refused = Policy::tenant().check(url).expect_err(url);

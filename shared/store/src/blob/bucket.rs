@@ -1,6 +1,7 @@
 //! Artifacts in a bucket of an S3-compatible store.
 //!
-//! Requests are signed and repeated by `object_store`; they leave through the guarded client like all others ([`super::wire`]).
+//! Requests are signed and repeated by `object_store`, which also fetches and renews the credentials of a machine's role; they leave through
+//! the guarded client like all others ([`super::wire`]).
 
 use std::{io, time::Duration};
 
@@ -11,7 +12,7 @@ use object_store::{
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
-use runtime::config::BucketSettings;
+use runtime::config::{BucketCredentials, BucketSettings};
 use secrecy::ExposeSecret;
 
 use super::{
@@ -40,7 +41,11 @@ pub(super) struct Bucket {
 impl Bucket {
     pub(super) fn new(settings: &BucketSettings) -> Result<Self> {
         let unusable = |error: S3Error| failed(&settings.name, error);
-        let connector = GuardedConnector::new()
+        let metadata = match &settings.credentials {
+            BucketCredentials::Instance { metadata } => Some(metadata),
+            BucketCredentials::Keys { .. } => None,
+        };
+        let connector = GuardedConnector::new(metadata)
             .map_err(|error| Error::Blob { key: settings.name.clone(), source: io::Error::other(error) })?;
         let retry = RetryConfig {
             backoff: BackoffConfig { max_backoff: Duration::from_secs(4), ..BackoffConfig::default() },
@@ -50,11 +55,18 @@ impl Bucket {
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&settings.name)
             .with_region(&settings.region)
-            .with_access_key_id(&settings.access_key_id)
-            .with_secret_access_key(settings.secret_access_key.expose_secret())
             .with_allow_http(true)
             .with_retry(retry)
             .with_http_connector(connector);
+        builder = match &settings.credentials {
+            BucketCredentials::Keys { access_key_id, secret_access_key } => builder
+                .with_access_key_id(access_key_id)
+                .with_secret_access_key(secret_access_key.expose_secret()),
+            // Version 2 alone: without it, whoever can make this machine send a request can have its role.
+            BucketCredentials::Instance { metadata } => {
+                builder.with_metadata_endpoint(metadata.url.as_str().trim_end_matches('/'))
+            }
+        };
         if let Some(endpoint) = &settings.endpoint {
             builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
         }

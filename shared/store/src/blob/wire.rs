@@ -1,4 +1,5 @@
-//! How `object_store` speaks HTTP here: through the guarded way out, as everything else does.
+//! How `object_store` speaks HTTP here: through the guarded way out, as everything else does. The machine's metadata service, which the guard
+//! keeps everybody from, is asked by a client of its own that reaches nothing else.
 
 use bytes::Bytes;
 use futures::stream;
@@ -10,30 +11,52 @@ use object_store::{
         HttpService,
     },
 };
-use runtime::egress::{Client, EgressError, Policy, Request};
+use runtime::{
+    config::MetadataService,
+    egress::{Client, EgressError, Policy, Request, Url},
+};
 use sync_wrapper::SyncStream;
 
 /// Makes clients that leave through [`runtime::egress`].
 #[derive(Debug)]
-pub(super) struct GuardedConnector(Client);
+pub(super) struct GuardedConnector(Guarded);
 
 impl GuardedConnector {
     /// The administrator names the store, which may lie in a private network. A redirect is an answer like any other: a store that
     /// moves a bucket says so in an error.
-    pub(super) fn new() -> Result<Self, EgressError> {
+    pub(super) fn new(metadata: Option<&MetadataService>) -> Result<Self, EgressError> {
         let policy = Policy { max_redirects: 0, max_bytes: u64::MAX, ..Policy::administrator() };
-        Client::new(policy).map(Self)
+        let metadata = match metadata {
+            Some(service) => Some((service.url.clone(), Client::new(Policy::metadata(service.address))?)),
+            None => None,
+        };
+        Ok(Self(Guarded { store: Client::new(policy)?, metadata }))
     }
 }
 
 impl HttpConnector for GuardedConnector {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Guarded(self.0.clone())))
+        Ok(HttpClient::new(self.0.clone()))
     }
 }
 
-#[derive(Debug)]
-struct Guarded(Client);
+#[derive(Debug, Clone)]
+struct Guarded {
+    store: Client,
+    /// Where the metadata service is, and who asks it.
+    metadata: Option<(Url, Client)>,
+}
+
+impl Guarded {
+    fn client_for(&self, url: &str) -> &Client {
+        match &self.metadata {
+            Some((service, client)) if Url::parse(url).is_ok_and(|url| url.origin() == service.origin()) => {
+                client
+            }
+            _ => &self.store,
+        }
+    }
+}
 
 #[async_trait::async_trait]
 impl HttpService for Guarded {
@@ -42,7 +65,7 @@ impl HttpService for Guarded {
         let body = body.collect().await?.to_bytes();
         let url = head.uri.to_string();
         let request = Request { method: head.method, url, headers: head.headers, body };
-        let answer = self.0.send(request).await.map_err(told)?;
+        let answer = self.client_for(&request.url).send(request).await.map_err(told)?;
 
         let (status, headers) = (answer.status, answer.headers.clone());
         let pieces = stream::try_unfold(answer, |mut answer| async {
