@@ -12,14 +12,17 @@ mod tokens;
 use ::signing::{
     Anchors, Statement,
     keyring::{Keyring, Renew},
+    pack::{File, seal},
     pdf::Seal,
     verify,
+    verify::LARGEST,
 };
 use axum::{Router, body::Body, body::Bytes, extract::State, routing::post};
 use chrono::Utc;
 use harness::{Answer, TestApp};
 use http::{Method, Request};
 use serde_json::{Value, json};
+use store::signing_keys::Purpose;
 
 use crate::authority::TimestampAuthority;
 
@@ -254,6 +257,30 @@ async fn whatever_is_sent_there_is_an_answer() {
             assert_eq!(answer.json()["valid"], false);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_larger_than_any_pdf_is_looked_at_while_it_comes() {
+    let app = TestApp::set_up_with(&[("PACK_MAX_BYTES", "100000000")]).await;
+    let now = Utc::now();
+    let keyring = Keyring::new(&app.config.seal.key_dir);
+    let keys = keyring.current("Acme Corp", now).expect("keys").pack().expect("a key for packs");
+    store::signing_keys::trust(app.db.pool(), Purpose::Seal, &keyring.roots().expect("roots"))
+        .await
+        .expect("trusted");
+    let rows = vec![b'x'; LARGEST + 1];
+    let files = [File { name: "findings.csv", media_type: "text/csv", bytes: &rows }];
+    let statement = Statement::new("0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7c", now, now);
+    let mut pack = seal(&files, &[], &statement, &keys).expect("a pack");
+    // All that it lacks is to have been issued here.
+    let answer = verdict(&app, &pack).await;
+    assert!(answer["reason"].as_str().is_some_and(|why| why.contains("no record")), "{answer}");
+    pack[LARGEST] ^= 1;
+    assert_eq!(verdict(&app, &pack).await["tampered"], true);
+
+    let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
+    pack.resize(100_000_001 + (16 << 10), 0);
+    ask(&app, &content_type, "*/*", form("file", &pack)).await.expect(413);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,25 +15,33 @@ use crate::error::ApiError;
 /// How much of a body that is too long is still read and thrown away, so that the client gets to read the
 /// answer instead of a broken connection (RFC 9112, section 9.6), and for how long.
 const DISCARDED: u64 = 1 << 30;
-const DISCARDING: Duration = Duration::from_secs(20);
+pub(super) const DISCARDING: Duration = Duration::from_secs(20);
 
-/// The whole of `body`, if it is not longer than `limit` bytes. Memory is taken only for what has come.
-pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+/// `body`, unless its headers say that it is longer than `limit` bytes, or compressed.
+pub(super) async fn admit(headers: &HeaderMap, body: Body, limit: usize) -> Result<Body, ApiError> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return Err(ApiError::UnsupportedMediaType(
             "Content-Encoding is not supported: send the body uncompressed".into(),
         ));
     }
-    let announced: Option<usize> =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|announced| announced > limit) {
+    if announced(headers).is_some_and(|announced| announced > limit) {
         // Who asked whether to go on (RFC 9110, section 10.1.1) has not begun to send.
         if !headers.contains_key(header::EXPECT) {
             discard(body).await;
         }
         return Err(ApiError::TooLarge(limit));
     }
-    let mut read = Vec::with_capacity(announced.unwrap_or(0).min(1 << 20));
+    Ok(body)
+}
+
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
+}
+
+/// The whole of `body`, if it is not longer than `limit` bytes. Memory is taken only for what has come.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let mut body = admit(headers, body, limit).await?;
+    let mut read = Vec::with_capacity(announced(headers).unwrap_or(0).min(1 << 20));
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(broken_off)?.into_data() else { continue };
         if read.len() + data.len() > limit {

@@ -17,7 +17,7 @@ mod upload;
 
 pub(crate) use actor::{Actor, Admin, Analyst, InPerson, InstanceAdmin, Policy, ReadOnly};
 pub(crate) use client::{Client, SignInAttempt};
-pub(crate) use form::file_of;
+pub(crate) use form::{file_of, pass_file_on};
 pub(crate) use json::{Json, LongJson, given, given_secret, parse};
 pub(crate) use listing::{Listing, SortKey, respell};
 pub(crate) use pace::{Pace, Paced};

@@ -45,7 +45,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const TOKEN_REQUESTS: Quota = Quota { name: "token-requests", limit: 1000, window: HOUR };
 const GENERATED_REPORTS: Quota = Quota { name: "generated-reports", limit: 10, window: HOUR };
 
-/// Each costs reading a file of up to 64 MiB.
+/// Each costs reading a file, which may be as large as `PACK_MAX_BYTES`.
 const VERIFICATIONS: Quota = Quota { name: "verifications", limit: 10, window: MINUTE };
 
 /// Each may cost reading a large file; viewers ask for a PDF in parts.

@@ -3,10 +3,14 @@
 //! The verdict is `signing`'s, the same as of `plimsoll verify`. What only the server knows is added here: whether these very bytes were issued. The
 //! answer tells nothing that does not stand in a file that has been found good.
 
-use std::time::Duration;
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{FromRequestParts, Request, State},
     http::{HeaderMap, HeaderValue, header, request::Parts},
     response::{Html, IntoResponse, Response},
@@ -14,18 +18,18 @@ use axum::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use signing::{
-    Anchors, Verdict,
-    verify::{Answer, LARGEST, verify},
+    Anchors, Refusal, Verdict,
+    verify::{Answer, verify_stream},
 };
 use store::signing_keys::{self, Ledger};
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::{
     error::ApiError,
-    extract::{Client, file_of},
+    extract::{Client, pass_file_on},
     limit,
     openapi::{Anyone, BadBody, Limited},
     state::AppState,
@@ -34,6 +38,9 @@ use crate::{
 /// How long a request waits for its turn, and then for its body.
 const PATIENCE: Duration = Duration::from_secs(30);
 const UPLOAD: Duration = Duration::from_secs(120);
+
+/// Pieces of a body that wait for the verifier.
+const AHEAD: usize = 8;
 
 /// Whether a report is genuine.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,7 +78,7 @@ impl From<Answer> for Verification {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "stands in the OpenAPI document only")]
 struct SignedFile {
-    /// The PDF or pack, at most 64 MiB.
+    /// The PDF, at most 64 MiB, or the pack, at most 2 GiB unless `PACK_MAX_BYTES` says otherwise.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
 }
@@ -111,20 +118,50 @@ async fn verify_report(
     request: Request,
 ) -> Result<Response, ApiError> {
     let wants_page = wants_page(request.headers());
-    // One file in memory for each of a few at once, however many are sent.
+    // A few at once, however many are sent. A PDF is held in memory, a pack is looked at while it comes.
     let busy = || ApiError::Unavailable(anyhow::anyhow!("too many files are being verified"));
     let slot = timeout(PATIENCE, app.verifications.clone().acquire_owned()).await.map_err(|_| busy())?;
     let slot = slot.map_err(|_| busy())?;
-    let file = timeout(UPLOAD, file_of(request, &app, LARGEST)).await.map_err(|_| ApiError::TooSlow)??;
 
     let trusted = signing_keys::anchors(app.db.shared()).await?;
     let anchors = Anchors { seals: trusted.seals, timestamps: trusted.timestamps };
-    let judged = tokio::task::spawn_blocking(move || (verify(&file, &anchors, Utc::now()), slot));
+    let (pieces, incoming) = mpsc::channel(AHEAD);
+    let incoming = Incoming { pieces: incoming, piece: Bytes::new() };
+    let judged = tokio::task::spawn_blocking(move || (verify_stream(incoming, &anchors, Utc::now()), slot));
+    let largest = usize::try_from(app.config.pack_max_bytes).unwrap_or(usize::MAX);
+    let received = timeout(UPLOAD, pass_file_on(request, &app, largest, pieces)).await;
+    // It ends with the body, however that ends.
     let (verdict, _slot) = judged.await.map_err(anyhow::Error::from)?;
+    received.map_err(|_| ApiError::TooSlow)??;
+    let verdict = verdict.map_err(anyhow::Error::from)?;
+    if let Err(Refusal::TooLarge(most)) = verdict.finding {
+        return Err(ApiError::TooLarge(usize::try_from(most).unwrap_or(usize::MAX)));
+    }
     let answer = with_ledger(&app, verdict).await?;
     tracing::info!(valid = answer.valid, tampered = answer.tampered, reason = %answer.reason, "verified a file");
     let answer = Verification::from(answer);
     Ok(if wants_page { as_page(&answer) } else { Json(answer).into_response() })
+}
+
+/// A body as it comes, for a thread that may wait for it.
+struct Incoming {
+    pieces: mpsc::Receiver<Bytes>,
+    /// What is left of the last one.
+    piece: Bytes,
+}
+
+impl Read for Incoming {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece,
+                None => return Ok(0),
+            }
+        }
+        let count = self.piece.len().min(into.len());
+        into[..count].copy_from_slice(&self.piece.split_to(count));
+        Ok(count)
+    }
 }
 
 /// A signature proves who made the file; the ledger, that it is the one that was given out.
