@@ -43,16 +43,20 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn a_mistyped_option_is_refused_with_those_that_there_are() {
+fn a_mistyped_option_is_refused_and_says_where_to_look() {
     let place = Place::new();
-    for (options, wrong, known) in [
-        (r#"{"watermrk": "DRAFT"}"#, "`watermrk`", "watermark"),
-        (r#"{"sections": [{"id": "scope", "titel": "Scope"}]}"#, "`titel`", "heading"),
-        ("[]", "no JSON object", "options"),
+    for (options, wrong, remedy) in [
+        (r#"{"watermrk": "DRAFT"}"#, "`watermrk`", "POST /api/reports/generate"),
+        (
+            r#"{"sections": [{"id": "scope", "titel": "Scope"}]}"#,
+            "`sections.0.titel`",
+            "POST /api/reports/generate",
+        ),
+        ("[]", "invalid type", "expected a map"),
     ] {
         let output = place.render("markdown", options);
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        assert!(said(&output).contains(wrong) && said(&output).contains(known), "{}", said(&output));
+        assert!(said(&output).contains(wrong) && said(&output).contains(remedy), "{}", said(&output));
         assert!(!place.file("report.markdown").exists(), "nothing is written");
     }
 }

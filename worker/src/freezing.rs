@@ -12,7 +12,7 @@ use reports::Spool;
 use serde::Deserialize;
 use store::{frozen::Frozen, reports::Report};
 
-use crate::{context::Context, issue::is_to_be_signed, logo, rows};
+use crate::{context::Context, logo, rows};
 
 /// Gathers the data of one moment and writes the document that every file of this report is made from, and keeps with it how the
 /// organization's documents look now.
@@ -44,7 +44,7 @@ pub(crate) async fn freeze(context: &Context, tenant: TenantId, report: &Report)
         Some(Err(why)) => document.omissions.push(format!("The logo was left out: {why}.")),
         None => {}
     }
-    if is_to_be_signed(report) {
+    if options.signed {
         document.cover.verify_url = Some(context.sealer.verify_url().to_owned());
     }
     // Reading a million rows once more takes a moment.

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, SubsecRound, Utc};
-use domain::document::{Branding, Document, Format, ReportOptions, Seal as SignaturePage, SectionWish};
+use domain::document::{Branding, Document, Format, ReportOptions, Seal as SignaturePage};
 use rendering::{Options, Rendered, samples};
 use runtime::config::{BroughtKey, SealSettings};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use signing::{
     Anchors, Identity, SignError, Statement,
@@ -95,15 +95,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn render(arguments: &Arguments) -> Result<(), Failure> {
     let wishes = arguments.options.as_deref().map(wishes).transpose()?.unwrap_or_default();
     let mut document = document(arguments)?;
-    document.apply(&wishes.common);
-    let cover = &mut document.cover;
-    cover.prepared_for = wishes.prepared_for.clone().or_else(|| cover.prepared_for.take());
-    cover.prepared_by = wishes.prepared_by.clone().or_else(|| cover.prepared_by.take());
+    document.apply(&wishes);
     let options = Options {
         template_dir: templates(arguments),
-        csv_bom: wishes.common.csv_bom,
+        csv_bom: wishes.csv_bom,
         branding: arguments.branding.as_deref().map(read::<Branding>).transpose()?.unwrap_or_default(),
-        attach_data: arguments.attach_data || wishes.common.attach_data,
+        attach_data: arguments.attach_data || wishes.attach_data,
     };
     let is_signed = arguments.signed || wishes.signed;
     let rendered = match (arguments.format, is_signed) {
@@ -138,39 +135,19 @@ fn document(arguments: &Arguments) -> Result<Document, Failure> {
     })
 }
 
-/// What a request's `options` may hold, as far as it makes sense without a server.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Wishes {
-    #[serde(flatten)]
-    common: ReportOptions,
-    prepared_for: Option<String>,
-    prepared_by: Option<String>,
-    signed: bool,
-}
-
-/// What [`Wishes`] has besides [`ReportOptions`].
-const FURTHER: [&str; 3] = ["prepared_for", "prepared_by", "signed"];
-
-/// A name that nobody reads is mistyped: what was meant would silently be missing from the report.
-fn wishes(path: &Path) -> anyhow::Result<Wishes> {
-    let value: Value = read(path)?;
-    let known: Vec<&str> = ReportOptions::names().iter().copied().chain(FURTHER).collect();
-    refuse_others(&value, &known, "the options", path)?;
-    for section in value["sections"].as_array().into_iter().flatten() {
-        refuse_others(section, SectionWish::names(), "a wish about a section", path)?;
-    }
-    serde_json::from_value(value).with_context(|| format!("{} is not what is expected there", path.display()))
-}
-
-fn refuse_others(value: &Value, known: &[&str], what: &str, path: &Path) -> anyhow::Result<()> {
-    let names =
-        value.as_object().with_context(|| format!("{what} in {} are no JSON object", path.display()))?;
-    match names.keys().find(|name| !known.contains(&name.as_str())) {
-        None => Ok(()),
-        Some(name) => {
-            Err(anyhow!("{what} in {} know no `{name}`: there are {}", path.display(), known.join(", ")))
-        }
+/// What a request's `options` may hold, as far as it makes sense without a server. A name that nobody reads is mistyped: what was
+/// meant would silently be missing from the report.
+fn wishes(path: &Path) -> anyhow::Result<ReportOptions> {
+    let given = Value::Object(read(path)?);
+    let mut unread = Vec::new();
+    let wishes = serde_ignored::deserialize(given, |name| unread.push(name.to_string()))
+        .with_context(|| format!("{} is not what is expected there", path.display()))?;
+    match unread.first() {
+        None => Ok(wishes),
+        Some(name) => Err(anyhow!(
+            "{} names `{name}`, which is no option: those of POST /api/reports/generate are understood",
+            path.display()
+        )),
     }
 }
 
@@ -215,17 +192,14 @@ fn unsigned(error: JobError) -> Failure {
 fn packed(
     document: &Document,
     arguments: &Arguments,
-    wishes: &Wishes,
+    wishes: &ReportOptions,
     options: &Options,
 ) -> Result<Rendered, Failure> {
     let signing = Signing::begin(document, arguments)?;
     let has_table = document.main_table().is_some();
     let is_signed = arguments.signed || wishes.signed;
-    let formats = wishes
-        .common
-        .packed(&rendering::FORMATS)
-        .into_iter()
-        .filter(|format| *format != Format::Csv || has_table);
+    let formats =
+        wishes.packed(&rendering::FORMATS).into_iter().filter(|format| *format != Format::Csv || has_table);
     let stem = document.report_type.replace('_', "-");
     let mut files = Vec::new();
     for format in formats {

@@ -4,7 +4,7 @@
 //! Start at [`Document::apply`].
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Block, Cell, Chart, Document, Format, Image, Inline, Plot, Section, Table};
 use crate::Severity;
@@ -28,6 +28,10 @@ pub struct ReportOptions {
     pub severity_filter: Vec<Severity>,
     pub watermark: Option<String>,
     pub classification: Option<String>,
+    pub prepared_for: Option<String>,
+    pub prepared_by: Option<String>,
+    /// Sign a PDF.
+    pub signed: bool,
     /// Attach the report's JSON and CSV to a PDF.
     pub attach_data: bool,
     /// Begin CSV with a byte order mark.
@@ -39,12 +43,6 @@ pub struct ReportOptions {
 }
 
 impl ReportOptions {
-    /// The names that are read, aliases too. Whoever takes options from a person refuses others, which are mistyped.
-    #[must_use]
-    pub fn names() -> &'static [&'static str] {
-        names_read::<Self>()
-    }
-
     /// The files of a pack, of those that the type `offers`.
     #[must_use]
     pub fn packed(&self, offers: &[Format]) -> Vec<Format> {
@@ -63,47 +61,6 @@ impl ReportOptions {
     pub fn logo_address(&self) -> Option<&str> {
         self.organization_logo.as_deref().filter(|logo| !logo.starts_with("data:"))
     }
-}
-
-impl SectionWish {
-    /// As [`ReportOptions::names`].
-    #[must_use]
-    pub fn names() -> &'static [&'static str] {
-        names_read::<Self>()
-    }
-}
-
-/// The names by which the derived reading of a struct asks for its fields.
-fn names_read<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
-    struct Asked<'n>(&'n mut &'static [&'static str]);
-
-    impl<'de> Deserializer<'de> for Asked<'_> {
-        type Error = serde::de::value::Error;
-
-        fn deserialize_struct<V: Visitor<'de>>(
-            self,
-            _name: &'static str,
-            fields: &'static [&'static str],
-            _visitor: V,
-        ) -> Result<V::Value, Self::Error> {
-            *self.0 = fields;
-            Err(serde::de::Error::custom("only the names are asked for"))
-        }
-
-        fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Self::Error> {
-            Err(serde::de::Error::custom("it is no struct"))
-        }
-
-        serde::forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-        }
-    }
-
-    let mut names: &'static [&'static str] = &[];
-    // It fails by design, once it has asked.
-    let _ = T::deserialize(Asked(&mut names));
-    names
 }
 
 /// A wish about one section. Sections that are named come first, in the order in which they are named.
@@ -151,8 +108,12 @@ impl Document {
         };
         set(&options.title, &mut cover.title);
         set(&options.company_name, &mut cover.organization);
-        if let Some(classification) = &options.classification {
-            cover.classification = Some(classification.clone());
+        for (wish, field) in [
+            (&options.classification, &mut cover.classification),
+            (&options.prepared_for, &mut cover.prepared_for),
+            (&options.prepared_by, &mut cover.prepared_by),
+        ] {
+            *field = wish.clone().or_else(|| field.take());
         }
         if let Some(logo) = &options.organization_logo
             && let Ok(image) = Image::from_data_url(logo, format!("Logo of {}", cover.organization))
@@ -346,13 +307,6 @@ mod tests {
         assert_eq!(options.severity_filter, [Severity::Critical, Severity::High]);
         assert_eq!((options.organization_logo.as_deref(), options.cover_page), (Some("x"), Some(false)));
         assert!(serde_json::from_str::<ReportOptions>(r#"{"severity_filter": ["awful"]}"#).is_err());
-    }
-
-    #[test]
-    fn the_names_are_those_that_are_read() {
-        let names = ReportOptions::names();
-        assert!(names.contains(&"watermark") && names.contains(&"logo_url") && names.len() > 15, "{names:?}");
-        assert_eq!(SectionWish::names(), ["id", "heading", "introduction", "hidden"]);
     }
 
     #[test]

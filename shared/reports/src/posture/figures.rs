@@ -14,15 +14,12 @@ use super::{CURRENT, Posture, counted, severity_of};
 impl Posture {
     /// The first page, for `report`.
     pub(crate) fn cover(&self, report: &Report, subtitle: &str) -> Cover {
-        let option =
-            |name: &str| report.options.get(name).and_then(|value| value.as_str()).map(str::to_owned);
         let number = format!("report_{}", report.id.simple());
-        let organization = option("company_name").unwrap_or_else(|| self.organization.clone());
+        // The sentences of a report name the organization, too.
+        let organization = report.options["company_name"].as_str().unwrap_or(&self.organization);
         Cover {
             subtitle: Some(subtitle.to_owned()),
-            classification: option("classification"),
-            prepared_for: option("prepared_for"),
-            prepared_by: option("prepared_by").or_else(|| Some("Plimsoll".to_owned())),
+            prepared_by: Some("Plimsoll".to_owned()),
             ..Document::new("", &report.title, organization, number, self.at).cover
         }
     }
