@@ -128,11 +128,6 @@ async fn parts(
     Ok((parts, missing))
 }
 
-/// A PDF can carry a signature of its own.
-pub(crate) fn is_to_be_signed(report: &Report) -> bool {
-    report.options["signed"] == true
-}
-
 /// What the files of one report are made with.
 struct Press<'a> {
     context: &'a Context,
@@ -166,7 +161,7 @@ impl Press<'_> {
         mut document: Document,
         format: Format,
     ) -> Result<(Made, Option<IssuedFile>), JobError> {
-        let plan = if format == Format::Pdf && is_to_be_signed(self.report) {
+        let plan = if format == Format::Pdf && self.options.signed {
             let signer = self.signer(&document).await?;
             let plan = self.context.sealer.plan(self.report, signer, &document, self.sha256).await?;
             document.seal = Some(plan.page());
