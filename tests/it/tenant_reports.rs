@@ -119,6 +119,19 @@ async fn of_an_organization_without_data_no_control_is_met_and_the_report_says_s
     let facts = document["cover"]["facts"].to_string();
     assert!(facts.contains("0 of 1,014 controls and enhancements; 1,014 not assessed"), "{facts}");
     assert!(document["sections"][0].to_string().contains("Nothing unknown counts as a pass"));
+
+    let reports = app.get("/api/reports").await.expect(200).json();
+    let id = reports["data"][0]["id"].as_str().expect("an id").to_owned();
+    let told = app.get(&format!("/api/reports/{id}")).await.expect(200).json();
+    let sections = told["sections"].as_array().expect("sections");
+    let controls: Vec<(String, String)> = sections
+        .iter()
+        .filter_map(|section| {
+            Some((section["control_id"].as_str()?.into(), section["status"].as_str()?.into()))
+        })
+        .collect();
+    assert_eq!(controls, statuses, "each control in its section, as it was judged");
+    assert!(sections.iter().any(|section| section["id"] == "details" && section["control_id"].is_null()));
 }
 
 /// A host whose packages the sources speak of, just compared; with a finding for each of `findings`: severity, days since it was first seen,

@@ -52,10 +52,12 @@ pub struct Request {
     pub asset_id: Option<AssetId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cve_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<FindingStatus>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub severity: Option<Severity>,
+    /// Of one of these; of any when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<FindingStatus>,
+    /// As `status`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub severity: Vec<Severity>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kev: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,8 +75,8 @@ impl From<&Request> for Filter {
         Self {
             asset: request.asset_id,
             vulnerability: request.cve_id.clone(),
-            statuses: request.status.into_iter().collect(),
-            severities: request.severity.into_iter().collect(),
+            statuses: request.status.clone(),
+            severities: request.severity.clone(),
             kev: request.kev,
             has_exploit: request.has_exploit,
             patch_available: request.patch_available,

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    document::{Branding, Document, Image, ImageFormat, KeyFigure, RowFile, Table},
+    document::{Block, Branding, Control, Document, Image, ImageFormat, KeyFigure, RowFile, Section, Table},
     id::{ArtifactId, ReportId, TenantId},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -30,34 +30,58 @@ pub struct Outline {
     pub organization: String,
     pub generated_at: DateTime<Utc>,
     pub key_figures: Vec<KeyFigure>,
-    /// Those of the first level, in reading order.
+    /// Those of the first level, in reading order, each followed by the controls in it.
     pub sections: Vec<Heading>,
     /// Rows of all tables together.
     pub rows: u64,
 }
 
-/// A section's place and name.
+/// A section's place and name, or a control's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heading {
+    /// Of the section; a control has that of the section it stands in.
     pub id: String,
     pub heading: String,
+    /// As the framework writes it. None: it is a section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_id: Option<String>,
+    /// How the control was judged, in the document's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
 }
 
 impl Outline {
     fn of(document: &Document) -> Self {
-        let heading = |section: &domain::document::Section| Heading {
-            id: section.id.clone(),
-            heading: section.heading.clone(),
-        };
         Self {
             title: document.cover.title.clone(),
             organization: document.cover.organization.clone(),
             generated_at: document.cover.generated_at,
             key_figures: document.key_figures.clone(),
-            sections: document.sections.iter().map(heading).collect(),
+            sections: document.sections.iter().flat_map(headings).collect(),
             rows: document.tables().map(Table::row_count).sum(),
         }
     }
+}
+
+fn headings(section: &Section) -> Vec<Heading> {
+    fn controls<'s>(section: &'s Section, into: &mut Vec<&'s Control>) {
+        into.extend(section.blocks.iter().filter_map(|block| match block {
+            Block::Control(control) => Some(control),
+            _ => None,
+        }));
+        section.sections.iter().for_each(|inner| controls(inner, into));
+    }
+    let mut found = Vec::new();
+    controls(section, &mut found);
+    let of_section =
+        Heading { id: section.id.clone(), heading: section.heading.clone(), control_id: None, status: None };
+    let of_control = |control: &Control| Heading {
+        id: section.id.clone(),
+        heading: control.title.clone(),
+        control_id: Some(control.control_id.clone()),
+        status: Some(control.status.label.clone()),
+    };
+    std::iter::once(of_section).chain(found.into_iter().map(of_control)).collect()
 }
 
 /// The branding as its column has it: the logo lies elsewhere, once for all reports that show it.

@@ -36,7 +36,7 @@ use self::rows::Layout;
 use super::cves::spelled;
 use crate::{
     error::{ApiError, FieldError},
-    extract::{Actor, Path, Query, Range, ReadOnly, word},
+    extract::{Actor, Path, Query, Range, ReadOnly, words},
     file::{self, Portion, Show},
     openapi::{Invalid, Limited, Missing, SignedIn},
     reply::{Accepted, FileAccepted},
@@ -66,14 +66,14 @@ struct ExportFilter {
     /// Exactly this CVE, or an advisory's own id where it names none.
     #[param(example = "CVE-2014-0160")]
     cve_id: Option<String>,
-    /// Only findings that stand there.
-    #[serde(default, deserialize_with = "word")]
-    #[param(inline, value_type = Option<FindingStatusWord>)]
-    status: Option<FindingStatus>,
-    /// Only findings of this severity.
-    #[serde(default, deserialize_with = "word")]
-    #[param(inline, value_type = Option<SeverityWord>)]
-    severity: Option<Severity>,
+    /// Only findings that stand there, or at one of several places.
+    #[serde(default, deserialize_with = "words")]
+    #[param(inline, value_type = Option<Vec<FindingStatusWord>>)]
+    status: Vec<FindingStatus>,
+    /// Only findings of this severity, or of one of several.
+    #[serde(default, deserialize_with = "words")]
+    #[param(inline, value_type = Option<Vec<SeverityWord>>)]
+    severity: Vec<Severity>,
     /// True: known to be exploited.
     kev: Option<bool>,
     /// True: a reference of the CVE is an exploit.
@@ -148,7 +148,7 @@ fn export_format(word: &str) -> Result<ExportFormat, ApiError> {
     params(("format" = inline(ExportFormatWord), Path, description = "Of the file."), ExportFilter),
     responses((status = 200, description = "The file.", content(
                   (String = "text/csv"), (Object = "application/json", example = json!({
-                      "generated_at": "2026-11-22T10:00:00Z", "request": {"what": "vulnerabilities", "severity": "high"},
+                      "generated_at": "2026-11-22T10:00:00Z", "request": {"what": "vulnerabilities", "severity": ["high"]},
                       "data": [{"cve_id": "CVE-2014-0160", "severity": "high", "composite_score": 9.1, "cvss_score": 7.5, "epss_score": 0.94,
                                 "kev": true, "has_exploit": true, "patch_available": true, "packages": "openssl", "assets": 3, "findings": 3,
                                 "first_seen_at": "2026-11-21T10:00:00Z"}],
@@ -237,9 +237,10 @@ fn title(request: &Request) -> String {
         What::Vulnerabilities => "Vulnerabilities",
         What::Assets => "Assets with findings",
     };
-    match request.severity {
-        Some(severity) => format!("{what}: {severity}"),
-        None => what.to_owned(),
+    let severities: Vec<&str> = request.severity.iter().map(|severity| severity.as_str()).collect();
+    match severities.as_slice() {
+        [] => what.to_owned(),
+        chosen => format!("{what}: {}", chosen.join(", ")),
     }
 }
 

@@ -200,7 +200,7 @@ struct ReportDetail {
     report: Report,
     /// The file. Null until it is completed.
     artifact: Option<Artifact>,
-    /// The parts of the document, in reading order. Empty until its content is frozen.
+    /// The sections of the document in reading order, each followed by the controls in it. Empty until its content is frozen.
     sections: Vec<ReportSection>,
 }
 
@@ -248,23 +248,24 @@ impl From<store::signing_keys::IssuedFile> for Signature {
     }
 }
 
-/// A part of a report.
+/// A section of a report, or a control in one.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"id": "overview", "heading": "Overview", "control_id": null, "status": null}))]
+#[schema(example = json!({"id": "details", "heading": "Management of technical vulnerabilities", "control_id": "A.8.8", "status": "Partly met"}))]
 struct ReportSection {
-    /// What options call it.
+    /// What options call the section; a control has the id of the section that it stands in.
     id: String,
     /// What stands above it.
     heading: String,
-    /// The control that it is about, in reports on a framework.
+    /// The control that this is about. Null: it is a section.
     control_id: Option<String>,
-    /// How the control was judged, in reports on a framework.
+    /// How the control was judged, as the report says it. Null: it is a section.
     status: Option<String>,
 }
 
 impl From<frozen::Heading> for ReportSection {
     fn from(section: frozen::Heading) -> Self {
-        Self { id: section.id, heading: section.heading, control_id: None, status: None }
+        let frozen::Heading { id, heading, control_id, status } = section;
+        Self { id, heading, control_id, status }
     }
 }
 

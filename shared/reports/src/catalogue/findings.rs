@@ -133,11 +133,12 @@ fn cell(kind: Kind, value: Value<'_>) -> Cell {
 fn asked(request: &Request) -> Vec<Fact> {
     let yes_or_no = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
     let score = |score: f32| format!("{score:.1}");
+    let any_of = |words: Vec<String>| (!words.is_empty()).then(|| words.join(", "));
     let conditions = [
         ("Asset", request.asset_id.map(|id| id.to_string())),
         ("Vulnerability", request.cve_id.clone()),
-        ("Status", request.status.map(|status| words(status.as_str()))),
-        ("Severity", request.severity.map(|severity| severity.to_string())),
+        ("Status", any_of(request.status.iter().map(|status| words(status.as_str())).collect())),
+        ("Severity", any_of(request.severity.iter().map(Severity::to_string).collect())),
         ("Known to be exploited", request.kev.map(yes_or_no)),
         ("Exploit known", request.has_exploit.map(yes_or_no)),
         ("Fix available", request.patch_available.map(yes_or_no)),
