@@ -100,3 +100,16 @@ async fn a_file_that_cannot_be_made_fails_its_pack_until_it_is_tried_again() {
     assert_eq!((&report["status"], &report["error"]), (&json!("completed"), &Value::Null));
     app.get(&format!("/api/reports/{id}/download")).await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_whose_files_are_more_than_it_may_hold_is_refused_with_the_setting() {
+    let app = TestApp::set_up_with(&[("PACK_MAX_BYTES", "1024")]).await;
+    let request = json!({ "title": "T", "report_type": "asset_inventory", "format": "zip",
+                          "options": { "formats": ["csv", "pdf"] } });
+    let accepted = app.post("/api/reports/generate", &request).await.expect(202).json();
+    app.run_jobs().await;
+    let id = accepted["id"].as_str().expect("an id");
+    let report = app.get(&format!("/api/reports/{id}")).await.expect(200).json();
+    assert_eq!(report["status"], "failed");
+    assert!(report["error"].as_str().is_some_and(|why| why.contains("PACK_MAX_BYTES")), "{report}");
+}

@@ -3,7 +3,10 @@
 //! What the report is made of is settled before ([`Frozen`]), what is told of the file comes after: both are up to the handlers.
 //! Every file of a report comes from here, the one that was asked for and those that somebody wants later. Start at [`issue`].
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::Context as _;
 use domain::{
@@ -12,12 +15,11 @@ use domain::{
 };
 use queue::{Attempt, JobError, OrDiscard, error::Class};
 use rendering::{
-    Rendered, Stage,
+    Stage,
     child::{Job, OUTPUT},
 };
 use runtime::metrics;
 use serde::Deserialize;
-use signing::verify::LARGEST;
 use store::{
     artifacts::Finished,
     blob::Parcel,
@@ -28,7 +30,15 @@ use store::{
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::{context::Context, renderer::RenderFailure, rows, sealing::statement};
+use crate::{
+    context::Context,
+    renderer::RenderFailure,
+    rows,
+    sealing::{pack::Packed, statement},
+};
+
+/// A pack in the folder that it is put together in. No file of a pack is called so.
+const PACK: &str = ".pack";
 
 /// A stored file, and what the ledger of signed files has to say of it.
 #[derive(Debug)]
@@ -68,8 +78,8 @@ pub(crate) async fn issue(
     let press = Press { context, attempt, tenant, report, sha256, branding, options, rows };
     let (content, page_count, seal, inner) = match format {
         Format::Zip => {
-            let (bytes, seal, inner) = press.pack(&document, parts).await?;
-            (Content::Held(bytes), None, Some(seal), inner)
+            let (pack, seal, inner) = press.pack(&document, parts).await?;
+            (pack, None, Some(seal), inner)
         }
         one => {
             let (made, seal) = press.file(document, one).await?;
@@ -80,7 +90,7 @@ pub(crate) async fn issue(
     let prefix = store::frozen::prefix(tenant, ReportId(report.id));
     let parcel = match &content {
         Content::Held(bytes) => Parcel::of(&prefix, format.extension(), bytes)?,
-        Content::Written(path) => Parcel::of_file(&prefix, format.extension(), path).await?,
+        Content::Written { path, .. } => Parcel::of_file(&prefix, format.extension(), path).await?,
     };
     // Whatever ends this attempt before a row refers to the file, it does not stay for ever.
     store::purge::expect_orphan(context.db.pool(), parcel.key()).await?;
@@ -148,10 +158,14 @@ struct Made {
     page_count: Option<u32>,
 }
 
-/// In memory, or where it was written while its rows were read.
+/// In memory, or in a file.
 enum Content {
     Held(Vec<u8>),
-    Written(PathBuf),
+    Written {
+        path: PathBuf,
+        /// It lies in, if that goes away with it.
+        _folder: Option<TempDir>,
+    },
 }
 
 impl Press<'_> {
@@ -185,41 +199,49 @@ impl Press<'_> {
         Ok((Made { content: Content::Held(bytes), page_count }, Some(seal)))
     }
 
-    /// Several files in one, with a signed list of them.
+    /// Several files in one, with a signed list of them. They are brought together on the disk: a pack may be larger than memory.
     async fn pack(
         &self,
         document: &Document,
         parts: Vec<Part>,
-    ) -> Result<(Vec<u8>, IssuedFile, Vec<IssuedFile>), JobError> {
-        let (mut files, mut inner) = (Vec::new(), Vec::new());
+    ) -> Result<(Content, IssuedFile, Vec<IssuedFile>), JobError> {
+        let folder = rows::folder()?;
+        let (mut files, mut inner, mut size) = (Vec::new(), Vec::new(), 0);
         for Part { format, stored } in parts {
-            let file = match stored {
-                Some(stored) => self.fetched(stored, format).await?,
+            let name = file_name(self.report, format);
+            let path = folder.path().join(&name);
+            match stored {
+                Some(stored) => {
+                    size += stored.byte_count.unsigned_abs();
+                    self.fits_a_pack(size)?;
+                    self.context.blobs.copy_to(&stored.storage_key, &stored.sha256, &path).await?;
+                }
                 None => {
                     let (made, seal) = self.file(document.clone(), format).await?;
                     inner.extend(seal);
-                    packed(made, format).await?
+                    lay(made.content, &path).await.context("a file for the pack cannot be kept")?;
+                    size += tokio::fs::metadata(&path).await.context("a file for the pack is gone")?.len();
+                    self.fits_a_pack(size)?;
                 }
-            };
-            files.push((file_name(self.report, format), file));
+            }
+            files.push(Packed { name, format, path });
         }
         self.attempt.progress(80, "signing").await;
         let statement = statement(self.report, self.signer(document).await?, document, self.sha256);
-        let (bytes, seal) =
-            self.context.sealer.pack(&self.context.db, statement, files, &document.inputs).await?;
-        Ok((bytes, seal, inner))
+        let path = folder.path().join(PACK);
+        let Context { sealer, db, .. } = self.context;
+        let seal = sealer.pack(db, statement, files, &document.inputs, path.clone()).await?;
+        Ok((Content::Written { path, _folder: Some(folder) }, seal, inner))
     }
 
-    /// A file for the pack that another job has made.
-    async fn fetched(&self, stored: Artifact, format: Format) -> Result<Rendered, JobError> {
-        fits_a_pack(format, stored.byte_count.unsigned_abs())?;
-        let bytes = self.context.blobs.get(&stored.storage_key, &stored.sha256).await?;
-        Ok(Rendered {
-            bytes,
-            media_type: format.media_type(),
-            extension: format.extension(),
-            page_count: None,
-        })
+    fn fits_a_pack(&self, size: u64) -> Result<(), JobError> {
+        let most = self.context.config.pack_max_bytes;
+        if size <= most {
+            return Ok(());
+        }
+        Err(JobError::discard(format!(
+            "the files of the pack have more than {most} bytes (PACK_MAX_BYTES): name fewer formats, and fetch the largest by itself"
+        )))
     }
 
     /// In whose name: whoever was named, or asked for the report, or else the organization.
@@ -288,39 +310,21 @@ impl Press<'_> {
             // Too large for the limits today is too large tomorrow, but a neighbour may have taken what it needed.
             other => JobError::Retry(other.into()),
         })?;
-        let content = written.map_or(Content::Held(rendered.bytes), Content::Written);
+        let content = match written {
+            Some(path) => Content::Written { path, _folder: None },
+            None => Content::Held(rendered.bytes),
+        };
         Ok(Made { content, page_count: rendered.page_count })
     }
 }
 
-/// A file as a pack takes it: in memory, where packs are signed and verified.
-async fn packed(made: Made, format: Format) -> Result<Rendered, JobError> {
-    let bytes = match made.content {
-        Content::Held(bytes) => bytes,
-        Content::Written(path) => {
-            fits_a_pack(
-                format,
-                tokio::fs::metadata(&path).await.context("a file for the pack is gone")?.len(),
-            )?;
-            tokio::fs::read(&path).await.context("a file for the pack cannot be read")?
-        }
-    };
-    Ok(Rendered {
-        bytes,
-        media_type: format.media_type(),
-        extension: format.extension(),
-        page_count: made.page_count,
-    })
-}
-
-fn fits_a_pack(format: Format, size: u64) -> Result<(), JobError> {
-    if size <= LARGEST as u64 {
-        return Ok(());
+/// Puts `content` at `path`.
+async fn lay(content: Content, path: &Path) -> std::io::Result<()> {
+    match content {
+        Content::Held(bytes) => tokio::fs::write(path, bytes).await,
+        // The next file that is made of these rows is written to the same place.
+        Content::Written { path: from, .. } => tokio::fs::rename(from, path).await,
     }
-    Err(JobError::discard(format!(
-        "the {format} for the pack has {size} bytes, and packs of more than {LARGEST} cannot be verified: name fewer formats, and fetch \
-         this one by itself"
-    )))
 }
 
 /// Where a file of `report` is fetched.

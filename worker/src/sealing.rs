@@ -4,7 +4,7 @@
 //! [`Plan`] is made first, which asks the timestamp authority whether it answers, and the issuers of certificates whether
 //! they were revoked ([`revocation`]). [`Sealer::seal`] then keeps to it. Packs are signed in [`pack`], with a key of their own.
 
-mod pack;
+pub(crate) mod pack;
 mod revocation;
 
 use std::sync::Arc;

@@ -2,15 +2,22 @@
 //!
 //! Their key is always one of the installation's own: keys that are brought are certified for PDF.
 
+use std::{
+    fs::File,
+    io::{self, BufWriter},
+    path::{Path, PathBuf},
+};
+
 use chrono::Utc;
-use domain::{document::FrozenInput, id::ReportId};
+use domain::{
+    document::{Format, FrozenInput},
+    id::ReportId,
+};
 use queue::{JobError, OrDiscard};
-use rendering::Rendered;
 use signing::{
-    Anchors, SignError, Statement,
-    pack::{File, Input, seal},
-    verify,
-    verify::LARGEST,
+    Anchors, SignError, Statement, Verdict,
+    pack::{Input, PackIdentity, StoredFile, seal_stream},
+    verify::verify_stream,
 };
 use store::{
     SystemDb,
@@ -19,54 +26,72 @@ use store::{
 
 use super::Sealer;
 
+/// A file for a pack.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pub(crate) name: String,
+    pub(crate) format: Format,
+    /// Where it is now.
+    pub(crate) path: PathBuf,
+}
+
 impl Sealer {
-    /// Packs `files`, named, and signs their list. What comes out has passed the verifier, and its certificates are trusted from
-    /// now on.
+    /// Packs `files` at `pack`, where nothing is yet, and signs their list. What is there then has passed the verifier, and its certificates are
+    /// trusted from now on. No file is held in memory.
     pub(crate) async fn pack(
         &self,
         db: &SystemDb,
         statement: Statement,
-        files: Vec<(String, Rendered)>,
+        files: Vec<Packed>,
         inputs: &[FrozenInput],
-    ) -> Result<(Vec<u8>, IssuedFile), JobError> {
+        pack: PathBuf,
+    ) -> Result<IssuedFile, JobError> {
         let inputs: Vec<Input> = inputs.iter().map(input).collect();
         let (sealer, said) = (self.clone(), statement.clone());
         let packed = tokio::task::spawn_blocking(move || {
             let now = Utc::now();
             let keys = sealer.keyring.current(&sealer.organization, now)?.pack()?;
-            let files: Vec<File<'_>> = files
-                .iter()
-                .map(|(name, file)| File { name, media_type: file.media_type, bytes: &file.bytes })
-                .collect();
-            let bytes = seal(&files, &inputs, &statement, &keys)?;
+            write(&files, &inputs, &statement, &keys, &pack)?;
             let anchors = Anchors { seals: sealer.keyring.roots()?, timestamps: Vec::new() };
-            let verdict = verify(&bytes, &anchors, now);
-            Ok::<_, SignError>((bytes, anchors, verdict))
+            let verdict: Verdict = verify_stream(File::open(&pack)?, &anchors, now)?;
+            Ok::<_, SignError>((anchors, verdict))
         });
-        let (bytes, anchors, verdict) = packed.await?.map_err(|error| match error {
-            // Somebody may mend the folder.
-            error @ SignError::Folder { .. } => JobError::Retry(error.into()),
+        let (anchors, verdict) = packed.await?.map_err(|error| match error {
+            // Somebody may mend the folder, or make room on the disk.
+            error @ (SignError::Folder { .. } | SignError::PackFile(_)) => JobError::Retry(error.into()),
             error => JobError::discard(format!("the files cannot be packed: {error}")),
         })?;
-        if bytes.len() > LARGEST {
-            return Err(JobError::discard(format!(
-                "the pack has {} bytes, and packs of more than {LARGEST} cannot be verified: name fewer formats",
-                bytes.len()
-            )));
-        }
         let proof = verdict.finding.or_discard("the signed pack does not verify")?;
         signing_keys::trust(db.pool(), Purpose::Seal, &anchors.seals).await?;
         let report = said.report_id.parse().or_discard("the report's id")?;
-        let file = IssuedFile {
+        Ok(IssuedFile {
             sha256: verdict.sha256,
             report: ReportId(report),
             signed_at: proof.signed_at(),
             signed_by: said.signed_by,
             timestamp_authority: None,
             certificate_sha256: proof.fingerprint,
-        };
-        Ok((bytes, file))
+        })
     }
+}
+
+fn write(
+    files: &[Packed],
+    inputs: &[Input],
+    statement: &Statement,
+    keys: &PackIdentity,
+    pack: &Path,
+) -> Result<(), SignError> {
+    let opened = files.iter().map(|file| File::open(&file.path)).collect::<io::Result<Vec<_>>>()?;
+    let stored = files.iter().zip(&opened).map(|(file, opened)| StoredFile {
+        name: &file.name,
+        media_type: file.format.media_type(),
+        file: opened,
+    });
+    let mut out = BufWriter::new(File::create_new(pack)?);
+    seal_stream(&stored.collect::<Vec<_>>(), inputs, statement, keys, &mut out)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(())
 }
 
 fn input(frozen: &FrozenInput) -> Input {
