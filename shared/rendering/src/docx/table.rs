@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     measure,
+    office::plain,
     prepare::{LETTER, LOOKED_AT, strips, widths_within},
     theme::{self, Shades},
     words,
@@ -28,6 +29,8 @@ const SIDE: f64 = 4.5;
 const MANY_COLUMNS: usize = 8;
 /// A table of so many rows is not parted.
 const FEW_ROWS: usize = 8;
+/// Characters of a labelled value that may go over the end of a page.
+const LONG_VALUE: usize = 1_500;
 /// Rows of more lines may go over the end of a page.
 const MOST_LINES: usize = 30;
 
@@ -284,8 +287,9 @@ impl Body {
         }
         let widths = share(self.text_width(), &[3, 7]);
         self.table_begins("Facts", &widths, None);
-        for fact in facts {
-            self.row_begins(Row::Long);
+        for (place, fact) in facts.iter().enumerate() {
+            let is_long = plain(&fact.value).chars().count() > LONG_VALUE;
+            self.row_begins(if is_long { Row::Long } else { Row::of(place, facts.len()) });
             self.cell(widths[0], None, |body| {
                 body.paragraph("TableText", |body| body.run(&fact.label, STRONG))
             });

@@ -245,7 +245,9 @@ impl Summary<'_> {
                 self.put(3, &remark, &styles.text)?;
             }
             let lines = sheet::lines(caption, WIDTHS[1]).max(sheet::lines(&remark, WIDTHS[3]));
-            self.sheet.set_row_height(self.row, sheet::height(lines))?;
+            if lines > 1 {
+                self.sheet.set_row_height(self.row, sheet::height(lines))?;
+            }
             self.row += 1;
         }
         Ok(())
