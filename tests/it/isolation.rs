@@ -1,10 +1,21 @@
 //! The second wall: what the database itself keeps apart.
 
+use domain::id::TenantId;
 use harness::{TestApp, TestDb, estate::Estate};
 use store::AppDb;
 
 /// Keys that lead from one tenant's row to a row that could be another's, and why that is no way out.
 const CROSSES: &[(&str, &str)] = &[];
+
+async fn plant_asset(db: &TestDb, tenant: TenantId) {
+    sqlx::query(
+        "insert into assets (tenant_id, id, kind, hostname) values ($1, gen_random_uuid(), 'host', 'web-1')",
+    )
+    .bind(tenant.0)
+    .execute(db.pool())
+    .await
+    .expect("an asset is made");
+}
 
 #[tokio::test]
 async fn every_table_with_a_tenant_is_protected_by_a_policy() {
@@ -31,13 +42,7 @@ async fn every_table_with_a_tenant_is_protected_by_a_policy() {
 async fn without_a_tenant_the_application_sees_no_row() {
     let db = TestDb::new().await;
     let tenant = db.tenant("acme").await;
-    sqlx::query(
-        "insert into assets (tenant_id, id, kind, hostname) values ($1, gen_random_uuid(), 'host', 'web-1')",
-    )
-    .bind(tenant.0)
-    .execute(db.pool())
-    .await
-    .expect("an asset is made");
+    plant_asset(&db, tenant).await;
     let seen: i64 = sqlx::query_scalar("select count(*) from assets")
         .fetch_one(db.app.shared())
         .await
@@ -50,11 +55,7 @@ async fn a_tenant_sees_its_own_rows_and_can_write_no_others() {
     let db = TestDb::new().await;
     let (ours, theirs) = (db.tenant("ours").await, db.tenant("theirs").await);
     for tenant in [ours, theirs] {
-        sqlx::query("insert into assets (tenant_id, id, kind, hostname) values ($1, gen_random_uuid(), 'host', 'web-1')")
-            .bind(tenant.0)
-            .execute(db.pool())
-            .await
-            .expect("an asset is made");
+        plant_asset(&db, tenant).await;
     }
     let mut tx = db.app.begin(ours).await.expect("a transaction");
     // On purpose without a condition: the wall has to hold when a query forgets its tenant.
@@ -69,13 +70,7 @@ async fn a_tenant_sees_its_own_rows_and_can_write_no_others() {
 async fn a_workers_transaction_for_a_tenant_is_held_to_it_as_well() {
     let db = TestDb::new().await;
     let (ours, theirs) = (db.tenant("ours").await, db.tenant("theirs").await);
-    sqlx::query(
-        "insert into assets (tenant_id, id, kind, hostname) values ($1, gen_random_uuid(), 'host', 'web-1')",
-    )
-    .bind(theirs.0)
-    .execute(db.pool())
-    .await
-    .expect("an asset is made");
+    plant_asset(&db, theirs).await;
     let mut tx = db.system.begin_as(ours).await.expect("a transaction");
     let seen: i64 =
         sqlx::query_scalar("select count(*) from assets").fetch_one(&mut *tx).await.expect("read");
@@ -194,11 +189,7 @@ async fn of_ten_thousand_transactions_on_four_connections_none_sees_the_tenant_b
     let db = TestDb::new().await;
     let (ours, theirs) = (db.tenant("ours").await, db.tenant("theirs").await);
     for tenant in [ours, theirs] {
-        sqlx::query("insert into assets (tenant_id, id, kind, hostname) values ($1, gen_random_uuid(), 'host', 'web-1')")
-            .bind(tenant.0)
-            .execute(db.pool())
-            .await
-            .expect("an asset is made");
+        plant_asset(&db, tenant).await;
     }
     let pool = AppDb::connect(&db.api_url, 4).expect("the address is sound");
     let turns = (0..8).map(|_| {

@@ -22,7 +22,7 @@ use store::{
 };
 
 use super::judging;
-use crate::context::Context;
+use crate::{context::Context, issue::hex};
 
 /// The platform of packages of which nobody says what system they are for.
 const UNKNOWN_PLATFORM: &str = "unknown";
@@ -183,10 +183,6 @@ fn platforms_without_advisories(packages: &[Package]) -> Value {
         *counts.entry(&package.platform).or_default() += 1;
     }
     json!(counts)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
