@@ -12,7 +12,7 @@ use domain::{
     document::{Block, Branding, Document, Section},
     id::{ReportId, TenantId},
 };
-use harness::{TestApp, eventually};
+use harness::{TestApp, eventually, left_out};
 use runtime::egress::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -78,12 +78,11 @@ fn judge(program: &str) -> PathBuf {
 }
 
 /// What a program says; none when it cannot be run.
-#[expect(clippy::print_stdout, reason = "whoever runs the test should see what it did not look at")]
 fn run(program: &str, arguments: &[&str]) -> Option<String> {
     match Command::new(judge(program)).args(arguments).output() {
         Ok(output) => Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()),
         Err(error) => {
-            println!("skipped: {program} cannot be run ({error}); scripts/judges may install it");
+            left_out(&format!("{program} cannot be run ({error}); scripts/setup --tests installs it"));
             None
         }
     }

@@ -22,7 +22,7 @@ use axum::{
     routing::{get, post},
 };
 use chrono::Utc;
-use harness::TestApp;
+use harness::{TestApp, left_out};
 use serde_json::{Value, json};
 
 use super::{
@@ -123,14 +123,16 @@ async fn signed(app: &TestApp) -> Vec<u8> {
 }
 
 /// What a program says of a file; none when it cannot be run. Those that `scripts/judges` installs come first.
-#[expect(clippy::print_stdout, reason = "whoever runs the test should see what it did not look at")]
 fn run(program: &str, arguments: &[&str]) -> Option<String> {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/judges/bin").join(program);
     let program = if installed.exists() { installed } else { program.into() };
     match Command::new(&program).args(arguments).output() {
         Ok(output) => Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()),
         Err(error) => {
-            println!("skipped: {} cannot be run ({error})", program.display());
+            left_out(&format!(
+                "{} cannot be run ({error}); scripts/setup --tests installs it",
+                program.display()
+            ));
             None
         }
     }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use domain::document::{Document, Format};
 
-use crate::{REPORT_TYPES, corpus::hostile_document, rendered, sample, text_of};
+use crate::{REPORT_TYPES, corpus::hostile_document, left_out::left_out, rendered, sample, text_of};
 
 /// Name and attributes of every start tag, as a browser would see them in well-formed markup.
 fn start_tags(html: &str) -> Vec<(String, Vec<(String, String)>)> {
@@ -86,7 +86,7 @@ fn a_browser_shows_the_hostile_report_to_its_end() {
     let folder = format!("--user-data-dir={}", profile.path().display());
     let arguments = ["--headless", "--no-sandbox", "--disable-gpu", &folder, "--dump-dom", &address];
     let Ok(output) = Command::new("chromium").args(arguments).output() else {
-        eprintln!("skipped: `chromium` is not installed");
+        left_out("`chromium` cannot be run; scripts/setup --tests installs it");
         return;
     };
     let dom = String::from_utf8_lossy(&output.stdout);
