@@ -1,4 +1,5 @@
-//! The table: one row a fault. The ids are those of the README beside this: F, a fault; R, a promise that no single fault shows.
+//! The table: one row a fault. The ids are those of the README beside this: F, a fault; R, a promise that no single fault shows; S, a limit
+//! that no load gets past.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use anyhow::Result;
 use futures::future::LocalBoxFuture;
 
 use crate::{
-    rows::{clients, clocks, crashes, payloads, postgres, processes, redis, repeats, soak},
+    rows::{clients, clocks, crashes, payloads, postgres, processes, redis, repeats, soak, uploads},
     system::System,
 };
 
@@ -82,5 +83,6 @@ pub(crate) const TABLE: &[Fault] = &[
     fault!("R1", "clients are cut off at every byte", 60 s, short, clients::cut_off),
     fault!("R14", "Redis is restarted twenty times in a minute", 5 s, full, redis::restarted_again_and_again),
     fault!("R18", "every handler runs twice for one job", 60 s, full, repeats::twice, failpoints),
+    fault!("S30", "twenty inventories of 64 MiB at once", 300 s, full, uploads::large_ones_at_once),
     fault!("F46", "random faults under load", 60 s, full, soak::soak),
 ];

@@ -13,7 +13,7 @@ use domain::{
     inventory::AssetIdentity,
 };
 use sha2::{Digest, Sha256};
-use sqlx::FromRow;
+use sqlx::{Executor, FromRow};
 use uuid::Uuid;
 
 use crate::{db::TenantTx, error::Result, scan_runs::Counts};
@@ -64,25 +64,58 @@ pub struct Submission {
     pub skipped: Vec<String>,
 }
 
+/// The longest payload that is bound to a statement, bytes. What is bound is copied twice, and a connection of the pool keeps the room
+/// that its longest statement took: inventories of 64 MiB cost three times as much while they were written, and as much again afterwards.
+const LONGEST_BOUND: usize = 1 << 20;
+/// In pieces of so many bytes anything longer is sent.
+const PIECE: usize = 256 << 10;
+
+const SUBMIT: &str = "insert into inventory_submissions (tenant_id, id, format, payload, sha256, byte_count)
+     values ($1, $2, $3, $4, $5, $6)";
+const SUBMIT_PIECES: &str =
+    "insert into inventory_submissions (tenant_id, id, format, payload, sha256, byte_count)
+     select $1, $2, $3, coalesce($4::bytea, string_agg(piece, ''::bytea order by position)), $5, $6
+       from submitted_pieces";
+
 /// Keeps an inventory until it is read. Enqueue `IngestInventory` in the same transaction.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn submit(tx: &mut TenantTx, format: Format, payload: &[u8]) -> Result<SubmissionId> {
     let (id, tenant) = (SubmissionId::new(), tx.tenant());
-    sqlx::query(
-        "insert into inventory_submissions (tenant_id, id, format, payload, sha256, byte_count)
-         values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(tenant.0)
-    .bind(id.0)
-    .bind(format.as_str())
-    .bind(payload)
-    .bind(Sha256::digest(payload).as_slice())
-    .bind(i64::try_from(payload.len()).unwrap_or(i64::MAX))
-    .execute(&mut **tx)
-    .await?;
+    let whole = (payload.len() <= LONGEST_BOUND).then_some(payload);
+    if whole.is_none() {
+        send_pieces(tx, payload).await?;
+    }
+    sqlx::query(if whole.is_some() { SUBMIT } else { SUBMIT_PIECES })
+        .persistent(whole.is_some())
+        .bind(tenant.0)
+        .bind(id.0)
+        .bind(format.as_str())
+        .bind(whole)
+        .bind(Sha256::digest(payload).as_slice())
+        .bind(i64::try_from(payload.len()).unwrap_or(i64::MAX))
+        .execute(&mut **tx)
+        .await?;
     Ok(id)
+}
+
+/// Leaves `payload` in `submitted_pieces` until the transaction ends. Compressed it is when it is put together.
+async fn send_pieces(tx: &mut TenantTx, payload: &[u8]) -> Result<()> {
+    tx.execute(
+        "create temp table submitted_pieces (position integer not null, piece bytea not null) on commit drop;
+         alter table submitted_pieces alter column piece set storage external",
+    )
+    .await?;
+    for (position, piece) in (0_i32..).zip(payload.chunks(PIECE)) {
+        sqlx::query("insert into submitted_pieces (position, piece) values ($1, $2)")
+            .persistent(false)
+            .bind(position)
+            .bind(piece)
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
 }
 
 /// One submission.

@@ -9,3 +9,4 @@ pub(crate) mod processes;
 pub(crate) mod redis;
 pub(crate) mod repeats;
 pub(crate) mod soak;
+pub(crate) mod uploads;
