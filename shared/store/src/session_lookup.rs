@@ -22,8 +22,9 @@ use crate::{
     users::User,
 };
 
-/// Statements under way at once: when one hangs, the others go on.
-const TURNS: usize = 2;
+/// When a statement takes longer than this, a second one may begin beside it: when one hangs, the others go on. Until then whoever comes
+/// waits with the others, and costs what one does.
+const SLOW: Duration = Duration::from_millis(20);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -39,7 +40,8 @@ pub struct SessionKey {
 #[derive(Debug)]
 pub struct SessionLookup {
     waiting: Mutex<Vec<Waiting>>,
-    turns: Semaphore,
+    turn: Semaphore,
+    turn_beside: Semaphore,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,7 @@ struct Waiting {
 
 impl Default for SessionLookup {
     fn default() -> Self {
-        Self { waiting: Mutex::default(), turns: Semaphore::new(TURNS) }
+        Self { waiting: Mutex::default(), turn: Semaphore::new(1), turn_beside: Semaphore::new(1) }
     }
 }
 
@@ -73,8 +75,12 @@ impl SessionLookup {
     }
 
     async fn ask_for_all(&self, pool: &PgPool) {
-        // It is never closed.
-        let Ok(_turn) = self.turns.acquire().await else { return };
+        let turn = match timeout(SLOW, self.turn.acquire()).await {
+            Ok(turn) => turn,
+            Err(_) => self.turn_beside.acquire().await,
+        };
+        // They are never closed.
+        let Ok(_turn) = turn else { return };
         let asked = std::mem::take(&mut *self.lock());
         if asked.is_empty() {
             return;
