@@ -1,6 +1,7 @@
 //! What the program has in memory, keys among it, is for nobody else on the machine.
 
 #[path = "../../tests/harness/onlooker.rs"]
+#[expect(unreachable_pub, reason = "the tests of the whole product have it in a library")]
 mod onlooker;
 
 use std::path::Path;
