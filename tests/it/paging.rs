@@ -130,7 +130,7 @@ async fn totals_of_cves_follow_whatever_changes_what_they_are_found_by() {
          select cve_id, '', '', '', '', '', now(), false, '', '\\x00' from cves where base_score > 7")
         .await;
     agree("EPSS and KEV came").await;
-    let mut slow = app.db.pool().begin().await.expect("a transaction");
+    let mut slow = store::db::begin_transaction(app.db.pool(), "begin").await.expect("a transaction");
     for statement in [
         "update cves set description = 'A flaw in OpenSSL' where base_score = 7",
         "update epss set score = 1 - score where score < 0.4",
