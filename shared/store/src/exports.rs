@@ -11,7 +11,7 @@ use domain::{
     finding::FindingStatus,
     id::{AssetId, TenantId},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, Postgres, QueryBuilder, Row as _,
     postgres::PgRow,
@@ -53,10 +53,10 @@ pub struct Request {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cve_id: Option<String>,
     /// Of one of these; of any when empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_several")]
     pub status: Vec<FindingStatus>,
     /// As `status`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_several")]
     pub severity: Vec<Severity>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kev: Option<bool>,
@@ -68,6 +68,22 @@ pub struct Request {
     pub min_score: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_score: Option<f32>,
+}
+
+/// Reads one word too: that is how exports were recorded while there could not be several.
+fn one_or_several<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    words: D,
+) -> std::result::Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Words<T> {
+        One(T),
+        Several(Vec<T>),
+    }
+    Ok(match Words::deserialize(words)? {
+        Words::One(word) => vec![word],
+        Words::Several(words) => words,
+    })
 }
 
 impl From<&Request> for Filter {
@@ -371,4 +387,21 @@ pub async fn count_up_to(tx: &mut TenantTx, request: &Request, most: i64) -> Res
     let mut query = findings::matching(tx.tenant(), begin, &request.into()).query;
     query.push(" limit ").push_bind(most).push(") as counted");
     Ok(query.build_query_scalar().fetch_one(&mut **tx).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_that_was_recorded_with_one_severity_is_read_as_one_with_several() {
+        let read = |text| serde_json::from_str::<Request>(text);
+        let one = read(r#"{"severity": "high", "status": "open"}"#).unwrap();
+        assert_eq!(
+            (one.severity.as_slice(), one.status.as_slice()),
+            (&[Severity::High][..], &[FindingStatus::Open][..])
+        );
+        assert_eq!(one, read(r#"{"severity": ["high"], "status": ["open"]}"#).unwrap());
+        assert!(read(r#"{"severity": "dreadful"}"#).is_err());
+    }
 }
