@@ -24,9 +24,10 @@ const NOBODY: &str =
 /// How many may wait for a slot before others are turned away.
 const WAITING: usize = 100;
 
-/// How much less of a core hashing gets than others who want it too (`nice(2)`): a tenth. On an idle machine it gets all.
+/// How much less of a core hashing gets than others who want it too (`nice(2)`): a thirtieth, so that a sign-in takes some half a second
+/// on a machine that is busy throughout. On an idle one it gets all.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+const NICE: i32 = 15;
 
 type Work = Box<dyn FnOnce(&mut Memory) + Send>;
 
