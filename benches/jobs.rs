@@ -24,7 +24,7 @@ use queue::{
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use sqlx::{Executor as _, PgPool};
+use sqlx::{AssertSqlSafe, Executor as _, PgPool};
 use store::SystemDb;
 use tokio_util::sync::CancellationToken;
 
@@ -283,15 +283,22 @@ async fn bulk(db: &SystemDb, owner_url: &str) -> anyhow::Result<Row> {
 }
 
 async fn fill(pool: &PgPool, jobs: i64) -> anyhow::Result<()> {
-    sqlx::query(
+    let insert = format!(
         "insert into jobs (id, kind, queue, payload, max_attempts, timeout_seconds, run_at)
-         select gen_random_uuid(), 'bench_noop', 'delivery', '{}', 3, 60, now() - interval '1 hour' + n * interval '1 ms'
+         select {}, 'bench_noop', 'delivery', '{{}}', 3, 60, now() - interval '1 hour' + n * interval '1 ms'
            from generate_series(1, $1) as n",
-    )
-    .bind(jobs)
-    .execute(pool)
-    .await?;
+        id_of("clock_timestamp()")
+    );
+    sqlx::query(AssertSqlSafe(insert)).bind(jobs).execute(pool).await?;
     Ok(())
+}
+
+/// An expression for an id as the product makes them at `moment`, an expression too: UUIDs of version 7, one after another (RFC 9562, section 5.7).
+fn id_of(moment: &str) -> String {
+    format!(
+        "(lpad(to_hex((extract(epoch from {moment}) * 1000)::bigint), 12, '0') || '7'
+          || substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15))::uuid"
+    )
 }
 
 async fn clear(pool: &PgPool) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use benches::Row;
 use queue::{Queue, queues};
 use secrecy::SecretString;
-use sqlx::{Executor as _, PgPool};
+use sqlx::{AssertSqlSafe, Executor as _, PgPool};
 use store::purge::POLICY;
 
 /// Unless another number is asked for.
@@ -59,22 +59,20 @@ pub(crate) async fn rows(pool: &PgPool, owner_url: &str, finished: i64) -> anyho
 async fn add_finished(owner_url: &str, jobs: i64, days: i32) -> anyhow::Result<()> {
     let mut owner = store::db::connect_once(&SecretString::from(owner_url.to_owned())).await?;
     owner.execute("set session_replication_role = replica").await?;
-    sqlx::query(
+    let insert = format!(
         "with old as (
              insert into jobs (id, kind, queue, payload, state, attempt, max_attempts, timeout_seconds, result, run_at, created_at,
                                started_at, finished_at)
-             select gen_random_uuid(), 'bench_noop', 'delivery', '{}', 'completed', 1, 3, 60, '{}', at, at, at, at
+             select {}, 'bench_noop', 'delivery', '{{}}', 'completed', 1, 3, 60, '{{}}', at, at, at, at
                from (select now() - make_interval(days => $2) - n * interval '10 ms' as at
                        from generate_series(1, $1) as n) as moments
           returning id, finished_at
          )
          insert into job_attempts (job_id, fence, attempt, worker, started_at, ended_at, outcome)
          select id, 1, 1, 'bench', finished_at, finished_at, 'completed' from old",
-    )
-    .bind(jobs)
-    .bind(days)
-    .execute(&mut owner)
-    .await?;
+        super::id_of("at")
+    );
+    sqlx::query(AssertSqlSafe(insert)).bind(jobs).bind(days).execute(&mut owner).await?;
     Ok(())
 }
 
