@@ -4,6 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow};
@@ -24,10 +25,15 @@ const NOBODY: &str =
 /// How many may wait for a slot before others are turned away.
 const WAITING: usize = 100;
 
-/// How much less of a core hashing gets than others who want it too (`nice(2)`): a thirtieth, so that a sign-in takes some half a second
-/// on a machine that is busy throughout. On an idle one it gets all.
+/// How much less of a core hashing gets than the process's other threads that want it too (`nice(2)`): a tenth. On an idle machine it gets
+/// all.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 15;
+const NICE: i32 = 10;
+
+/// How many times as long as it computed a thread rests after a hash that others held up: a flood of sign-ins takes a tenth of one core in
+/// two from a machine that is busy, and one that comes alone waits for nothing. The system's scheduler does not see to that: who is nice
+/// is so within its own session, container or service, and not to the database beside it.
+const REST: u32 = 9;
 
 type Work = Box<dyn FnOnce(&mut Memory) + Send>;
 
@@ -58,8 +64,15 @@ impl Passwords {
                 step_back();
                 let mut memory = Memory::new();
                 while let Some(next) = next(&work, &mut memory) {
+                    let (began, computed) = (Instant::now(), core_time());
                     // Whoever waits for what has panicked is told by its silence.
                     let _ = catch_unwind(AssertUnwindSafe(|| next(&mut memory)));
+                    let rest = rest(began.elapsed(), core_time().saturating_sub(computed));
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "a thread of its own, on which nothing is polled"
+                    )]
+                    thread::sleep(rest);
                 }
             };
             thread::Builder::new().name("passwords".into()).spawn(hash).context("a thread for passwords")?;
@@ -117,6 +130,20 @@ fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
         tracing::warn!(%error, "passwords are hashed with the same priority as everything else");
+    }
+}
+
+/// How much of a core this thread has had since it began.
+fn core_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// How long to leave the cores to others after a hash that took `took` and computed for `computed` of it.
+fn rest(took: Duration, computed: Duration) -> Duration {
+    match took > computed + computed / 4 {
+        true => computed * REST,
+        false => Duration::ZERO,
     }
 }
 
@@ -211,6 +238,13 @@ mod tests {
             assert!(fits(&theirs, &password.into(), &mut memory).expect("a hash"));
             assert!(!fits(&theirs, &"another".into(), &mut memory).expect("a hash"));
         }
+    }
+
+    #[test]
+    fn who_was_held_up_leaves_the_cores_to_others_and_who_was_not_goes_on() {
+        let (alone, beside_others) = (Duration::from_millis(22), Duration::from_millis(60));
+        assert_eq!(rest(alone, Duration::from_millis(20)), Duration::ZERO);
+        assert_eq!(rest(beside_others, Duration::from_millis(20)), Duration::from_millis(180));
     }
 
     #[tokio::test]
