@@ -3,16 +3,23 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use domain::id::{AssetId, JobId, TenantId};
-use harness::TestDb;
+use harness::{TestDb, eventually};
 use queue::{
     Enqueued, Job, Queue, RetryPolicy, UniqueKey,
     enqueue::{Origin, enqueue, enqueue_at, enqueue_many},
     jobs::Correlate,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use sqlx::{Connection, Executor, PgConnection};
 
-use crate::work::{Tally, Work, dispatch, runner};
+use crate::{
+    queue_carriers::{Carrier, relay},
+    work::{Tally, Work, dispatch, runner},
+};
+
+const SOON: Duration = Duration::from_secs(30);
 
 /// Once in an hour for each subject.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -142,6 +149,64 @@ async fn a_job_cannot_begin_while_somebody_folds_into_it() {
             .await
             .expect("a look");
     assert_eq!(seen, None, "a relay passes it over");
+}
+
+/// It is found due, parked, and let in again by the end of the job before it; whoever does that is held in the middle, the row in hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_job_is_folded_into_while_it_is_moved_among_those_that_wait() {
+    let db = TestDb::new().await;
+    let tenant = db.tenant("acme").await;
+    let (origin, job) = (Origin::tenant(tenant), correlate(tenant));
+    let before = ask(&db, origin, &job).await.id;
+    set_state(&db, before, "leased_until = now() + interval '1 minute'").await;
+    let mut tx = db.system.begin().await.expect("a transaction");
+    let tomorrow = chrono::Utc::now() + chrono::Days::new(1);
+    let waiting = enqueue_at(&mut tx, origin, &job, tomorrow).await.expect("accepted").id;
+    tx.commit().await.expect("committed");
+    let folded = Enqueued { id: waiting, created: false };
+
+    let mut holder = PgConnection::connect(db.owner_url.expose_secret()).await.expect("the owner");
+    let hold = "create function hold() returns trigger language plpgsql as $$
+                begin
+                    perform pg_advisory_xact_lock_shared(case when new.parked then 2 else 1 end);
+                    return new;
+                end $$;
+                create trigger hold before update on jobs for each row
+                    when (new.parked and not old.parked or old.state = 'scheduled' and new.state = 'available')
+                    execute function hold();
+                select pg_advisory_lock(1), pg_advisory_lock(2)";
+    holder.execute(hold).await.expect("a trigger");
+    sqlx::query("update jobs set run_at = now() where id = $1")
+        .bind(waiting.0)
+        .execute(db.pool())
+        .await
+        .expect("its time has come");
+    let _relay = relay(&db, &Carrier::default(), SOON).await;
+    sqlx::query("update workers set queues = '{analysis}'").execute(db.pool()).await.expect("it could run");
+    for (lock, moved) in [(1_i64, "it is found due"), (2, "it is parked")] {
+        eventually(moved, SOON, || async {
+            let is_held = sqlx::query_scalar::<_, bool>(
+                "select exists (select from pg_locks
+                                 where locktype = 'advisory' and objid::bigint = $1 and not granted
+                                   and database = (select oid from pg_database where datname = current_database()))",
+            );
+            is_held.bind(lock).fetch_one(db.pool()).await.ok()?.then_some(())
+        })
+        .await;
+        assert_eq!(ask(&db, origin, &job).await, folded, "{moved}");
+        let go = sqlx::query("select pg_advisory_unlock($1)").bind(lock);
+        go.execute(&mut holder).await.expect("it goes on");
+    }
+    eventually("it to be parked", SOON, || async {
+        let is_parked = sqlx::query_scalar::<_, bool>("select parked from jobs where id = $1");
+        is_parked.bind(waiting.0).fetch_one(db.pool()).await.ok()?.then_some(())
+    })
+    .await;
+
+    let mut tx = db.system.begin().await.expect("a transaction");
+    let completed = sqlx::AssertSqlSafe(format!("update jobs set {COMPLETED} where id = $1"));
+    sqlx::query(completed).bind(before.0).execute(&mut *tx).await.expect("a legal change");
+    assert_eq!(ask(&db, origin, &job).await, folded, "it is let in");
 }
 
 #[tokio::test(flavor = "multi_thread")]

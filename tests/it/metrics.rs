@@ -176,7 +176,11 @@ async fn what_was_undone_is_not_counted_as_enqueued() {
         undone.rollback().await.expect("undone");
         let mut tx = db.system.begin().await.expect("a transaction");
         enqueue_many(&mut tx, Origin::INSTALLATION, &[(); 5].map(|()| Accepted {})).await.expect("accepted");
-        enqueue(&mut tx, Origin::INSTALLATION, &Accepted {}).await.expect("accepted");
+        for end in ["rollback to savepoint part", "release savepoint part"] {
+            sqlx::query("savepoint part").execute(&mut *tx).await.expect("begun");
+            enqueue(&mut tx, Origin::INSTALLATION, &Accepted {}).await.expect("accepted");
+            sqlx::query(end).execute(&mut *tx).await.expect("ended");
+        }
         tx.commit().await.expect("committed");
         let rises_to = async |jobs: f64| {
             eventually("what was committed", SOON, || async { (counted(series) >= jobs).then_some(()) })

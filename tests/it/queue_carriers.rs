@@ -12,7 +12,7 @@ use std::{
 use harness::{TestDb, eventually};
 use queue::{
     Queue,
-    claim::JobRef,
+    claim::{self, JobRef},
     queues::{self, Limits, Rate},
     relay::Relay,
     rescue,
@@ -111,6 +111,12 @@ pub(crate) async fn relay(db: &TestDb, carrier: &Carrier, patience: Duration) ->
     AbortOnDropHandle::new(tokio::spawn(async move { relay.run(&CancellationToken::new()).await }))
 }
 
+async fn let_one_begin_today(db: &TestDb) {
+    let rate = Some(Rate { jobs: 1, seconds: 86_400 });
+    let limits = Limits { rate, ..Limits::default() };
+    queues::set_limits(db.pool(), Queue::Maintenance, &limits).await.expect("it is set");
+}
+
 async fn carried(carrier: &Carrier) -> JobRef {
     eventually("an id with the carrier", SOON, || async { carrier.take().pop() }).await
 }
@@ -121,10 +127,7 @@ async fn what_the_carrier_refuses_waits_and_is_sent_when_it_takes_it() {
     let carrier = Carrier::default();
     carrier.refuses.store(2, Ordering::SeqCst);
     // What was refused must not use up what may begin today.
-    let rate = Some(Rate { jobs: 1, seconds: 86_400 });
-    queues::set_limits(db.pool(), Queue::Maintenance, &Limits { rate, ..Limits::default() })
-        .await
-        .expect("it is set");
+    let_one_begin_today(&db).await;
     let _relay = relay(&db, &carrier, SOON).await;
     let job = accept(&db, &Work::default()).await;
     let reference = carried(&carrier).await;
@@ -166,6 +169,34 @@ async fn what_the_carrier_never_brings_is_sent_again_when_patience_is_over() {
     .await;
     assert!(again.id == job.0 && again.fence > swallowed.fence);
     assert_eq!(row(&db, job).await.crashes, 0, "nobody had begun it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_on_the_way_leaves_its_token_to_a_rate_and_what_has_begun_keeps_it() {
+    let db = TestDb::new().await;
+    let carrier = Carrier::default();
+    let_one_begin_today(&db).await;
+    let _relay = relay(&db, &carrier, SOON).await;
+    let job = accept(&db, &Work::default()).await;
+    let lost = carried(&carrier).await;
+    sqlx::query("update jobs set leased_until = now() - interval '1 second' where id = $1")
+        .bind(lost.id)
+        .execute(db.pool())
+        .await
+        .expect("patience is over");
+    assert_eq!(rescue::once(db.pool()).await.expect("a look").lost, 1);
+
+    let again = carried(&carrier).await;
+    let begun = claim::take(db.pool(), again, "doomed", Duration::ZERO).await.expect("answered");
+    assert_eq!(begun.expect("it is ours").attempt, 1);
+    let rescued = rescue::once(db.pool()).await.expect("a look");
+    assert_eq!((rescued.returned, rescued.lost), (1, 0), "its worker vanished");
+    let tokens: f64 = sqlx::query_scalar("select tokens from job_queues where queue = 'maintenance'")
+        .fetch_one(db.pool())
+        .await
+        .expect("known");
+    assert!(tokens < 0.5, "the one of today has begun: {tokens}");
+    assert_eq!(row(&db, job).await.state, "available");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -283,6 +283,26 @@ async fn jobs_are_looked_up_one_by_one_though_the_statistics_are_of_an_empty_tab
     assert!((1..40).contains(&each), "{each} entries of the indexes were read for a job");
 }
 
+/// Whether the planner takes such an index instead of the primary key hangs on the sizes of both at that moment, so that the test above does
+/// not see each of them.
+#[tokio::test]
+async fn by_its_id_a_job_can_be_searched_for_in_the_primary_key_only() {
+    let db = TestDb::new().await;
+    let others: Vec<String> = sqlx::query_scalar(
+        "select i.indexrelid::regclass::text
+           from pg_index i
+           join pg_attribute a on a.attrelid = i.indrelid and a.attname = 'id'
+          where i.indrelid = 'jobs'::regclass and not i.indisprimary
+            -- A partial one is kept out by the statements themselves, which name no state that it could be of.
+            and i.indpred is null
+            and a.attnum = any (i.indkey)",
+    )
+    .fetch_all(db.pool())
+    .await
+    .expect("known");
+    assert_eq!(others, [""; 0]);
+}
+
 #[tokio::test]
 async fn nobody_can_be_told_who_is_not_there() {
     let db = TestDb::new().await;

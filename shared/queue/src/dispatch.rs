@@ -8,6 +8,9 @@
 //! Every look-up here can be done in one way only, so that the plan is the same whether it was made over an empty table or over a million
 //! rows: by id it goes through an array, not a join, which might begin with the whole table, and `state || ''` keeps partial indexes out.
 //!
+//! Only what is to begin is locked `for update`: who folds a request into a job that waits (`jobs_fold` in the migrations) holds its row by
+//! `for key share`, which that alone shuts out.
+//!
 //! What it costs does not depend on the backlog: lanes are found by one probe of `jobs_ready_idx` each, and of each lane no more rows are
 //! read than could go. A job whose concurrency key another one has is *parked*, out of that index, when it is met, and comes back when the
 //! key is free.
@@ -73,7 +76,7 @@ pub(crate) async fn promote(connection: &mut PgConnection) -> sqlx::Result<Optio
              select id from jobs
               where state in ('scheduled', 'retryable') and run_at <= now()
               order by run_at limit 1000
-                for update skip locked
+                for no key update skip locked
          ), promoted as (
              update jobs set state = 'available' where id = any (array(select id from due))
          )
@@ -223,7 +226,7 @@ pub(crate) async fn send(
          ), to_park as (
              select id from jobs
               where id = any (array(select id from judged where barred)) and state || '' = 'available'
-                for update skip locked
+                for no key update skip locked
          ), parked as (
              update jobs set parked = true where id = any (array(select id from to_park))
          ), chosen as (

@@ -250,8 +250,8 @@ async fn record<J: Job>(
         return Ok(Enqueued { id: JobId(id), created: false });
     }
     loop {
-        if let Some(transaction) = insert::<J>(connection, origin, &row, run_at, waits_for).await? {
-            measure::written::<J>(transaction, 1);
+        if let Some(xmin) = insert::<J>(connection, origin, &row, run_at, waits_for).await? {
+            measure::written::<J>(xmin, 1);
             return Ok(Enqueued { id: JobId(row.id), created: true });
         }
         let unfinished: Option<Uuid> = sqlx::query_scalar(
@@ -269,7 +269,8 @@ async fn record<J: Job>(
     }
 }
 
-/// The number of the transaction that it was written in. None: an unfinished job has the key, and is not being cancelled.
+/// The number of the transaction that it was written in, as it stands in the row. None: an unfinished job has the key, and is not being
+/// cancelled.
 async fn insert<J: Job>(
     connection: &mut PgConnection,
     origin: Origin,
@@ -277,7 +278,7 @@ async fn insert<J: Job>(
     run_at: Option<DateTime<Utc>>,
     waits_for: usize,
 ) -> Result<Option<i64>> {
-    let transaction = sqlx::query_scalar(
+    let xmin = sqlx::query_scalar(
         "insert into jobs (id, tenant_id, kind, kind_version, queue, priority, payload, state, run_at, max_attempts,
                            timeout_seconds, unique_key, concurrency_key, requested_by, fold_key, pending_dependencies,
                            trace_context, period_key)
@@ -286,7 +287,7 @@ async fn insert<J: Job>(
                  coalesce($8, now()), $9, $10, $11, $12, $13, $14, $15, $16, $17)
          on conflict (kind, unique_key) where unique_key is not null and finished_at is null and not cancel_requested
              do nothing
-         returning pg_current_xact_id()::text::bigint",
+         returning xmin::text::bigint",
     )
     .bind(row.id)
     .bind(origin.tenant.map(|tenant| tenant.0))
@@ -307,7 +308,7 @@ async fn insert<J: Job>(
     .bind(row.key_of_period())
     .fetch_optional(&mut *connection)
     .await?;
-    Ok(transaction)
+    Ok(xmin)
 }
 
 /// The ids that were inserted; the others' keys were taken.
@@ -328,7 +329,7 @@ async fn insert_chunk<J: Job>(
                 as new (id, payload, unique_key, concurrency_key)
          on conflict (kind, unique_key) where unique_key is not null and finished_at is null and not cancel_requested
              do nothing
-         returning id, pg_current_xact_id()::text::bigint",
+         returning id, xmin::text::bigint",
     )
     .bind(&ids)
     .bind(&payloads)
@@ -345,8 +346,8 @@ async fn insert_chunk<J: Job>(
     .bind(runtime::trace::current())
     .fetch_all(&mut *connection)
     .await?;
-    if let Some((_, transaction)) = inserted.first() {
-        measure::written::<J>(*transaction, inserted.len() as u64);
+    if let Some((_, xmin)) = inserted.first() {
+        measure::written::<J>(*xmin, inserted.len() as u64);
     }
     Ok(inserted.into_iter().map(|(id, _)| id).collect())
 }

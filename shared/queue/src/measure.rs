@@ -37,10 +37,11 @@ fn all_written() -> MutexGuard<'static, Option<Written>> {
     WRITTEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The transaction of that number has written `jobs` of kind `J`, and is not committed yet.
-pub(crate) fn written<J: Job>(transaction: i64, jobs: u64) {
+/// The transaction that stands in the rows as `xmin` has written `jobs` of kind `J`, and is not committed yet. What was written since a
+/// savepoint has a number of its own, by which Postgres knows whether that was rolled back to.
+pub(crate) fn written<J: Job>(xmin: i64, jobs: u64) {
     if let Some(written) = &mut *all_written() {
-        *written.entry((transaction, J::QUEUE, J::KIND)).or_default() += jobs;
+        *written.entry((xmin, J::QUEUE, J::KIND)).or_default() += jobs;
     }
 }
 
@@ -66,8 +67,8 @@ pub fn count_written(pool: &PgPool) -> impl Future<Output = Infallible> + Send +
 }
 
 fn settle(written: Written, fates: &HashMap<i64, String>) {
-    for (of @ (transaction, queue, kind), jobs) in written {
-        match fates.get(&transaction).map(String::as_str) {
+    for (of @ (xmin, queue, kind), jobs) in written {
+        match fates.get(&xmin).map(String::as_str) {
             Some("committed") => metrics::JOBS_ENQUEUED.add([queue.as_str().into(), kind.into()], jobs),
             Some("in progress") => put_back(of, jobs),
             _ => {}
@@ -79,15 +80,22 @@ fn put_back(of: (i64, Queue, &'static str), jobs: u64) {
     *all_written().get_or_insert_default().entry(of).or_default() += jobs;
 }
 
-/// What became of each transaction. Missing are those that this server has never had: another took its place.
+/// What became of each transaction.
+///
+/// Postgres is asked by a number of 64 bits, of which a row has the lower half: the whole is the nearest one to the next number. Only of
+/// those below that may it be asked; the others are in progress.
 async fn fates(pool: &PgPool, written: &Written) -> sqlx::Result<HashMap<i64, String>> {
-    let mut transactions: Vec<i64> = written.keys().map(|(transaction, ..)| *transaction).collect();
+    let mut transactions: Vec<i64> = written.keys().map(|(xmin, ..)| *xmin).collect();
     transactions.sort_unstable();
     transactions.dedup();
     let fates: Vec<(i64, String)> = sqlx::query_as(
-        "select number, coalesce(pg_xact_status(number::text::xid8), 'forgotten')
-           from unnest($1::bigint[]) as number
-          where number::text::xid8 < pg_snapshot_xmax(pg_current_snapshot())",
+        "select low, case when number >= next then 'in progress'
+                          -- The first three are no transactions: another server took the place of the one that wrote.
+                          when number > 2 then coalesce(pg_xact_status(number::text::xid8), 'forgotten')
+                          else 'forgotten' end
+           from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next) as server
+          cross join unnest($1::bigint[]) as low
+          cross join lateral (select next + (low - next)::bit(32)::integer as number) as whole",
     )
     .bind(transactions)
     .fetch_all(pool)

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::measure;
+use crate::{job::Queue, measure};
 
 /// A job whose worker vanished this often is taken for the cause of it.
 pub const CRASHES_UNTIL_POISON: i32 = 3;
@@ -71,8 +71,10 @@ pub async fn stop_waiting(pool: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar("select jobs_stop_waiting()").fetch_one(pool).await
 }
 
-/// One look. A running job whose lease ran out has crashed its worker, or lost it: it is due again, and dead as poison after
-/// [`CRASHES_UNTIL_POISON`]. A dispatched one was only lost on the way.
+/// One look.
+///
+/// A running job whose lease ran out has crashed its worker, or lost it: it is due again, and dead as poison after
+/// [`CRASHES_UNTIL_POISON`]. A dispatched one was only lost on the way: it has not begun, and a rate gets its token back.
 ///
 /// Whatever ran beside a job that kills its worker crashes with it, is due again with it, and would be taken for poison with it. So of a
 /// queue's jobs with one crash left one runs at a time, and the guilty one alone: relays see to that ([`crate::dispatch`]). Those without a
@@ -103,7 +105,18 @@ pub async fn once(pool: &PgPool) -> sqlx::Result<Rescued> {
                                            then coalesce(concurrency_key, 'crashed its worker: ' || queue)
                                            else concurrency_key end
                from expired where jobs.id = any (array[expired.id])
-          returning jobs.id, jobs.state, expired.fence, expired.was
+          returning jobs.id, jobs.queue, jobs.state, expired.fence, expired.was
+         ), lost as (
+             select queue, count(*) as tokens from rescued where was = 'dispatched' group by queue
+         ), limited as (
+             -- In one order, in which a relay locks them too when Redis has lost everything.
+             select queue, lost.tokens from job_queues join lost using (queue)
+              where rate_jobs is not null
+              order by array_position($2::text[], queue)
+                for update of job_queues
+         ), repaid as (
+             update job_queues set tokens = least(rate_jobs, job_queues.tokens + limited.tokens)
+               from limited where job_queues.queue = limited.queue
          ), noted as (
              update job_attempts
                 set ended_at = clock_timestamp(), outcome = 'crashed', error_class = 'crashed',
@@ -116,6 +129,7 @@ pub async fn once(pool: &PgPool) -> sqlx::Result<Rescued> {
            from rescued",
     )
     .bind(CRASHES_UNTIL_POISON)
+    .bind(Queue::ALL.map(Queue::as_str))
     .fetch_one(pool)
     .await?;
     Ok(Rescued {
