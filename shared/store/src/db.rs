@@ -333,7 +333,25 @@ pub async fn connect_once(url: &SecretString) -> Result<PgConnection> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_hangs_up_while_it_is_greeted_is_one_that_is_not_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let hanging_up = tokio::spawn(async move {
+            loop {
+                let (mut caller, _) = listener.accept().await.expect("somebody calls");
+                let _greeting = caller.read(&mut [0; 8]).await;
+            }
+        });
+        let url = format!("postgres://plimsoll@{address}/plimsoll").into();
+        let begun = AppDb::connect(&url, 1).expect("an address").begin(TenantId(uuid::Uuid::nil())).await;
+        assert!(matches!(begun, Err(Error::Unavailable(_))), "{begun:?}");
+        hanging_up.abort();
+    }
 
     #[test]
     fn no_value_ends_the_text_that_it_stands_in() {
