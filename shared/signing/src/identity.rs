@@ -14,7 +14,7 @@ use ring::{
     },
 };
 use spki::AlgorithmIdentifierOwned;
-use x509_cert::Certificate;
+use x509_cert::{Certificate, time::Time};
 
 use crate::{
     SignError, asn1,
@@ -185,11 +185,17 @@ impl Identity {
         asn1::display_name(&self.certificate.tbs_certificate.subject)
     }
 
-    /// When the certificate ends.
+    /// When the certificate begins to be valid.
     #[must_use]
-    pub fn until(&self) -> DateTime<Utc> {
-        let end = self.certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
-        i64::try_from(end).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or_default()
+    pub fn since(&self) -> DateTime<Utc> {
+        self.certificate.tbs_certificate.validity.not_before.to_system_time().into()
+    }
+
+    /// When the certificate ends. None where it says that no such day is known (RFC 5280, section 4.1.2.5: 99991231235959Z).
+    #[must_use]
+    pub fn until(&self) -> Option<DateTime<Utc>> {
+        let end = self.certificate.tbs_certificate.validity.not_after;
+        (end != Time::INFINITY).then(|| end.to_system_time().into())
     }
 
     /// Signs something that stands in no file, and holds the signature against the certificate.

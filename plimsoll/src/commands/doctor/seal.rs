@@ -55,22 +55,29 @@ fn tried(identity: Result<Identity, SignError>, whereabouts: &str, now: DateTime
         Ok(identity) => identity,
         Err(error) => return unusable(error),
     };
-    let (name, until) = (identity.name(), identity.until());
-    let day = until.format("%Y-%m-%d");
-    match until {
-        over if over <= now => failure(
+    let name = identity.name();
+    let signs = format!("the key of {whereabouts} signs as `{name}`");
+    let day = |time: DateTime<Utc>| time.format("%Y-%m-%d");
+    match identity.until() {
+        _ if identity.since() > now => failure(
             SUBJECT,
             format!(
-                "the certificate `{name}` of {whereabouts} ended on {day}: no report can be signed until it is renewed"
+                "the certificate `{name}` of {whereabouts} is not valid before {}: no report can be signed until then, if this machine's clock is right",
+                identity.since().format("%Y-%m-%d %H:%M UTC")
             ),
         ),
-        soon if soon <= now + NOTICE => warning(
+        Some(over) if over <= now => failure(
             SUBJECT,
             format!(
-                "the key of {whereabouts} signs as `{name}`, but its certificate ends on {day}: renew it"
+                "the certificate `{name}` of {whereabouts} ended on {}: no report can be signed until it is renewed",
+                day(over)
             ),
         ),
-        _ => ok(SUBJECT, format!("the key of {whereabouts} signs as `{name}`, until {day}")),
+        Some(soon) if soon <= now + NOTICE => {
+            warning(SUBJECT, format!("{signs}, but its certificate ends on {}: renew it", day(soon)))
+        }
+        Some(later) => ok(SUBJECT, format!("{signs}, until {}", day(later))),
+        None => ok(SUBJECT, format!("{signs}, and its certificate has no end")),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
 use signing::{
     Anchors, Identity, SignError, Statement,
     authority::Authority,
@@ -10,6 +11,8 @@ use signing::{
     pdf::Seal,
     verify,
 };
+
+use time::OffsetDateTime;
 
 use crate::support::{pdf, statement};
 
@@ -105,4 +108,33 @@ fn a_statement_survives_the_way_into_a_file_and_out() {
     let file = Seal::new(&pdf(), &identity, &said).unwrap().finish(None).unwrap();
     let anchors = Anchors { seals: keyring.roots().unwrap(), timestamps: Vec::new() };
     assert_eq!(verify(&file, &anchors, now).finding.unwrap().statement, said);
+}
+
+/// A key with a certificate that ends then.
+fn ending_at(end: OffsetDateTime) -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "Example Seal");
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::EmailProtection];
+    params.not_before = OffsetDateTime::UNIX_EPOCH;
+    params.not_after = end;
+    let certificate = params.self_signed(&key).unwrap();
+    Identity::from_pem(&key.serialize_pem(), &certificate.pem()).unwrap()
+}
+
+/// RFC 5280, section 4.1.2.5.
+#[test]
+fn a_certificate_of_which_no_end_is_known_has_none_and_signs() {
+    let last_moment = rcgen::date_time_ymd(9999, 12, 31) + std::time::Duration::from_secs(86_399);
+    let endless = ending_at(last_moment);
+    assert_eq!((endless.since(), endless.until()), (DateTime::UNIX_EPOCH, None));
+    let a_second_less = ending_at(last_moment - std::time::Duration::from_secs(1)).until();
+    assert_eq!(a_second_less.map(|end| end.to_rfc3339()).as_deref(), Some("9999-12-31T23:59:58+00:00"));
+
+    let now = Utc::now();
+    let file = Seal::new(&pdf(), &endless, &statement(now)).unwrap().finish(None).unwrap();
+    let anchors = Anchors { seals: endless.chain().to_vec(), timestamps: Vec::new() };
+    verify(&file, &anchors, now).finding.unwrap();
 }
