@@ -142,7 +142,7 @@ pub(crate) async fn plant_many(app: &TestApp, count: i32) {
     plant_many_for(app.db.pool(), app.tenant().await, count).await;
 }
 
-async fn plant_many_for(pool: &PgPool, tenant: TenantId, count: i32) {
+pub(crate) async fn plant_many_for(pool: &PgPool, tenant: TenantId, count: i32) {
     for statement in [
         "insert into assets (tenant_id, id, kind, hostname, os_name, risk_zone)
          select $1, gen_random_uuid(), 'host', 'busy', 'Debian 12', 'dmz' where $2 > 0",
@@ -306,7 +306,7 @@ async fn a_signed_report_with_its_data_attached_satisfies_programs_of_others() {
 
 /// The processes that render for the worker of this number.
 #[cfg(target_os = "linux")]
-fn renderers_of(worker: u32) -> Vec<u32> {
+pub(crate) fn renderers_of(worker: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").expect("processes").filter_map(Result::ok);
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let is_one = |number: &u32| {

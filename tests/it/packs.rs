@@ -1,5 +1,8 @@
 //! Packs: several files of a report, made by jobs of their own, under one signed list.
 
+#[cfg(target_os = "linux")]
+mod large;
+
 use ::signing::{Anchors, keyring::Keyring, verify};
 use harness::TestApp;
 use serde_json::{Value, json};

@@ -1,6 +1,9 @@
 //! API, worker and scheduler as three processes, as they run on many machines.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use domain::id::TenantId;
 use harness::{PASSWORD, Program, TestDb, deed, eventually, services};
@@ -99,6 +102,11 @@ impl Programs {
     /// A name for a file that is not there yet.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join(Uuid::new_v4().simple().to_string())
+    }
+
+    /// Their PLIMSOLL_HOME.
+    pub(crate) fn home(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Sends a request; the answer's status and body.

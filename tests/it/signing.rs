@@ -43,9 +43,9 @@ async fn signed(app: &TestApp) -> (String, Vec<u8>) {
     (id, file.bytes)
 }
 
-const BOUNDARY: &str = "-----------------------------735323031399963166993862150";
+pub(crate) const BOUNDARY: &str = "-----------------------------735323031399963166993862150";
 
-fn form(name: &str, file: &[u8]) -> Vec<u8> {
+pub(crate) fn form(name: &str, file: &[u8]) -> Vec<u8> {
     let head = format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"report.pdf\"\r\n\
          Content-Type: application/pdf\r\n\r\n"
