@@ -24,6 +24,7 @@ mod jobs;
 mod organizations;
 mod queue_shares;
 mod queues;
+mod report_history;
 mod reports;
 mod retention;
 mod scan_runs;
@@ -58,6 +59,7 @@ pub(crate) fn quick() -> OpenApiRouter<AppState> {
         .merge(organizations::router())
         .merge(queue_shares::router())
         .merge(queues::router())
+        .merge(report_history::router())
         .merge(reports::router())
         .merge(retention::router())
         .merge(scan_runs::router())

@@ -1,6 +1,6 @@
 //! Runs: what each crawl, ingestion and correlation did, and starting a crawl by hand.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::page::Direction;
 use queue::{
     After, OnFailure,
@@ -187,13 +187,12 @@ async fn list_scan_runs(
     actor: Actor<ReadOnly>,
     Listing { page, order, filter }: Listing<RunFilter, scan_runs::Sort>,
 ) -> Result<Page<ScanRun>, ApiError> {
-    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
     let wanted = scan_runs::Filter {
         run_type: filter.run_type.map(|run_type| run_type.word().into()),
         source_slug: filter.source_slug,
         status: filter.status.map(|status| status.word().into()),
-        from: filter.date_from.map(midnight),
-        until: filter.date_to.and_then(|day| day.checked_add_days(Days::new(1))).map(midnight),
+        from: filter.date_from,
+        until: filter.date_to.and_then(|day| day.checked_add_days(Days::new(1))),
     };
     let runs = scan_runs::list(&mut actor.begin().await?, &wanted, order, page).await?;
     Ok(Page::of(runs))

@@ -117,6 +117,7 @@ impl From<TenantReportFilter> for stored::Filter {
             framework: asked.framework.map(framework),
             status: asked.status.map(|status| ReportStatus::from(status).as_str().to_owned()),
             report_type: asked.report_type.map(known),
+            ..Self::default()
         }
     }
 }

@@ -19,6 +19,8 @@ use std::{
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     digest,
+    hkdf::{HKDF_SHA256, Prk},
+    hmac,
     rand::{SecureRandom, SystemRandom},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -32,6 +34,8 @@ const ID_LEN: usize = 8;
 const TAG_LEN: usize = 16;
 /// Form, id of the key-encryption key, nonce, data key and tag.
 const WRAPPED_LEN: usize = 1 + ID_LEN + NONCE_LEN + KEY_LEN + TAG_LEN;
+/// What the key for tokens is derived with, so that it has nothing in common with the one that encrypts (RFC 5869, section 2.3).
+const TOKENS: &[u8] = b"plimsoll tokens 1";
 
 /// Which key-encryption key something was wrapped with: the first eight bytes of a SHA-256 over it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,6 +127,7 @@ pub struct Sealed {
 struct Key {
     id: KeyId,
     cipher: Arc<LessSafeKey>,
+    tokens: hmac::Key,
 }
 
 impl Key {
@@ -131,7 +136,12 @@ impl Key {
         hashed.update(b"plimsoll key-encryption key\n");
         hashed.update(bytes);
         let id = hashed.finish().as_ref()[..ID_LEN].try_into().expect("a SHA-256 has more than eight bytes");
-        Self { id: KeyId(id), cipher: Arc::new(cipher(bytes)) }
+        // The key is random, so that there is nothing to extract before.
+        let tokens = Prk::new_less_safe(HKDF_SHA256, bytes)
+            .expand(&[TOKENS], hmac::HMAC_SHA256)
+            .expect("HKDF gives far more than the 32 bytes of one key")
+            .into();
+        Self { id: KeyId(id), cipher: Arc::new(cipher(bytes)), tokens }
     }
 }
 
@@ -275,6 +285,16 @@ impl Keys {
         wrap(&self.find(with)?, &data_key)
     }
 
+    /// 256 bits for `place` that nobody can tell without the key-encryption key `with`, and that are the same whenever they are asked for: for a
+    /// token that has to be shown again although nothing but its hash is kept (HMAC-SHA-256, RFC 2104).
+    ///
+    /// # Errors
+    /// [`SecretError::UnknownKey`] when this process does not have that key.
+    pub fn token(&self, with: KeyId, place: &Place<'_>) -> Result<[u8; 32], SecretError> {
+        let tag = hmac::sign(&self.find(with)?.tokens, &place.associated_data());
+        Ok(tag.as_ref().try_into().expect("a SHA-256 has 32 bytes"))
+    }
+
     fn unwrap_key(&self, wrapped: &[u8]) -> Result<[u8; KEY_LEN], SecretError> {
         let id = wrapped_with(wrapped)?;
         let (head, rest) = wrapped.split_at(1 + ID_LEN);
@@ -407,6 +427,24 @@ mod tests {
         assert!(one.secret != two.secret && one.key[9..] != two.key[9..]);
         let mixed = Sealed { secret: one.secret, key: two.key };
         assert!(matches!(keys.unseal(&PLACE, &mixed), Err(SecretError::Refused)));
+    }
+
+    #[test]
+    fn a_token_is_the_same_each_time_and_another_for_each_place_and_key() {
+        let both = keys(2);
+        let [one, other] = both.ids()[..] else { panic!("two keys") };
+        let token = |with, place: &Place<'_>| both.token(with, place).expect("the key is there");
+        assert_eq!(token(one, &PLACE), token(one, &PLACE));
+        assert_ne!(token(one, &PLACE), token(other, &PLACE));
+        for elsewhere in [
+            Place { tenant: Some([8; 16]), ..PLACE },
+            Place { row: "0199f8a3", ..PLACE },
+            Place { column: "secret0", row: "199f8a2", ..PLACE },
+        ] {
+            assert_ne!(token(one, &PLACE), token(one, &elsewhere), "{elsewhere:?}");
+        }
+        let unknown = keys(1).token(one, &PLACE);
+        assert!(matches!(unknown, Err(SecretError::UnknownKey(id)) if id == one));
     }
 
     #[test]

@@ -143,11 +143,11 @@ const NEWEST_FIRST: Order =
 pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Result<Page<Alert>> {
     let parts = Part::whole(select!(), "alerts", NEWEST_FIRST);
     let narrow = |tx: &TenantTx, select: String| narrowed(tx, select, filter);
-    let total = if *filter == Filter::default() {
-        Total::Known(paging::count(tx, "alerts").await?)
-    } else {
-        Total::Counted(narrowed(tx, "select count(*) from alerts", filter))
-    };
+    let mut counts = paging::counts(tx, "alerts");
+    counts.one_of("facets[1]", filter.severities.iter().map(|severity| severity.as_str()));
+    let acknowledged = filter.acknowledged.map(|is| if is { "acknowledged" } else { "open" });
+    counts.one_of("facets[2]", acknowledged);
+    let total = Total::Known(paging::sum(tx, counts).await?);
     paging::page(tx, &format!("alerts {filter:?}"), &parts, page, total, narrow).await
 }
 

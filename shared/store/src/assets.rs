@@ -96,12 +96,24 @@ pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Resu
         Order { key: ("a.sort_name", "text"), tie: ("a.id", "uuid"), direction: Direction::Ascending };
     let parts = Part::whole(concat!("select ", columns!(), " from assets a"), "assets a", BY_NAME);
     let narrow = |tx: &TenantTx, select: String| wanted(select, tx.tenant(), filter);
-    let total = if *filter == Filter::default() {
-        Total::Known(paging::count(tx, "assets").await?)
-    } else {
-        Total::Counted(wanted("select count(*) from assets a", tx.tenant(), filter))
-    };
+    let total = total(tx, filter).await?;
     paging::page(tx, &format!("assets {filter:?}"), &parts, page, total, narrow).await
+}
+
+async fn total(tx: &mut TenantTx, filter: &Filter) -> Result<Total> {
+    let Filter { os_distro, os_version, stale, tag, hostname } = filter;
+    if tag.is_none() && hostname.is_none() && stale.is_none() {
+        let mut counts = paging::counts(tx, "assets");
+        counts.equal("facets[1]", os_distro.as_deref());
+        counts.equal("facets[2]", os_version.as_deref());
+        return Ok(Total::Known(paging::sum(tx, counts).await?));
+    }
+    let count = wanted("select count(*) from assets a", tx.tenant(), filter);
+    Ok(match stale {
+        // Assets grow stale by doing nothing.
+        Some(_) => Total::Counted(count),
+        None => Total::Remembered { count, changes: "asset_changes" },
+    })
 }
 
 fn wanted(select: impl Into<String>, tenant: TenantId, filter: &Filter) -> Conditions {

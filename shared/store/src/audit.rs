@@ -6,6 +6,7 @@
 
 pub mod chain;
 mod cut;
+mod total;
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -154,7 +155,10 @@ macro_rules! chains {
 pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Result<Page<Entry>> {
     const NEWEST: Order =
         Order { key: ("at", "timestamptz"), tie: ("id", "uuid"), direction: Direction::Descending };
-    let (select, table, each) = if filter.with_installation {
+    let (own, installation) = total::totals(tx, filter).await?;
+    let total = Total::Known(own + installation);
+    // Where the installation's chain has nothing of it, it is not passed over to find that out.
+    let (select, table, each) = if installation > 0 {
         let select = concat!("select ", columns!(), " as created_at from ", chains!());
         (select, chains!(), "audit_entries.chain = whose.chain")
     } else {
@@ -164,57 +168,42 @@ pub async fn list(tx: &mut TenantTx, filter: &Filter, page: PageRequest) -> Resu
     };
     let narrow = |_: &TenantTx, select: String| wanted(select, filter);
     let parts = [Part { select, table, only: None, each: Some(each), order: NEWEST }];
-    let everything = Filter { with_installation: filter.with_installation, ..Filter::default() };
-    let total = if *filter == everything {
-        Total::Known(total(tx, filter.with_installation).await?)
-    } else {
-        let mut count = wanted("select count(*) from audit_entries", filter);
-        let chains = count.also().push("(chain = app_tenant() or (chain = ").push_bind(INSTALLATION);
-        chains.push(" and ").push_bind(filter.with_installation).push("))");
-        Total::Counted(count)
-    };
     paging::page(tx, &format!("audit {filter:?}"), &parts, page, total, narrow).await
-}
-
-/// How many entries there are, by the numbers that sealed ones have: those of a chain follow one another without a gap.
-async fn total(tx: &mut TenantTx, with_installation: bool) -> Result<i64> {
-    let chains = [Some(tx.tenant().0), with_installation.then_some(INSTALLATION)];
-    let total = sqlx::query_scalar(
-        "select sum((select coalesce(max(sequence) - min(sequence) + 1, 0) from audit_entries e
-                      where e.chain = c.chain and sequence is not null)
-                    + (select count(*) from audit_entries e where e.chain = c.chain and sequence is null))::bigint
-           from unnest($1::uuid[]) as c (chain)",
-    )
-    .bind(chains.into_iter().flatten().collect::<Vec<_>>())
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok(total)
 }
 
 fn wanted(select: impl Into<String>, filter: &Filter) -> Conditions {
     let mut conditions = Conditions::after(select);
-    if let Some(actor) = &filter.actor {
-        let query = conditions.also();
-        query.push("(actor = ").push_bind(actor.clone());
-        query.push(" or actor_id::text = ").push_bind(actor.clone()).push(")");
+    push_wanted(&mut conditions, filter);
+    conditions
+}
+
+fn push_wanted(conditions: &mut Conditions, filter: &Filter) {
+    match filter.actor.as_deref().map(|actor| (actor, actor.parse::<Uuid>())) {
+        // A name that looks like an id may be one all the same.
+        Some((actor, Ok(id))) => {
+            let query = conditions.also();
+            query.push("(actor = ").push_bind(actor.to_owned());
+            query.push(" or actor_id = ").push_bind(id).push(")");
+        }
+        Some((actor, Err(_))) => conditions.equal("actor", Some(actor)),
+        None => {}
     }
     if let Some(action) = &filter.action {
+        // For the index: a slash comes right after a dot.
         let query = conditions.also();
-        query.push("(action = ").push_bind(action.clone());
+        query.push("action collate \"C\" >= ").push_bind(action.clone());
+        query.push(" and action collate \"C\" < ").push_bind(format!("{action}/"));
+        query.push(" and (action = ").push_bind(action.clone());
         query.push(" or starts_with(action, ").push_bind(format!("{action}.")).push("))");
     }
-    for (column, wanted) in [("target_type", &filter.target_type), ("target_id", &filter.target_id)] {
-        if let Some(wanted) = wanted {
-            conditions.also().push(column).push(" = ").push_bind(wanted.clone());
-        }
-    }
+    conditions.equal("target_type", filter.target_type.as_deref());
+    conditions.equal("target_id", filter.target_id.as_deref());
     if let Some(from) = filter.from {
         conditions.also().push("at >= ").push_bind(from);
     }
     if let Some(before) = filter.before {
         conditions.also().push("at < ").push_bind(before);
     }
-    conditions
 }
 
 /// The columns of a [`Sealable`].

@@ -73,6 +73,34 @@ pub async fn mail(tx: &mut TenantTx, id: MailId) -> Result<Mail> {
     Ok(mail)
 }
 
+/// What became of the last mail about a report.
+#[derive(Debug, Clone, FromRow)]
+pub struct MailAbout {
+    pub report_id: Uuid,
+    /// So many addresses it is for.
+    pub recipient_count: i32,
+    /// When no address was left to be tried, if it went out to any.
+    pub sent_at: Option<DateTime<Utc>>,
+}
+
+/// The last mail about each of `reports` that there was one about.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn mails_about(tx: &mut TenantTx, reports: &[Uuid]) -> Result<Vec<MailAbout>> {
+    let tenant = tx.tenant();
+    let mails = sqlx::query_as(
+        "select distinct on (report_id) report_id, cardinality(recipients) as recipient_count, sent_at
+           from mails where tenant_id = $1 and report_id = any ($2)
+          order by report_id, created_at desc, id desc",
+    )
+    .bind(tenant.0)
+    .bind(reports)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(mails)
+}
+
 /// Writes the outcomes so far; the mail's status follows from them.
 ///
 /// # Errors

@@ -256,7 +256,7 @@ pub(crate) fn matching(tenant: TenantId, select: impl Into<String>, filter: &Fil
         conditions.also().push("f.has_exploit = ").push_bind(has_exploit);
     }
     if let Some(available) = filter.patch_available {
-        conditions.also().push("(f.fixed_version is not null) = ").push_bind(available);
+        conditions.also().push("f.is_fixable = ").push_bind(available);
     }
     if let Some(least) = filter.score.0 {
         conditions.also().push("f.composite_score >= ").push_bind(least);

@@ -200,11 +200,15 @@ pub async fn count(tx: &mut TenantTx, filter: &Filter) -> Result<Total> {
     look(&mut query, tx, &everything, None, LOOKED_AT + 1);
     query.push(") as looked_at");
     let looked_at: i64 = query.build_query_scalar().fetch_one(&mut **tx).await?;
+    let is_exact = looked_at <= LOOKED_AT;
+    if filter.is_indexed() {
+        return Ok(Total { jobs: looked_at.min(LOOKED_AT), is_exact });
+    }
     let mut query = QueryBuilder::new("select count(*) from (");
     look(&mut query, tx, filter, None, LOOKED_AT);
     query.push(") as matching");
     let jobs = query.build_query_scalar().fetch_one(&mut **tx).await?;
-    Ok(Total { jobs, is_exact: looked_at <= LOOKED_AT })
+    Ok(Total { jobs, is_exact })
 }
 
 fn looking(tx: &TenantTx, filter: &Filter, after: Option<Cursor>, looked_at: i64) -> QueryBuilder<Postgres> {

@@ -32,6 +32,7 @@ pub mod migrate;
 pub mod organizations;
 pub mod processes;
 pub mod purge;
+pub mod report_links;
 pub mod report_styles;
 pub mod reports;
 pub mod retention;

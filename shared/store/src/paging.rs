@@ -13,8 +13,9 @@ mod walk;
 use domain::page::{Direction, Page, PageRequest};
 use sqlx::{FromRow, Postgres, QueryBuilder, postgres::PgRow};
 
+pub(crate) use self::marks::turn_of;
 use self::{
-    marks::{Mark, known_end, remember, turn_of},
+    marks::{Mark, known_end, remember},
     walk::walk,
 };
 use crate::{db::TenantTx, error::Result, sql::Conditions};
@@ -46,16 +47,25 @@ pub(crate) fn total_of_last_page(page: PageRequest, rows: usize) -> Option<i64> 
 /// # Errors
 /// When the database cannot be reached.
 pub(crate) async fn count(tx: &mut TenantTx, list: &'static str) -> Result<i64> {
-    let tenant = tx.tenant();
-    let count = sqlx::query_scalar(
-        "select coalesce(sum(rows), 0)::bigint from list_counts
-          where list = $2 and (tenant_id is null or tenant_id = $1)",
-    )
-    .bind(tenant.0)
-    .bind(list)
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok(count)
+    let counts = counts(tx, list);
+    sum(tx, counts).await
+}
+
+/// The sum of those counts that [`count`] adds up, to be narrowed by `facets`: `count_list` in `migrations/*_list_totals.sql` says which
+/// of them a list has, counted from 1.
+pub(crate) fn counts(tx: &TenantTx, list: &'static str) -> Conditions {
+    let mut counts = Conditions::after("select coalesce(sum(rows), 0)::bigint from list_counts");
+    counts.also().push("list = ").push_bind(list);
+    counts.also().push("(tenant_id is null or tenant_id = ").push_bind(tx.tenant().0).push(")");
+    counts
+}
+
+/// Adds up what is left of [`counts`].
+///
+/// # Errors
+/// When the database cannot be reached.
+pub(crate) async fn sum(tx: &mut TenantTx, mut counts: Conditions) -> Result<i64> {
+    Ok(counts.query.build_query_scalar().fetch_one(&mut **tx).await?)
 }
 
 /// An order that has an index: by a key, and among equal ones by what tells rows apart, both the same way.

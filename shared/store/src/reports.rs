@@ -72,6 +72,10 @@ pub struct Filter {
     pub framework: Option<String>,
     pub status: Option<String>,
     pub report_type: Option<String>,
+    /// Only what was finished then or later; of what is not finished it counts when it was asked for.
+    pub from: Option<DateTime<Utc>>,
+    /// Only what was finished before.
+    pub before: Option<DateTime<Utc>>,
 }
 
 /// What reports can be sorted by.
@@ -154,10 +158,11 @@ pub async fn list(
 ) -> Result<Page<Report>> {
     let narrow = |tx: &TenantTx, select: String| narrowed(tx, select, filter);
     let parts = Part::whole(select!(), "reports", sort.0.order(sort.1));
-    let total = if *filter == Filter::default() {
-        Total::Known(paging::count(tx, "reports").await?)
-    } else {
-        Total::Counted(narrowed(tx, "select count(*) from reports", filter))
+    let mut counts = paging::counts(tx, "reports");
+    push_equal(&mut counts, ["facets[1]", "facets[2]", "facets[3]"], filter);
+    let total = match (filter.from, filter.before) {
+        (None, None) => Total::Known(paging::sum(tx, counts).await?),
+        _ => Total::Counted(narrowed(tx, "select count(*) from reports", filter)),
     };
     paging::page(tx, &format!("reports {filter:?}"), &parts, page, total, narrow).await
 }
@@ -165,16 +170,25 @@ pub async fn list(
 fn narrowed(tx: &TenantTx, select: impl Into<String>, filter: &Filter) -> Conditions {
     let mut conditions = Conditions::after(select);
     conditions.also().push("tenant_id = ").push_bind(tx.tenant().0);
-    if let Some(framework) = filter.framework.clone() {
-        conditions.also().push("framework = ").push_bind(framework);
+    push_equal(&mut conditions, ["framework", "status", "report_type"], filter);
+    if let Some(from) = filter.from {
+        conditions.also().push("coalesce(completed_at, created_at) >= ").push_bind(from);
     }
-    if let Some(status) = &filter.status {
-        conditions.also().push("status = ").push_bind(status.to_lowercase());
-    }
-    if let Some(report_type) = filter.report_type.clone() {
-        conditions.also().push("report_type = ").push_bind(report_type);
+    if let Some(before) = filter.before {
+        conditions.also().push("coalesce(completed_at, created_at) < ").push_bind(before);
     }
     conditions
+}
+
+/// Adds what `filter` asks of these columns.
+fn push_equal(
+    conditions: &mut Conditions,
+    [framework, status, report_type]: [&'static str; 3],
+    filter: &Filter,
+) {
+    conditions.equal(framework, filter.framework.as_deref());
+    conditions.equal(status, filter.status.as_ref().map(|status| status.to_lowercase()).as_deref());
+    conditions.equal(report_type, filter.report_type.as_deref());
 }
 
 /// Records that the report is there.

@@ -3,13 +3,13 @@
 //! A run is written twice: as `running` when an attempt starts, in a transaction of its own so that it can be seen, and with its
 //! counts in the transaction of the result.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use domain::{
     id::{JobId, ScanRunId, TenantId},
     page::{Direction, Page, PageRequest},
 };
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::{
@@ -215,10 +215,10 @@ pub struct Filter {
     pub run_type: Option<String>,
     pub source_slug: Option<String>,
     pub status: Option<String>,
-    /// Started at this time or later.
-    pub from: Option<DateTime<Utc>>,
-    /// Started before this time.
-    pub until: Option<DateTime<Utc>>,
+    /// Started on this day, in UTC, or later.
+    pub from: Option<NaiveDate>,
+    /// Started before this day.
+    pub until: Option<NaiveDate>,
 }
 
 /// What runs can be sorted by.
@@ -292,37 +292,41 @@ pub async fn list(
     for part in &mut parts {
         part.each = Some("scan_runs.owner = whose.owner");
     }
-    let total = if *filter == Filter::default() {
-        Total::Known(paging::count(tx, "scan_runs").await?)
-    } else {
-        let mut count = wanted("select count(*) from scan_runs", filter);
-        count.also().push("owner in (app_tenant(), '00000000-0000-0000-0000-000000000000')");
-        Total::Counted(count)
-    };
+    let mut counts = paging::counts(tx, "scan_runs");
+    push_equal(&mut counts, ["facets[1]", "facets[2]", "facets[3]"], filter);
+    for (operator, day) in [(" >= ", filter.from), (" < ", filter.until)] {
+        if let Some(day) = day {
+            counts.also().push("facets[4]::date").push(operator).push_bind(day);
+        }
+    }
+    let total = Total::Known(paging::sum(tx, counts).await?);
     paging::page(tx, &list, &parts, page, total, narrow).await
 }
 
 fn wanted(select: impl Into<String>, filter: &Filter) -> Conditions {
     let mut conditions = Conditions::after(select);
-    let equal = |query: &mut QueryBuilder<Postgres>, column: &'static str, value: &str| {
-        query.push(column).push(" = ").push_bind(value.to_owned());
-    };
-    if let Some(run_type) = &filter.run_type {
-        equal(conditions.also(), "run_type", run_type);
-    }
-    if let Some(source_slug) = &filter.source_slug {
-        equal(conditions.also(), "source_slug", source_slug);
-    }
-    if let Some(status) = &filter.status {
-        equal(conditions.also(), "status", status);
-    }
-    if let Some(from) = filter.from {
-        conditions.also().push("started_at >= ").push_bind(from);
-    }
-    if let Some(until) = filter.until {
-        conditions.also().push("started_at < ").push_bind(until);
+    push_equal(&mut conditions, ["run_type", "source_slug", "status"], filter);
+    for (operator, day) in [(" >= ", filter.from), (" < ", filter.until)] {
+        if let Some(day) = day {
+            conditions
+                .also()
+                .push("started_at")
+                .push(operator)
+                .push_bind(day.and_time(NaiveTime::MIN).and_utc());
+        }
     }
     conditions
+}
+
+/// Adds what `filter` asks of these columns.
+fn push_equal(
+    conditions: &mut Conditions,
+    [run_type, source_slug, status]: [&'static str; 3],
+    filter: &Filter,
+) {
+    conditions.equal(run_type, filter.run_type.as_deref());
+    conditions.equal(source_slug, filter.source_slug.as_deref());
+    conditions.equal(status, filter.status.as_deref());
 }
 
 /// One run, the tenant's own or a crawl that all tenants share.

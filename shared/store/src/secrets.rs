@@ -65,7 +65,7 @@ pub fn unseal(keys: &Keys, place: &Place<'_>, sealed: &Sealed) -> Result<SecretS
 }
 
 /// The key that new secrets are sealed with. The first process registers its own.
-async fn current_key(connection: &mut PgConnection, keys: &Keys) -> Result<KeyId> {
+pub(crate) async fn current_key(connection: &mut PgConnection, keys: &Keys) -> Result<KeyId> {
     const CURRENT: &str = "select id from secret_keys where is_current";
     let current: Option<Vec<u8>> = sqlx::query_scalar(CURRENT).fetch_optional(&mut *connection).await?;
     if let Some(id) = current {

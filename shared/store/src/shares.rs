@@ -1,4 +1,5 @@
-//! Links that open a report's file without an account.
+//! Links that open a report's file without an account: those that people make, and what these have in common with those in the history of
+//! reports ([`crate::report_links`]).
 
 use chrono::{DateTime, Utc};
 use domain::id::{ReportId, ShareId, TenantId, UserId};
@@ -15,6 +16,8 @@ use crate::{
 #[derive(Debug, Clone, FromRow)]
 pub struct Share {
     pub id: Uuid,
+    /// `share`: somebody made it; `history`: the history of reports shows it.
+    pub kind: String,
     pub report_id: Uuid,
     pub created_by: Option<Uuid>,
     pub created_at: DateTime<Utc>,
@@ -54,7 +57,7 @@ pub async fn insert(
     let share = sqlx::query_as(
         "insert into shares (tenant_id, id, report_id, token_hash, created_by, expires_at)
          values ($1, $2, $3, $4, $5, now() + make_interval(hours => $6::bigint::integer))
-      returning id, report_id, created_by, created_at, expires_at, revoked_at, opened_count, last_opened_at",
+      returning id, kind, report_id, created_by, created_at, expires_at, revoked_at, opened_count, last_opened_at",
     )
     .bind(tenant.0)
     .bind(ShareId::new().0)
@@ -74,7 +77,7 @@ pub async fn insert(
 pub async fn list(tx: &mut TenantTx, report: ReportId) -> Result<Vec<Share>> {
     let tenant = tx.tenant();
     let shares = sqlx::query_as(
-        "select id, report_id, created_by, created_at, expires_at, revoked_at, opened_count, last_opened_at
+        "select id, kind, report_id, created_by, created_at, expires_at, revoked_at, opened_count, last_opened_at
            from shares where tenant_id = $1 and report_id = $2 order by created_at desc, id limit 1000",
     )
     .bind(tenant.0)

@@ -15,6 +15,19 @@ impl Conditions {
         Self { query: QueryBuilder::new(select), any: false }
     }
 
+    /// Adds that `column` is `wanted`; nothing, where nothing is.
+    pub fn equal(&mut self, column: &'static str, wanted: Option<&str>) {
+        if let Some(wanted) = wanted {
+            self.also().push(column).push(" = ").push_bind(wanted.to_owned());
+        }
+    }
+
+    /// Goes on with `text`, which ends in another `select … from …` that has conditions of its own.
+    pub fn and_after(&mut self, text: &str) {
+        self.query.push(text);
+        self.any = false;
+    }
+
     /// Adds ` where ` or ` and `, and hands the query over for the condition itself.
     pub fn also(&mut self) -> &mut QueryBuilder<Postgres> {
         self.query.push(if self.any { " and " } else { " where " });

@@ -1,14 +1,19 @@
 //! Fetching the file of a report, under the addresses that the documents give it.
 //!
 //! `GET /api/reports/{id}/download` for as long as the report is there; seed 003's address for seven days and seed 002's
-//! for thirty-one after the report was finished, as their examples show. None of these addresses holds a secret: each is opened with
-//! the caller's own credential, as seed 003 has it (its table of endpoints wants `findings:read` for a download, and leaves the verifier
-//! alone to the public; its client downloads with the token it was given). Whoever has no account is given a link that an administrator
-//! made ([`super::shares`]). What is sent, and how, is [`crate::file`]'s business.
+//! for thirty-one after the report was finished, as their examples show. Each is opened with the caller's own credential, as seed 003 has it
+//! (its table of endpoints wants `findings:read` for a download, and leaves the verifier alone to the public; its client downloads with the
+//! token it was given). Seed 002's is opened from e-mails as well: with the token that the history of reports puts into it
+//! ([`crate::routes::report_history`]) nobody has to be known. Other links for whoever has no account are those that an administrator makes
+//! ([`super::shares`]). What is sent, and how, is [`crate::file`]'s business.
 
 use std::collections::BTreeMap;
 
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::{FromRequestParts, State},
+    http::request::Parts,
+    response::Response,
+};
 use chrono::{TimeDelta, Utc};
 use domain::{
     document::Format,
@@ -20,7 +25,9 @@ use serde_json::{Value, json};
 use store::{
     TenantTx,
     audit::{self, Note},
+    report_links,
     reports::{self as stored, Artifact, Report},
+    shares,
 };
 use utoipa::{
     IntoParams, IntoResponses,
@@ -29,12 +36,15 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::further::{self, Further};
+use super::{
+    further::{self, Further},
+    shares::{Visitor, follow},
+};
 use crate::{
     error::ApiError,
     extract::{Actor, Path, Query, ReadOnly},
     file::{self, Asked, Show},
-    openapi::{Invalid, Missing, SignedIn},
+    openapi::{Invalid, Limited, Missing, SignedIn},
     reply::FileAccepted,
     state::AppState,
 };
@@ -107,20 +117,59 @@ async fn view_report(
     fetch(&app, actor, id.0, &asked, Fetch { show: Show::Inline, ..Fetch::ATTACHMENT }).await
 }
 
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Linked {
+    /// As it stands in a `download_url` of `GET /api/v1/reports/history`. Whoever has it needs no account; one that is not right is a 404.
+    token: Option<String>,
+}
+
+/// Who fetches a file by its name.
+enum Reader {
+    /// Whoever follows a link, with its token.
+    Visitor(Visitor, String),
+    Known(Box<Actor<ReadOnly>>),
+}
+
+impl FromRequestParts<AppState> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        // What is wrong with the parameters is told by the handler, to who may ask.
+        let linked: Option<Query<Linked>> = Query::from_request_parts(parts, app).await.ok();
+        Ok(match linked.and_then(|Query(linked)| linked.token) {
+            Some(token) => Self::Visitor(Visitor::from_request_parts(parts, app).await?, token),
+            None => Self::Known(Box::new(Actor::from_request_parts(parts, app).await?)),
+        })
+    }
+}
+
 /// Download a report by its file name
 ///
-/// `report_<id>.pdf`, for thirty-one days after it was finished.
+/// `report_<id>.pdf`, for thirty-one days after it was finished: with the token of a link, or with a credential of the caller's own.
 #[utoipa::path(get, path = "/api/v1/reports/download/{file}", tag = "reports",
-    params(("file" = String, Path, description = "The report's id and the ending of the file.")),
-    responses(InParts, ForAWhile, SignedIn, Missing))]
+    params(("file" = String, Path, description = "The report's id and the ending of the file."), Linked),
+    responses(InParts, ForAWhile, SignedIn, Missing, Invalid, Limited))]
 async fn download_file(
     State(app): State<AppState>,
-    actor: Actor<ReadOnly>,
+    reader: Reader,
     Path(id): Path<AnyReportId>,
+    _: Query<Linked>,
     asked: Asked,
 ) -> Result<Response, ApiError> {
-    let days = Some(BREAKWATER_LINK_DAYS);
-    fetch(&app, actor, id.0, &asked, Fetch { days, ..Fetch::ATTACHMENT }).await
+    match reader {
+        Reader::Visitor(visitor, token) => {
+            let link = report_links::find(app.db.shared(), id.0, &shares::hash(&token)).await?;
+            if link.has_run_out {
+                return Err(ApiError::Expired);
+            }
+            follow(&app, &visitor, link.target, &asked).await
+        }
+        Reader::Known(actor) => {
+            let days = Some(BREAKWATER_LINK_DAYS);
+            fetch(&app, *actor, id.0, &asked, Fetch { days, ..Fetch::ATTACHMENT }).await
+        }
+    }
 }
 
 /// Download a report of an organization

@@ -294,6 +294,7 @@ async fn list_reports(
             .map(|word| reports::find_framework(&word).map_or(word, |found| found.id.clone())),
         status: filter.status.map(|status| domain::report::ReportStatus::from(status).as_str().into()),
         report_type: filter.report_type.map(|report| report.id.into()),
+        ..stored::Filter::default()
     };
     let reports = stored::list(&mut actor.begin().await?, &wanted, order, page).await?;
     let public_url = app.config.public_url();

@@ -1,7 +1,8 @@
 //! Links that open a report's file without an account, for a while.
 //!
 //! The token in the address is the whole credential: 256 random bits, kept as SHA-256, never logged. A link ends by its
-//! time, by being revoked, or with its report; all three look like an address that never was.
+//! time, by being revoked, or with its report; all three look like an address that never was. Links in the history of reports are rows beside
+//! these, and opened by [`follow`] too (`routes/report_history.rs`).
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -67,12 +68,14 @@ struct NewLink {
 /// A link, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"id": "0199f8a2-6c1e-7b62-9a53-5e1f0c2d4b7a", "createdBy": "550e8400-e29b-41d4-a716-446655440000",
-    "createdAt": "2026-11-22T10:00:00Z", "expiresAt": "2026-11-25T10:00:00Z", "revokedAt": null, "opened": 2,
+    "kind": "share", "createdAt": "2026-11-22T10:00:00Z", "expiresAt": "2026-11-25T10:00:00Z", "revokedAt": null, "opened": 2,
     "lastOpenedAt": "2026-11-23T08:12:00Z"}))]
 struct Link {
     /// What it is revoked by.
     id: Uuid,
-    /// Who made it. Null: they are gone.
+    /// `share`: it was made as such; `history`: it is the one in the history of reports.
+    kind: String,
+    /// Who made it, or asked for the history first. Null: they are gone.
     #[serde(rename = "createdBy")]
     created_by: Option<Uuid>,
     #[serde(rename = "createdAt")]
@@ -94,6 +97,7 @@ impl From<shares::Share> for Link {
     fn from(share: shares::Share) -> Self {
         Self {
             id: share.id,
+            kind: share.kind,
             created_by: share.created_by,
             created_at: share.created_at,
             expires_at: share.expires_at,
@@ -180,7 +184,7 @@ async fn revoke_share(
 }
 
 /// Whoever follows a link: so many times a minute for each address.
-struct Visitor(By);
+pub(super) struct Visitor(By);
 
 impl FromRequestParts<AppState> for Visitor {
     type Rejection = ApiError;
@@ -213,9 +217,19 @@ async fn open_share(
     asked: Asked,
 ) -> Result<Response, ApiError> {
     let target = shares::target(app.db.shared(), &shares::hash(&token)).await?;
+    follow(&app, &visitor, target, &asked).await
+}
+
+/// The file that a link opens. It is counted, and in the audit trail, whenever somebody begins to fetch it.
+pub(super) async fn follow(
+    app: &AppState,
+    visitor: &Visitor,
+    target: shares::Target,
+    asked: &Asked,
+) -> Result<Response, ApiError> {
     let mut tx = app.db.begin(target.tenant).await?;
     let artifact = stored::artifact(&mut tx, target.report).await?;
-    let portion = file::portion(&asked, &artifact);
+    let portion = file::portion(asked, &artifact);
     if portion.begins() {
         shares::count(&mut tx, target.share).await?;
         let Note { target_type, target_id, .. } = fetched(&artifact);
@@ -228,7 +242,7 @@ async fn open_share(
         audit::note(&mut tx, Some(target.tenant), &visitor.0, &note).await?;
     }
     tx.commit().await?;
-    file::send(&app, &artifact, portion, Show::Shared).await
+    file::send(app, &artifact, portion, Show::Shared).await
 }
 
 pub(super) fn router() -> OpenApiRouter<AppState> {

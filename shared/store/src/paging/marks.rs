@@ -95,7 +95,7 @@ pub(super) fn remember(list: &str, add: impl FnOnce(&mut Marks)) {
 }
 
 /// Whoever holds it may walk `list`, or count it.
-pub(super) fn turn_of(list: &str) -> Arc<tokio::sync::Mutex<()>> {
+pub(crate) fn turn_of(list: &str) -> Arc<tokio::sync::Mutex<()>> {
     static TURNS: LazyLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>> =
         LazyLock::new(Mutex::default);
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
