@@ -6,6 +6,8 @@ use harness::TestApp;
 use queue::error::Class;
 use serde_json::Value;
 
+use crate::architecture::program_sources;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_are_listed_with_what_they_have_in_hand_and_whether_they_live() {
     let app = TestApp::set_up().await;
@@ -68,4 +70,49 @@ fn the_handbook_says_of_every_state_reason_class_and_outcome_what_it_means_and_w
     let superfluous: Vec<_> =
         explained.iter().filter(|word| !all.iter().any(|known| known == *word)).collect();
     assert!(superfluous.is_empty(), "docs/OPERATIONS.md explains {superfluous:?}, which there is not");
+}
+
+/// The types of alerts that our programs and our database raise.
+fn alert_types() -> BTreeSet<String> {
+    let word = |rest: &str, quote: char| rest.split(quote).nth(1).map(str::to_owned);
+    let mut types = BTreeSet::new();
+    for (_, text) in program_sources() {
+        types.extend(
+            text.split("alert_type: ")
+                .skip(1)
+                .filter(|rest| rest.starts_with('"'))
+                .filter_map(|rest| word(rest, '"')),
+        );
+    }
+    for file in
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations")).expect("the migrations")
+    {
+        let text = std::fs::read_to_string(file.expect("a migration").path()).expect("a migration");
+        types.extend(text.split("perform raise_alert(").skip(1).filter_map(|rest| word(rest, '\'')));
+    }
+    types
+}
+
+#[test]
+fn the_handbook_says_of_every_metric_alarm_and_alert_when_to_look_and_what_to_do() {
+    let handbook = include_str!("../../docs/OPERATIONS.md");
+    let told = |heading: &str| -> BTreeSet<&str> {
+        let words = explained(chapter(handbook, heading)).into_iter();
+        words.map(|word| word.split('{').next().unwrap_or(word)).collect()
+    };
+    let rules = include_str!("../../deploy/prometheus/rules.yml").lines();
+    let alarms = rules.filter_map(|line| line.trim().strip_prefix("- alert: ")).map(str::to_owned).collect();
+    let metrics =
+        runtime::metrics::names().into_iter().filter(|name| name.starts_with("plimsoll_")).collect();
+    let all: [(&str, Vec<String>); 3] = [
+        ("Metrics", metrics),
+        ("Alarms", alarms),
+        ("Maintenance, retention, alerts", alert_types().into_iter().collect()),
+    ];
+    for (heading, words) in all {
+        let told = told(heading);
+        assert!(words.len() > 3, "{heading}: {words:?}");
+        let missing: Vec<_> = words.iter().filter(|word| !told.contains(word.as_str())).collect();
+        assert!(missing.is_empty(), "docs/OPERATIONS.md does not explain under {heading}: {missing:?}");
+    }
 }
