@@ -1,16 +1,17 @@
-//! The world outside: a feed, a mail server, a webhook endpoint. All on loopback, all keep what they were given.
+//! The world outside: a feed, a GitHub, a mail server, a webhook endpoint. All on loopback, all keep what they were given or asked.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use axum::{
-    Router,
+    Json, Router,
     body::Bytes,
-    extract::State,
+    extract::{Path, State},
     http::{HeaderMap, header},
     response::IntoResponse,
     routing::{get, post},
 };
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -85,6 +86,75 @@ pub(crate) async fn source(
     .await?;
     tx.commit().await?;
     Ok(id)
+}
+
+/// A GitHub that keeps [`ORGANIZATION`], whose repositories depend on one package each.
+pub(crate) struct Github {
+    pub(crate) url: String,
+    known: Arc<Mutex<Known>>,
+    _serving: Serving,
+}
+
+/// The organization that there is.
+pub(crate) const ORGANIZATION: &str = "example";
+
+#[derive(Default)]
+struct Known {
+    repositories: usize,
+    /// How often somebody asked what a repository depends on.
+    asked: usize,
+}
+
+impl Github {
+    /// Without a repository.
+    pub(crate) async fn start() -> Result<Self> {
+        type Shared = Arc<Mutex<Known>>;
+        async fn repositories(State(known): State<Shared>) -> Json<Value> {
+            let repositories = known.lock().unwrap_or_else(PoisonError::into_inner).repositories;
+            let listed = (1..=repositories).map(|id| json!({ "id": id, "name": format!("repository-{id}") }));
+            Json(listed.collect())
+        }
+        async fn dependencies(State(known): State<Shared>, Path(name): Path<String>) -> Json<Value> {
+            known.lock().unwrap_or_else(PoisonError::into_inner).asked += 1;
+            Json(json!({ "sbom": sbom(&name) }))
+        }
+        let known = Shared::default();
+        let router = Router::new()
+            .route(&format!("/orgs/{ORGANIZATION}/repos"), get(repositories))
+            .route(&format!("/repos/{ORGANIZATION}/{{name}}/dependency-graph/sbom"), get(dependencies));
+        let (port, serving) = serve(router.with_state(known.clone())).await?;
+        Ok(Self { url: format!("http://127.0.0.1:{port}"), known, _serving: serving })
+    }
+
+    /// From now on there is one more.
+    pub(crate) fn add_repository(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).repositories += 1;
+    }
+
+    /// How often somebody asked what a repository depends on.
+    pub(crate) fn asked(&self) -> usize {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).asked
+    }
+}
+
+/// What a repository depends on, in SPDX 2.3: a package that bears its name.
+fn sbom(repository: &str) -> Value {
+    let package = |id: &str, name: &str, version: &str, purl: String| {
+        json!({ "SPDXID": id, "name": name, "versionInfo": version, "downloadLocation": "NOASSERTION",
+                "filesAnalyzed": false,
+                "externalRefs": [{ "referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl",
+                                   "referenceLocator": purl }] })
+    };
+    let itself = format!("com.github.{ORGANIZATION}/{repository}");
+    json!({
+        "SPDXID": "SPDXRef-DOCUMENT", "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "name": itself,
+        "packages": [
+            package("SPDXRef-root", &itself, "main", format!("pkg:github/{ORGANIZATION}/{repository}@main")),
+            package("SPDXRef-1", &format!("of-{repository}"), "1.0.0", format!("pkg:npm/of-{repository}@1.0.0")),
+        ],
+        "relationships": [{ "relationshipType": "DESCRIBES", "spdxElementId": "SPDXRef-DOCUMENT",
+                            "relatedSpdxElement": "SPDXRef-root" }],
+    })
 }
 
 /// A mail server that takes everything.

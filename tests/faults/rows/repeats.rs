@@ -2,7 +2,7 @@
 //! is taken for dead. What they did must be there once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     process::{Program, aborted},
-    receivers::{self, MailServer, WebhookReceiver},
+    receivers::{self, Github, MailServer, WebhookReceiver},
     system::{REPORT_PATH, System, report_request},
     wait,
 };
@@ -36,10 +36,12 @@ const HOST: &[u8] = include_bytes!("../../fixtures/host.json");
 /// How long a worker may take to get to its completion.
 const REACH: Duration = Duration::from_secs(30);
 
-/// The kinds that are done here, in this order: those that make a mail or a call of every report come last.
-const KINDS: &[&str] = &[
+/// Every kind, in the order in which they are done: those that make a mail or a call of every report come last. A new kind does not
+/// compile before it stands here.
+const KINDS: [&str; jobs::ALL.len()] = [
     "crawl_source",
     "ingest_inventory",
+    "pull_inventory",
     "correlate",
     "purge_expired",
     "verify_artifacts",
@@ -50,8 +52,6 @@ const KINDS: &[&str] = &[
     "send_mail",
     "deliver_webhook",
 ];
-/// Needs a Wazuh or a GitHub to ask; `tests/it/pulls` stops it at every step.
-const ELSEWHERE: &[&str] = &["pull_inventory"];
 /// Kinds whose work, done again, finds everything as it left it: not a row more, less or other.
 const SETTLED: &[&str] =
     &["crawl_source", "ingest_inventory", "correlate", "purge_expired", "verify_artifacts", "freeze_report"];
@@ -81,6 +81,7 @@ const BOOKS: &[&str] = &[
 /// The world of this row.
 struct World {
     feed: Uuid,
+    github: Github,
     mail: MailServer,
     hook: WebhookReceiver,
     secret: Option<String>,
@@ -91,17 +92,15 @@ struct World {
 /// R18: every kind of job, undisturbed; then with its worker gone at the last moment; then with its worker frozen at the last moment, while another
 /// runs it. The three leave the same behind.
 pub(crate) async fn twice(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
-    let mut all: Vec<&str> = KINDS.iter().chain(ELSEWHERE).copied().collect();
-    let mut known: Vec<&str> = jobs::ALL.iter().map(|kind| kind.name).collect();
-    all.sort_unstable();
-    known.sort_unstable();
-    ensure!(all == known, "a kind is missing from KINDS or from ELSEWHERE: {known:?}");
+    let known: BTreeSet<&str> = jobs::ALL.iter().map(|kind| kind.name).collect();
+    ensure!(BTreeSet::from(KINDS) == known, "the kinds are {known:?}");
 
     let _scheduler = system.scheduler()?;
     let _api = system.api().await?;
     let feed = receivers::feed().await?;
     let mut world = World {
         feed: receivers::source(system, "kev-twice", &feed.url, None).await?,
+        github: Github::start().await?,
         mail: MailServer::start().await?,
         hook: WebhookReceiver::start().await?,
         secret: None,
@@ -110,15 +109,18 @@ pub(crate) async fn twice(system: &mut System<'_>, bound: Duration) -> Result<Du
         ),
         _feed: feed,
     };
+    have_asked(system, &world.github, bound).await?;
     let mut took = Duration::ZERO;
     for kind in KINDS {
-        let slowest = one(system, &mut world, kind, bound).await.with_context(|| (*kind).to_owned())?;
+        let slowest = one(system, &mut world, kind, bound).await.context(kind)?;
         took = took.max(slowest);
     }
+    let (asked, once): (usize, usize) = (world.github.asked(), (1..=RUNS).sum());
+    ensure!(asked == once, "GitHub was asked for {asked} repositories, where once in each pull makes {once}");
     let mails = world.mail.message_ids();
     let calls = world.hook.verified_ids(world.secret.as_deref().context("nobody listened")?)?;
     for (what, ids) in [("mails", mails), ("calls", calls)] {
-        let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+        let distinct: BTreeSet<_> = ids.iter().collect();
         // Four of each were made, by the undisturbed runs and the two disturbed ones; a copy has the id of the first.
         ensure!(distinct.len() == RUNS, "{RUNS} {what} have {} ids", distinct.len());
         ensure!(ids.len() <= 2 * RUNS, "{} {what} were sent for {RUNS}", ids.len());
@@ -128,6 +130,19 @@ pub(crate) async fn twice(system: &mut System<'_>, bound: Duration) -> Result<Du
 
 /// How often each kind is done: twice undisturbed, since the first time may find more to do, and once in each way disturbed.
 const RUNS: usize = 4;
+
+/// Has inventories pulled from `github`, when somebody says so.
+async fn have_asked(system: &System<'_>, github: &Github, bound: Duration) -> Result<()> {
+    let settings = json!({ "url": github.url, "org": receivers::ORGANIZATION, "pat": "good" }).to_string();
+    let path = "/api/config/integrations/github";
+    let answer = system.call("PATCH", path, &[], settings.as_bytes()).await.whole()?;
+    ensure!(answer.status == 200, "{path} is answered with {}", answer.head);
+    // The schedule that came with it is due at once: whatever it has begun by now finds no repository yet.
+    sqlx::query("update schedules set enabled = false").execute(system.db.pool()).await?;
+    let _worker = system.worker().await?;
+    system.settle(Instant::now(), bound).await?;
+    Ok(())
+}
 
 async fn one(system: &System<'_>, world: &mut World, kind: &str, bound: Duration) -> Result<Duration> {
     if kind == "deliver_webhook" {
@@ -241,6 +256,10 @@ async fn ask_for(system: &System<'_>, world: &World, kind: &str) -> Result<Uuid>
         "purge_expired" => accept(system, Origin::INSTALLATION, &PurgeExpired {}).await?,
         "verify_artifacts" => accept(system, Origin::INSTALLATION, &VerifyArtifacts {}).await?,
         "ingest_inventory" => post(system, "/api/inventory/reports", HOST).await?,
+        "pull_inventory" => {
+            world.github.add_repository();
+            post(system, "/api/system/force-inventory", b"{}").await?;
+        }
         "correlate" => post(system, "/api/system/force-correlate", b"{}").await?,
         "render_report" | "deliver_webhook" => post(system, REPORT_PATH, &report_request()).await?,
         "send_mail" => {
