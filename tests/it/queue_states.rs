@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use harness::TestDb;
+use harness::{TestDb, eventually};
 use queue::{enqueue::Origin, enqueue::enqueue, rescue};
+use secrecy::ExposeSecret;
+use sqlx::{Connection, PgConnection};
 
 use crate::work::{Act, Tally, Work, accept, dispatch, outcomes, row, runner};
 
@@ -34,6 +36,34 @@ async fn a_completed_job_has_its_result_and_its_attempt() {
     assert_eq!((row.state.as_str(), row.attempt, row.progress), ("completed", 1, 100));
     assert_eq!(row.result, Some(serde_json::json!({ "attempt": 1 })));
     assert_eq!(outcomes(&db, job).await, ["completed"]);
+}
+
+#[tokio::test]
+async fn of_what_a_job_says_of_its_progress_little_is_written_but_the_last_word_always() {
+    let db = TestDb::new().await;
+    let mut owner = PgConnection::connect(db.owner_url.expose_secret()).await.expect("the owner");
+    for statement in [
+        "create table told (number serial, note text)",
+        "grant select on told to public",
+        "create function keep() returns trigger language plpgsql security definer as
+         $$ begin insert into told (note) values (new.progress_note); return null; end $$",
+        "create trigger keep after update of progress_note on jobs for each row
+         when (new.progress_note is distinct from old.progress_note) execute function keep()",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.expect("what is written is kept");
+    }
+    let reference = dispatch(&db, accept(&db, &asked_to(Act::Tell(90))).await).await;
+    let runner = runner(&db, &Tally::new(&db), LEASE);
+    let running = tokio::spawn(async move { runner.run(reference).await });
+    let told = eventually("the last word", LEASE, || async {
+        let told = sqlx::query_scalar("select note from told order by number").fetch_all(db.pool()).await;
+        let told: Vec<String> = told.expect("read");
+        (told.last()? == "at 90").then_some(told)
+    })
+    .await;
+    running.abort();
+    assert_eq!(told[0], "at 1");
+    assert!(told.len() < 10, "{told:?}");
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub(crate) enum Act {
     RunOutOfTime,
     /// Ends with this result, without a transaction of its own.
     Finish(String),
+    /// Says so many percent, one by one and without a pause, and stays there.
+    Tell(u8),
 }
 
 impl Job for Work {
@@ -123,6 +125,12 @@ impl Work {
             Act::Panic => panic!("it was asked to panic"),
             Act::Discard => return Err(JobError::discard("there is no point")),
             Act::Snooze => return Err(JobError::snooze(Duration::from_secs(60), "the moon is not full")),
+            Act::Tell(percent) => {
+                for percent in 1..=percent {
+                    attempt.progress(percent, &format!("at {percent}")).await;
+                }
+                std::future::pending().await
+            }
             Act::SleepMillis(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
         }
         Ok(())

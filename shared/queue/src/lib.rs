@@ -25,6 +25,7 @@ mod keeper;
 pub mod measure;
 pub mod packs;
 mod pool;
+mod progress;
 pub mod queues;
 pub mod relay;
 pub mod rescue;

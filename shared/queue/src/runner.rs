@@ -7,7 +7,6 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -25,6 +24,7 @@ use crate::{
     job::Registry,
     keeper::{InHand, Keeper},
     measure,
+    progress::Progress,
 };
 
 /// How long a payload that is too new for this build waits when a newer worker is there to take it, and when there is none yet.
@@ -34,8 +34,6 @@ const WAIT_FOR_NEWER: Duration = Duration::from_secs(60);
 const CLAIM_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a database that is away is asked.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// Progress is written at most this often.
-const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Longest error text that is kept.
 const ERROR_LENGTH: usize = 4000;
 
@@ -62,8 +60,7 @@ pub struct Attempt {
     /// Cancelled when somebody asks for it, when the lease is lost, and when the worker has to stop.
     pub cancelled: CancellationToken,
     reference: JobRef,
-    pool: PgPool,
-    last_progress: Mutex<Option<Instant>>,
+    told: Progress,
 }
 
 impl Attempt {
@@ -95,18 +92,9 @@ impl Attempt {
         Done(Completion::ToRecord(result))
     }
 
-    /// Says how far the work is (0 to 100) and what it is at. Cheap to call often.
+    /// Says how far the work is (0 to 100) and what it is at. Cheap to call often; the last word is shown within half a second.
     pub async fn progress(&self, percent: u8, note: &str) {
-        {
-            let mut last = self.last_progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if last.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) {
-                return;
-            }
-            *last = Some(Instant::now());
-        }
-        if let Err(error) = claim::progress(&self.pool, self.reference, percent, note).await {
-            warn!(job.id = %self.job, %error, "could not write progress");
-        }
+        self.told.tell(percent, note).await;
     }
 }
 
@@ -222,9 +210,8 @@ impl<C: Send + Sync + 'static> Runner<C> {
             number: claimed.attempt,
             is_last: claimed.attempt >= claimed.max_attempts,
             cancelled: in_hand.cancelled.clone(),
+            told: Progress::of(self.pool.clone(), reference),
             reference,
-            pool: self.pool.clone(),
-            last_progress: Mutex::new(None),
         };
         let work = match entry.start(claimed.payload.clone(), claimed.kind_version, &self.context, &attempt) {
             Ok(work) => work,
