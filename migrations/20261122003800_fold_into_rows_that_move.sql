@@ -4,7 +4,8 @@
 --
 -- So of those who lock a row that waits, who begins or cancels the job does it `for update`; who moves it, `for no key update` (as any
 -- update does); and who folds, `for key share`: that shuts out the first and not the others. Nobody waits here for a row. Passed over is
--- also, for that moment, what somebody retries by hand between two attempts: it has begun before.
+-- also, for that moment, what somebody retries by hand between two attempts: it has begun before. And nothing that folds may wait for others with
+-- `fail`: their end makes it dead as one that moves it does (`jobs_settle_dependents`).
 create or replace function jobs_fold(of_kind text, of_key text, due_at timestamptz) returns uuid
     language plpgsql security definer set search_path = public, pg_temp as $$
 declare

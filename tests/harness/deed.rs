@@ -148,7 +148,7 @@ async fn do_it(act: Act, release: &str, context: &Context, attempt: &Attempt) ->
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
-    attempt.progress(10, "begun").await;
+    attempt.progress(10, "begun");
     act.perform().await;
     let mut tx = context.db.begin().await?;
     sqlx::query("insert into deeds_done (job_id, process) values ($1, $2)")

@@ -275,7 +275,6 @@ async fn what_nobody_runs_is_cancelled_at_once_and_cancelling_twice_is_the_same_
     );
 }
 
-/// The lease of this worker lasts two seconds and its job for two as well: only the word that comes with COMMIT is in time.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_cancelled_within_a_moment() {
     let mut engine = Engine::idle().await;

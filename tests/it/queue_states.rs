@@ -1,6 +1,6 @@
 //! A job from acceptance to its end, one fence at a time, without Redis.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{TestDb, eventually};
 use queue::{enqueue::Origin, enqueue::enqueue, rescue};
@@ -54,6 +54,7 @@ async fn of_what_a_job_says_of_its_progress_little_is_written_but_the_last_word_
     }
     let reference = dispatch(&db, accept(&db, &asked_to(Act::Tell(90))).await).await;
     let runner = runner(&db, &Tally::new(&db), LEASE);
+    let begun = Instant::now();
     let running = tokio::spawn(async move { runner.run(reference).await });
     let told = eventually("the last word", LEASE, || async {
         let told = sqlx::query_scalar("select note from told order by number").fetch_all(db.pool()).await;
@@ -61,9 +62,9 @@ async fn of_what_a_job_says_of_its_progress_little_is_written_but_the_last_word_
         (told.last()? == "at 90").then_some(told)
     })
     .await;
+    let half_seconds = begun.elapsed().as_millis() / 500;
     running.abort();
-    assert_eq!(told[0], "at 1");
-    assert!(told.len() < 10, "{told:?}");
+    assert!(told.len() as u128 <= 1 + half_seconds, "{told:?} in {half_seconds} half seconds");
 }
 
 #[tokio::test]
@@ -176,7 +177,7 @@ async fn a_job_that_takes_too_long_is_ended() {
     let reference = dispatch(&db, job).await;
     runner(&db, &Tally::new(&db), LEASE).run(reference).await;
     let row = row(&db, job).await;
-    assert_eq!((row.state.as_str(), row.last_error.as_deref()), ("retryable", Some("not done within 2 s")));
+    assert_eq!((row.state.as_str(), row.last_error.as_deref()), ("retryable", Some("not done within 10 s")));
 }
 
 #[tokio::test]
@@ -252,12 +253,12 @@ async fn a_hundred_deliveries_of_one_job_do_it_once() {
 #[tokio::test]
 async fn a_worker_that_comes_late_changes_nothing() {
     let db = TestDb::new().await;
-    let job = accept(&db, &asked_to(Act::SleepMillis(600))).await;
+    let job = accept(&db, &asked_to(Act::SleepMillis(1500))).await;
     let stale = dispatch(&db, job).await;
     let tally = Tally::new(&db);
     let slow = runner(&db, &tally, LEASE);
     let slow = tokio::spawn(async move { slow.run(stale).await });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    eventually("its start", LEASE, || async { (row(&db, job).await.state == "running").then_some(()) }).await;
     sqlx::query("update jobs set leased_until = now() - interval '1 second' where id = $1")
         .bind(job.0)
         .execute(db.pool())

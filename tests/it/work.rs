@@ -44,7 +44,7 @@ pub(crate) enum Act {
     RunOutOfTime,
     /// Ends with this result, without a transaction of its own.
     Finish(String),
-    /// Says so many percent, one by one and without a pause, and stays there.
+    /// Says so many percent, one by one, and stays there.
     Tell(u8),
 }
 
@@ -54,7 +54,7 @@ impl Job for Work {
     const QUEUE: Queue = Queue::Maintenance;
     const RETRY: RetryPolicy =
         RetryPolicy::exponential(3, Duration::from_millis(1), Duration::from_millis(5));
-    const TIMEOUT: Duration = Duration::from_secs(2);
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
     fn unique_key(&self) -> Option<UniqueKey> {
         self.unique.as_ref().map(UniqueKey::while_unfinished)
@@ -127,7 +127,8 @@ impl Work {
             Act::Snooze => return Err(JobError::snooze(Duration::from_secs(60), "the moon is not full")),
             Act::Tell(percent) => {
                 for percent in 1..=percent {
-                    attempt.progress(percent, &format!("at {percent}")).await;
+                    attempt.progress(percent, &format!("at {percent}"));
+                    tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 std::future::pending().await
             }

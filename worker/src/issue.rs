@@ -28,7 +28,6 @@ use store::{
     signing_keys::IssuedFile,
 };
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 
 use crate::{
     context::Context,
@@ -70,7 +69,7 @@ pub(crate) async fn issue(
         one => one.is_for_programs(),
     });
     let rows = if reads_rows && document.row_files().next().is_some() {
-        attempt.progress(25, "fetching rows").await;
+        attempt.progress(25, "fetching rows");
         Some(rows::bring(context, tenant, ReportId(report.id), &document).await?)
     } else {
         None
@@ -86,7 +85,7 @@ pub(crate) async fn issue(
             (made.content, made.page_count, seal, Vec::new())
         }
     };
-    attempt.progress(90, "storing").await;
+    attempt.progress(90, "storing");
     let prefix = store::frozen::prefix(tenant, ReportId(report.id));
     let parcel = match &content {
         Content::Held(bytes) => Parcel::of(&prefix, format.extension(), bytes)?,
@@ -194,7 +193,7 @@ impl Press<'_> {
                 "the {format} was written to a file and cannot be signed there"
             )));
         };
-        self.attempt.progress(80, "signing").await;
+        self.attempt.progress(80, "signing");
         let (bytes, seal) = self.context.sealer.seal(&self.context.db, pdf, plan).await?;
         Ok((Made { content: Content::Held(bytes), page_count }, Some(seal)))
     }
@@ -226,7 +225,7 @@ impl Press<'_> {
             }
             files.push(Packed { name, format, path });
         }
-        self.attempt.progress(80, "signing").await;
+        self.attempt.progress(80, "signing");
         let statement = statement(self.report, self.signer(document).await?, document, self.sha256);
         let path = folder.path().join(PACK);
         let Context { sealer, db, .. } = self.context;
@@ -263,7 +262,7 @@ impl Press<'_> {
 
     /// Renders in a process of its own.
     async fn render(&self, mut document: Document, format: Format) -> Result<Made, JobError> {
-        self.attempt.progress(30, "rendering").await;
+        self.attempt.progress(30, "rendering");
         let settings = rendering::Options {
             csv_bom: self.options.csv_bom,
             attach_data: self.options.attach_data,
@@ -271,20 +270,13 @@ impl Press<'_> {
             ..rendering::Options::default()
         };
         let begun = Instant::now();
-        let (stages, mut reached) = mpsc::unbounded_channel();
-        let tell = async {
-            while let Some(stage) = reached.recv().await {
-                let percent = match stage {
-                    Stage::Preparing => 30,
-                    Stage::Typesetting => 40,
-                    Stage::Writing => 70,
-                };
-                self.attempt.progress(percent, stage.as_str()).await;
-            }
-        };
-        // A receiver that has gone wants no news.
-        let progress = move |stage| {
-            let _ = stages.send(stage);
+        let progress = |stage: Stage| {
+            let percent = match stage {
+                Stage::Preparing => 30,
+                Stage::Typesetting => 40,
+                Stage::Writing => 70,
+            };
+            self.attempt.progress(percent, stage.as_str());
         };
         let folder = self.rows.as_ref().map(|folder| folder.path().to_owned());
         let written = folder.as_ref().filter(|_| format.is_for_programs()).map(|folder| folder.join(OUTPUT));
@@ -297,8 +289,7 @@ impl Press<'_> {
             });
         }
         let job = Job { document, format, options: settings, folder };
-        let rendering = self.context.renderer.perform(job, progress);
-        let (rendered, ()) = tokio::join!(rendering, tell);
+        let rendered = self.context.renderer.perform(job, progress).await;
         metrics::RENDER_DURATION.observe([format.as_str().into()], begun.elapsed().as_secs_f64());
         let rendered = rendered.map_err(|failure| match failure {
             RenderFailure::Refused(why) => {

@@ -1,73 +1,58 @@
-//! How far a job says that it is, written at most twice in half a second however often it says so.
+//! How far a job says that it is, written at once and then at most every half second, however often it says so.
 //!
-//! What comes too soon after something that was written waits its turn, and the next one takes its place: the last word always
-//! arrives, and what lies between may not.
+//! Of what is said in between the last word takes the place of the others, so that what is shown is never older than that. An attempt that
+//! ends takes with it what was not written yet.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
 use sqlx::PgPool;
-use tokio::time::{Instant, sleep_until};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, Span, warn};
 
 use crate::claim::{self, JobRef};
 
-const EVERY: Duration = Duration::from_millis(500);
+/// After each word that was written.
+const REST: Duration = Duration::from_millis(500);
 
-/// Writes the progress of one attempt. Dropping it drops what still waits to be written.
+/// Percent, and what the job is at.
+type Word = (u8, String);
+
+/// Writes the progress of one attempt, from its first word on and until it is dropped.
 pub(crate) struct Progress {
     pool: PgPool,
     reference: JobRef,
-    last: Mutex<Last>,
-}
-
-#[derive(Default)]
-struct Last {
-    /// When something was written last, or will be.
-    at: Option<Instant>,
-    waits: Option<AbortOnDropHandle<()>>,
+    writer: OnceLock<(watch::Sender<Word>, DropGuard)>,
 }
 
 impl Progress {
     pub(crate) fn of(pool: PgPool, reference: JobRef) -> Self {
-        Self { pool, reference, last: Mutex::default() }
+        Self { pool, reference, writer: OnceLock::new() }
     }
 
-    /// Writes it now, or within half a second unless something newer comes.
-    pub(crate) async fn tell(&self, percent: u8, note: &str) {
-        if self.begin(percent, note) {
-            write(&self.pool, self.reference, percent, note).await;
-        }
-    }
-
-    /// Whether it is to be written now; otherwise it has been left to be written later.
-    fn begin(&self, percent: u8, note: &str) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let due = match last.at {
-            Some(ahead) if ahead > now => ahead,
-            Some(behind) if behind + EVERY > now => behind + EVERY,
-            _ => now,
-        };
-        last.at = Some(due);
-        last.waits = (due > now).then(|| {
-            let (pool, reference, note) = (self.pool.clone(), self.reference, note.to_owned());
-            let later = async move {
-                sleep_until(due).await;
-                write(&pool, reference, percent, &note).await;
-            };
-            AbortOnDropHandle::new(tokio::spawn(later.instrument(Span::current())))
+    /// Leaves it to be written; never waits.
+    pub(crate) fn tell(&self, percent: u8, note: &str) {
+        let (words, _) = self.writer.get_or_init(|| {
+            let (words, told) = watch::channel(Word::default());
+            let ended = CancellationToken::new();
+            let writing = write(self.pool.clone(), self.reference, told, ended.clone());
+            tokio::spawn(writing.instrument(Span::current()));
+            (words, ended.drop_guard())
         });
-        due == now
+        words.send_replace((percent, note.to_owned()));
     }
 }
 
-/// A job that is not ours any more, or has ended, keeps what it has.
-async fn write(pool: &PgPool, reference: JobRef, percent: u8, note: &str) {
-    if let Err(error) = claim::progress(pool, reference, percent, note).await {
-        warn!(job.id = %reference.id, %error, "could not write progress");
+/// A statement that was begun is not cut off: its connection would be of no use for a while.
+async fn write(pool: PgPool, reference: JobRef, mut told: watch::Receiver<Word>, ended: CancellationToken) {
+    while let Some(Ok(())) = ended.run_until_cancelled(told.changed()).await {
+        let (percent, note) = told.borrow_and_update().clone();
+        // A job that is not ours any more, or has ended, keeps what it has.
+        if let Err(error) = claim::progress(&pool, reference, percent, &note).await {
+            warn!(job.id = %reference.id, %error, "could not write progress");
+        }
+        if ended.run_until_cancelled(sleep(REST)).await.is_none() {
+            return;
+        }
     }
 }

@@ -92,9 +92,10 @@ impl Attempt {
         Done(Completion::ToRecord(result))
     }
 
-    /// Says how far the work is (0 to 100) and what it is at. Cheap to call often; the last word is shown within half a second.
-    pub async fn progress(&self, percent: u8, note: &str) {
-        self.told.tell(percent, note).await;
+    /// Says how far the work is (0 to 100) and what it is at. Cheap to call often: it is written beside the work, the last word within half a
+    /// second, unless the attempt ends before.
+    pub fn progress(&self, percent: u8, note: &str) {
+        self.told.tell(percent, note);
     }
 }
 

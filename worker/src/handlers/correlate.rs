@@ -52,7 +52,7 @@ async fn compare(
     let weights = sources::weights(&mut tx).await?;
     let weights = Weights { cvss: weights.nvd, epss: weights.epss, kev: weights.kev, ..Weights::default() };
     let subjects = correlate::begin(&mut tx, job.asset_id).await?;
-    attempt.progress(10, "comparing").await;
+    attempt.progress(10, "comparing");
     let mut waiting = Vec::new();
     loop {
         let candidates = correlate::next(&mut tx).await?;
@@ -67,7 +67,7 @@ async fn compare(
             break;
         }
     }
-    attempt.progress(60, "merging").await;
+    attempt.progress(60, "merging");
     let changes = correlate::merge(&mut tx, job.asset_id).await?;
     let counts = changes.counts(subjects);
     let status = if counts.is_change() { Status::Success } else { Status::Unchanged };

@@ -171,7 +171,7 @@ impl From<ParseError> for Failure {
 
 impl Crawl<'_> {
     async fn visit(&self) -> Result<Done, Failure> {
-        self.attempt.progress(1, "fetching").await;
+        self.attempt.progress(1, "fetching");
         let feed = self.source.feed()?;
         let mut connection = self.context.db.pool().acquire().await.map_err(Failure::transient)?;
         let kept = source_keys::get(&mut connection, &self.context.secrets, self.source.id()).await?;
@@ -210,11 +210,11 @@ impl Crawl<'_> {
     /// Everything that comes of the content, in one transaction.
     async fn merge(&self, content: &Content) -> Result<Done, Failure> {
         let source = self.source;
-        self.attempt.progress(30, "reading").await;
+        self.attempt.progress(30, "reading");
         let mut tx = self.context.db.begin().await?;
         knowledge::prepare(&mut tx, source).await?;
         let read = stage(&mut tx, source.feed()?, content.path()).await?;
-        self.attempt.progress(70, "merging").await;
+        self.attempt.progress(70, "merging");
         let counts = match knowledge::merge(&mut tx, source).await? {
             Merged::Done(counts) => Counts { rejected: read.rejected_total, ..counts },
             Merged::Shrunk(lost) => {

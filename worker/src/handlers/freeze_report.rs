@@ -7,7 +7,7 @@ use crate::{context::Context, freezing::freeze, issue::hex};
 
 impl Handler<Context> for FreezeReport {
     async fn run(self, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
-        attempt.progress(5, "gathering data").await;
+        attempt.progress(5, "gathering data");
         let mut tx = context.db.begin_as(self.tenant_id).await?;
         let report = store::reports::find(&mut tx, self.report_id).await.discard_if_missing("the report")?;
         let frozen = store::frozen::find(&mut tx, self.report_id).await.discard_if_missing("the report")?;

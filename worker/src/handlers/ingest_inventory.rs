@@ -74,7 +74,7 @@ struct Ingestion<'a> {
 
 impl Ingestion<'_> {
     async fn ingest(&self, payload: Vec<u8>) -> Result<Done, JobError> {
-        self.attempt.progress(10, "reading").await;
+        self.attempt.progress(10, "reading");
         let Some(format) = Format::from_word(&self.submission.format) else {
             return self.refuse(&format!("`{}` is no known format", self.submission.format)).await;
         };
@@ -89,7 +89,7 @@ impl Ingestion<'_> {
         let packages: Vec<_> =
             packages.into_iter().map(|package| as_judged(asset.os.as_ref(), package)).collect();
         let platforms = platforms_without_advisories(&packages);
-        self.attempt.progress(50, "storing").await;
+        self.attempt.progress(50, "storing");
         let mut tx = self.context.db.begin_as(self.tenant).await?;
         let recorded = inventories::record(&mut tx, &asset, self.submission.received_at, packages).await?;
         let provenance = json!({

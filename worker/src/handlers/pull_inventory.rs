@@ -228,7 +228,7 @@ impl Pull<'_> {
             return Err(Stopped::put_off(Duration::from_secs(1), format!("goes on with {note}")));
         }
         let percent = total.map_or(50, |total| (number.saturating_sub(1) * 100 / total.max(1)).min(99));
-        self.attempt.progress(u8::try_from(percent).unwrap_or(99), &note).await;
+        self.attempt.progress(u8::try_from(percent).unwrap_or(99), &note);
         Ok(())
     }
 

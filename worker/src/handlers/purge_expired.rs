@@ -13,7 +13,7 @@ impl Handler<Context> for PurgeExpired {
             store::retention::get(&mut *pool.acquire().await.map_err(store::Error::from)?).await?;
         let mut removed = Map::new();
         for rule in store::purge::POLICY {
-            attempt.progress(50, rule.what).await;
+            attempt.progress(50, rule.what);
             removed.insert(rule.what.to_owned(), json!(rule.apply(pool, &retention).await?));
         }
         let mut objects = 0;

@@ -31,7 +31,7 @@ impl Handler<Context> for RenderReport {
 }
 
 async fn make(job: &RenderReport, context: &Context, attempt: &Attempt) -> Result<Done, JobError> {
-    attempt.progress(5, "gathering data").await;
+    attempt.progress(5, "gathering data");
     let mut tx = context.db.begin_as(job.tenant_id).await?;
     let report = store::reports::find(&mut tx, job.report_id).await.discard_if_missing("the report")?;
     let frozen = store::frozen::find(&mut tx, job.report_id).await.discard_if_missing("the report")?;

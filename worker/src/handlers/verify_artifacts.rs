@@ -16,7 +16,7 @@ impl Handler<Context> for VerifyArtifacts {
         let mut damaged = 0;
         for (number, artifact) in due.iter().enumerate() {
             let percent = u8::try_from(100 * number / due.len()).unwrap_or(99);
-            attempt.progress(percent, "comparing digests").await;
+            attempt.progress(percent, "comparing digests");
             let condition = match context.blobs.read(&artifact.storage_key, &artifact.sha256).await {
                 Ok(_) => Condition::Sound,
                 Err(store::Error::Corrupt { .. } | store::Error::NotFound) => {
