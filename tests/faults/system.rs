@@ -1,7 +1,7 @@
 //! One installation under test: a database, a Redis prefix and a folder of its own, and the processes over them.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use harness::{TestDb, deed};
+use harness::{TestDb, deed, free_address};
 use queue::{
     Job,
     enqueue::{Origin, enqueue},
@@ -74,7 +74,6 @@ impl<'a> System<'a> {
         sqlx::query("update sources set enabled = false").execute(db.pool()).await?;
         // And nothing comes by itself, unless a row is about that.
         sqlx::query("update schedules set enabled = false").execute(db.pool()).await?;
-        let api_address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         Ok(Self {
             servers,
             db,
@@ -82,7 +81,7 @@ impl<'a> System<'a> {
             random: StdRng::seed_from_u64(plan.seed),
             prefix: format!("t_{}", Uuid::new_v4().simple()),
             folder,
-            api_address,
+            api_address: free_address(),
             panics_are_expected: false,
             thorough: plan.thorough,
             patience: plan.patience,

@@ -9,12 +9,14 @@ pub mod deed;
 pub mod estate;
 pub mod onlooker;
 mod operations;
+mod ports;
 mod program;
 mod services;
 
 pub use app::{Answer, PASSWORD, TestApp};
 pub use db::TestDb;
 pub use operations::{JsonBody, Operation, operations};
+pub use ports::free_address;
 pub use program::Program;
 pub use services::services;
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -10,7 +10,7 @@ use std::{
 use runtime::admin::{self, ProbeError};
 use secrecy::ExposeSecret;
 
-use crate::TestDb;
+use crate::{TestDb, free_address};
 
 /// A program with an admin port of its own. Killed when it goes out of sight.
 #[derive(Debug)]
@@ -115,9 +115,4 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
 }

@@ -283,19 +283,22 @@ async fn a_worker_that_has_vanished_is_struck_off_and_its_notes_stay_for_ever() 
 #[tokio::test]
 async fn a_worker_without_a_poll_strategy_sleeps_through_a_push() {
     let queue = Queue::new().await;
-    let (backend, handled) = (queue.storage(queue.config()), queue.handled.clone());
+    let connection = Bent::of(&queue.redis);
+    let (looks, handled) = (connection.fetches.clone(), queue.handled.clone());
+    let backend: RedisStorage<Note, Bent> =
+        RedisStorage::new(connection).with_config(queue.config().heartbeat_interval(NEVER));
     let _worker = Work(tokio::spawn(async move {
         let worker = WorkerBuilder::new("sleeper").backend(backend).data(handled).build(count);
         worker.run().await.map_err(|error| format!("{error:?}"))
     }));
-    eventually("the worker's registration", SOON, || async {
-        let workers: usize = queue.redis.clone().zcard(format!("{}:workers", queue.name)).await.ok()?;
-        (workers == 1).then_some(())
+    eventually("the end of its looking around", SOON, || async {
+        let before = looks.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        (before > 0 && looks.load(Ordering::SeqCst) == before).then_some(())
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
     queue.push(1).await;
-    // Its next look comes with its heartbeat, half a minute later. A worker that heard of the push would have it within milliseconds.
+    // Its next look comes with its next heartbeat. A worker that heard of the push would have it within milliseconds.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(queue.handled.load(Ordering::SeqCst), 0);
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{TestApp, eventually, left_out};
+use harness::{TestApp, eventually, free_address, left_out};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 use tempfile::TempDir;
@@ -85,7 +85,9 @@ impl Slapd {
         let path = folder.path().to_owned();
         // Debian's AppArmor profile goes by the program's path and would keep it out of our folder.
         let own = path.join("slapd");
-        fs::copy(program, &own).expect("the program is copied");
+        // Not by us: another test's child may be born with our descriptor, and what somebody may still write to cannot be run.
+        let copied = Command::new("install").arg(program).arg(&own).status().expect("install runs");
+        assert!(copied.success(), "{copied}");
         write_certificates(&path);
         fs::create_dir(path.join("data")).expect("a folder");
         let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -115,7 +117,7 @@ impl Slapd {
             .output()
             .expect("slapd runs");
         assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
-        let (plain, tls) = (free_port(), free_port());
+        let (plain, tls) = (free_address().port(), free_address().port());
         let process = Command::new(&own)
             .arg("-f")
             .arg(path.join("slapd.conf"))
@@ -143,11 +145,6 @@ impl Drop for Slapd {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 fn write_certificates(folder: &Path) {

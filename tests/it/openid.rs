@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Form, Json, Router, extract::State, response::IntoResponse, routing::get};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use harness::{TestApp, eventually, left_out};
+use harness::{TestApp, eventually, free_address, left_out};
 use http::{HeaderMap, StatusCode};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use runtime::egress::{Client, HeaderValue, Policy, Request, header};
@@ -386,20 +386,17 @@ impl RealProvider {
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/openid-provider/provider.mjs");
         std::fs::copy(program, folder.join("provider.mjs"))
             .expect("the provider is copied beside its packages");
-        let port = {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            listener.local_addr().expect("an address").port()
-        };
+        let address = free_address();
         let process = Command::new("node")
             .current_dir(&folder)
-            .args(["provider.mjs", &port.to_string(), redirect_url])
+            .args(["provider.mjs", &address.port().to_string(), redirect_url])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("node runs");
-        let provider = Self { process, issuer: format!("http://127.0.0.1:{port}") };
+        let provider = Self { process, issuer: format!("http://{address}") };
         eventually("the provider listens", Duration::from_secs(60), || async {
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+            tokio::net::TcpStream::connect(address).await.ok()
         })
         .await;
         Some(provider)

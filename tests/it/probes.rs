@@ -1,6 +1,9 @@
 //! What the programs say of themselves at their admin ports, and what their health checks make of it.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use harness::{Program, TestDb, eventually, services};
 use plimsoll::embedded::{Settings, start};
@@ -42,6 +45,7 @@ async fn each_program_is_ready_while_it_does_its_work_and_only_then() {
         assert!(check.status.success() && check.stdout == b"ready\n", "{check:?}");
     }
 
+    let since = Instant::now();
     postgres.stop().await;
     for (program, missing) in programs.iter().zip(["postgres: ", "worker heartbeat: ", "relay: "]) {
         until_missing(program, missing).await;
@@ -54,8 +58,9 @@ async fn each_program_is_ready_while_it_does_its_work_and_only_then() {
     let postgres = start(&settings).await.expect("it comes back");
     for program in &programs {
         until_ready(program).await;
-        let lines = program.log().lines().count();
-        assert!(lines < 60, "an outage of half a minute is told in {lines} lines:\n{}", program.log());
+        let (seconds, log) = (since.elapsed().as_secs(), program.log());
+        let lines = log.lines().count() as u64;
+        assert!(lines < 20 + 2 * seconds, "an outage of {seconds} s is told in {lines} lines:\n{log}");
     }
     drop(programs);
     drop(db);

@@ -7,7 +7,7 @@ use queue::enqueue::{Origin, enqueue};
 use sqlx::{PgPool, postgres::PgListener};
 
 use crate::{
-    queue_carriers::{Carrier, relay},
+    queue_carriers::{Carrier, carried, relay},
     work::{Work, accept},
 };
 
@@ -67,14 +67,16 @@ async fn it_is_rung_while_somebody_sleeps_and_not_otherwise() {
 async fn no_relay_falls_asleep_over_what_is_being_added() {
     let db = TestDb::new().await;
     let mut tx = db.system.begin().await.expect("a transaction");
-    enqueue(&mut tx, Origin::INSTALLATION, &Work::default()).await.expect("accepted");
+    let job = enqueue(&mut tx, Origin::INSTALLATION, &Work::default()).await.expect("accepted").id;
     let carrier = Carrier::default();
     let _relay = relay(&db, &carrier, SOON).await;
     until_held(db.pool(), "plimsoll relay keeper").await;
     assert!(!is_held(db.pool(), "plimsoll relay asleep").await, "it waits for the transaction");
     tx.commit().await.expect("committed");
     until_held(db.pool(), "plimsoll relay asleep").await;
-    assert_eq!(carrier.take().len(), 1, "it looked once more before it slept");
+    // The further look comes after the lock.
+    assert_eq!(carried(&carrier).await.id, job.0, "it looked once more before it slept");
+    assert!(carrier.take().is_empty(), "and sent it once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,7 +117,7 @@ async fn let_one_begin_today(db: &TestDb) {
     queues::set_limits(db.pool(), Queue::Maintenance, &limits).await.expect("it is set");
 }
 
-async fn carried(carrier: &Carrier) -> JobRef {
+pub(crate) async fn carried(carrier: &Carrier) -> JobRef {
     eventually("an id with the carrier", SOON, || async { carrier.take().pop() }).await
 }
 

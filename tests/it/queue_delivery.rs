@@ -122,8 +122,12 @@ impl Engine {
 
     pub(crate) async fn until_all_completed(&self, ids: &HashSet<JobId>, within: Duration) {
         self.until_all_done(ids, within).await;
-        let completions = self.tally.completions();
-        assert_eq!(completions.len(), ids.len(), "every job is done");
+        // A handler counts after its COMMIT.
+        let completions = eventually("every job to be counted", within, || async {
+            let completions = self.tally.completions();
+            (completions.len() == ids.len()).then_some(completions)
+        })
+        .await;
         assert!(completions.values().all(|times| *times == 1), "no job's result is committed twice");
     }
 

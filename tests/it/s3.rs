@@ -1,7 +1,7 @@
 //! Artifacts in a bucket: a real S3 server, one for each test. Without one these tests say that they are skipped.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{TestApp, eventually};
+use harness::{TestApp, eventually, free_address};
 use runtime::{
     config::Config,
     egress::{Client, Policy, Request, StatusCode},
@@ -47,7 +47,7 @@ impl S3 {
             "credentials": [{ "accessKey": KEY, "secretKey": SECRET }] }]});
         let settings = folder.path().join("s3.json");
         std::fs::write(&settings, identity.to_string()).expect("written");
-        let ports: Vec<SocketAddr> = free_addresses(8);
+        let ports: Vec<SocketAddr> = (0..8).map(|_| free_address()).collect();
         let port = |index: usize| ports[index].port();
         let child = Command::new(&program)
             .args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-iam=false"])
@@ -139,13 +139,6 @@ impl Drop for S3 {
             }
         }
     }
-}
-
-fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    // Held together, so that they differ.
-    let listeners: Vec<_> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("an address")).collect()
 }
 
 /// Bytes that no compression makes small and no two of which are the same file.

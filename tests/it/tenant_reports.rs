@@ -175,21 +175,36 @@ async fn plant(app: &TestApp, findings: &[(&str, i32, &str, &str)]) {
     }
 }
 
+/// The day by which the database tells what is late.
+async fn today(app: &TestApp) -> String {
+    sqlx::query_scalar("select (now() at time zone 'utc')::date::text")
+        .fetch_one(app.db.pool())
+        .await
+        .expect("postgres knows")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn controls_are_judged_by_what_is_late_and_findings_are_named_with_their_time() {
-    let app = TestApp::set_up().await;
-    plant(
-        &app,
-        &[
-            ("critical", 31, "confirmed", "open"),
-            ("critical", 30, "confirmed", "open"),
-            ("critical", 90, "confirmed", "accepted_risk"),
-            ("medium", 89, "confirmed", "in_review"),
-            ("low", 200, "undecided", "open"),
-        ],
-    )
-    .await;
-    let whole = document(&app, "pci-dss", json!({})).await;
+    let findings = [
+        ("critical", 31, "confirmed", "open"),
+        ("critical", 30, "confirmed", "open"),
+        ("critical", 90, "confirmed", "accepted_risk"),
+        ("medium", 89, "confirmed", "in_review"),
+        ("low", 200, "undecided", "open"),
+    ];
+    let options =
+        json!({ "include_evidence": false, "include_remediation": false, "severity_filter": ["LOW"] });
+    // Once more if a day ends meanwhile.
+    let (whole, part) = loop {
+        let app = TestApp::set_up().await;
+        let day = today(&app).await;
+        plant(&app, &findings).await;
+        let whole = document(&app, "pci-dss", json!({})).await;
+        let part = document(&app, "pci-dss", options.clone()).await;
+        if today(&app).await == day {
+            break (whole, part);
+        }
+    };
     let said = statuses(&whole);
     for (control, status) in [
         ("6.3.1", "Met as observed"),
@@ -217,9 +232,6 @@ async fn controls_are_judged_by_what_is_late_and_findings_are_named_with_their_t
     }
 
     // What is not wanted is left out, and the verdicts are the same.
-    let options =
-        json!({ "include_evidence": false, "include_remediation": false, "severity_filter": ["LOW"] });
-    let part = document(&app, "pci-dss", options).await;
     assert_eq!(statuses(&part), said);
     let ids: Vec<&str> =
         part["sections"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()).collect();
@@ -235,17 +247,24 @@ async fn controls_are_judged_by_what_is_late_and_findings_are_named_with_their_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_known_exploited_finding_is_due_by_the_catalogues_date_but_not_before_it_was_seen() {
-    let app = TestApp::set_up().await;
-    plant(&app, &[("medium", 5, "confirmed", "open"), ("medium", 5, "confirmed", "open")]).await;
-    for planted in [
-        "insert into kev (cve_id, vendor, product, name, description, required_action, date_added, due_date, ransomware, notes, content_hash)
-         select 'CVE-2026-100' || n, '', '', '', '', '', '2026-01-01', (now() at time zone 'utc')::date + (n * 20 - 10), false, '', ''
-           from generate_series(0, 1) n",
-        "update findings set is_kev = true",
-    ] {
-        sqlx::query(planted).execute(app.db.pool()).await.expect(planted);
-    }
-    let text = document(&app, "nist-800-53", json!({})).await;
+    // Once more if a day ends meanwhile.
+    let text = loop {
+        let app = TestApp::set_up().await;
+        let day = today(&app).await;
+        plant(&app, &[("medium", 5, "confirmed", "open"), ("medium", 5, "confirmed", "open")]).await;
+        for planted in [
+            "insert into kev (cve_id, vendor, product, name, description, required_action, date_added, due_date, ransomware, notes, content_hash)
+             select 'CVE-2026-100' || n, '', '', '', '', '', '2026-01-01', (now() at time zone 'utc')::date + (n * 20 - 10), false, '', ''
+               from generate_series(0, 1) n",
+            "update findings set is_kev = true",
+        ] {
+            sqlx::query(planted).execute(app.db.pool()).await.expect(planted);
+        }
+        let text = document(&app, "nist-800-53", json!({})).await;
+        if today(&app).await == day {
+            break text;
+        }
+    };
     let findings = &text["sections"][3]["blocks"][0]["rows"].to_string();
     assert!(findings.contains("5 days overdue"), "the catalogue's date was before it was seen: {findings}");
     assert!(

@@ -157,19 +157,27 @@ fn since(at: u64) -> Duration {
 mod tests {
     use super::*;
 
+    /// Held by each test: whoever looks holds for a moment the marks of all, also those that are let go meanwhile.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn alone() -> MutexGuard<'static, ()> {
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn says(lines: &[String], name: &str) -> Option<String> {
         lines.iter().find(|line| line.starts_with(name)).cloned()
     }
 
     #[test]
     fn a_loop_is_missed_until_it_beats_and_when_it_beats_no_more() {
+        let _alone = alone();
         let pulse = pulse("one", Duration::ZERO);
         assert_eq!(says(&missing(), "one").as_deref(), Some("one: not begun"));
         pulse.beat();
         while since(pulse.0.beaten.load(Relaxed)).is_zero() {
             std::hint::spin_loop();
         }
-        assert_eq!(says(&missing(), "one").as_deref(), Some("one: nothing done for 0 s"));
+        assert!(says(&missing(), "one: nothing done for").is_some());
         let busy = pulse.busy();
         assert_eq!(says(&missing(), "one"), None, "whoever works need not say so");
         drop((busy, pulse));
@@ -178,6 +186,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_turns_in_vain_is_not_ready_and_not_stuck() {
+        let _alone = alone();
         let pulse = pulse("two", Duration::from_secs(60));
         pulse.turn();
         assert!(says(&missing(), "two").is_some());

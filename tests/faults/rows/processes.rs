@@ -1,12 +1,12 @@
 //! Processes that are killed, frozen and asked to stop.
 
-use std::{
-    net::TcpListener,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use harness::deed::{Act, Deed};
+use harness::{
+    deed::{Act, Deed},
+    free_address,
+};
 use rustix::process::Signal;
 
 use super::crashes::count;
@@ -21,11 +21,13 @@ use crate::{
 /// F1: SIGKILL in the middle of a job. Another worker does it again.
 pub(crate) async fn worker_killed(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
     let _scheduler = system.scheduler()?;
-    let mut first = system.worker().await?;
+    // A lease that outlasts the start of the second worker on a busy machine, or there would be one more crash.
+    let worker = system.program("worker").with("JOB_LEASE_SECONDS", "4");
+    let mut first = system.started(&worker).await?;
     let gate = system.gate();
     let job = system.accept(&Deed::of(Act::WaitFor(gate.clone())), Promise::Completed).await?;
     system.until_begun(job, 1).await?;
-    let _second = system.worker().await?;
+    let _second = system.started(&worker).await?;
     first.kill()?;
     let since = Instant::now();
     std::fs::write(&gate, "")?;
@@ -52,7 +54,7 @@ pub(crate) async fn all_workers_killed(system: &mut System<'_>, bound: Duration)
 /// F3: a pause far longer than the lease. What the frozen worker then brings is void.
 pub(crate) async fn worker_frozen(system: &mut System<'_>, bound: Duration) -> Result<Duration> {
     let _scheduler = system.scheduler()?;
-    let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let admin = free_address();
     let first = system.started(&system.program("worker").with("ADMIN_LISTEN", admin.to_string())).await?;
     let gate = system.gate();
     let job = system.accept(&Deed::of(Act::WaitFor(gate.clone())), Promise::Completed).await?;

@@ -30,9 +30,7 @@ struct NameServerStub {
 
 impl NameServerStub {
     async fn saying(answers: Vec<Says>) -> Self {
-        let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
-        let address = udp.local_addr().expect("an address");
-        let tcp = TcpListener::bind(address).await.expect("the same port, which nobody else has");
+        let (udp, tcp, address) = Self::sockets().await;
         let asked = Arc::new(AtomicUsize::new(0));
         let (count, last) = (Arc::clone(&asked), answers[answers.len() - 1]);
         tokio::spawn(async move {
@@ -63,6 +61,18 @@ impl NameServerStub {
             }
         });
         Self { address, asked }
+    }
+
+    /// Both at one address: a port that is free for datagrams may be somebody's for connections.
+    async fn sockets() -> (UdpSocket, TcpListener, SocketAddr) {
+        for _ in 0..100 {
+            let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+            let address = udp.local_addr().expect("an address");
+            if let Ok(tcp) = TcpListener::bind(address).await {
+                return (udp, tcp, address);
+            }
+        }
+        panic!("no port is free for both");
     }
 
     fn asked(&self) -> usize {
