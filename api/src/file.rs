@@ -60,12 +60,15 @@ pub(crate) enum Portion {
     Unsatisfiable,
 }
 
+/// Whoever gets a byte from before this has begun to fetch the file. Viewers ask for what comes behind in parts.
+const BEGINNING: u64 = 64 << 10;
+
 impl Portion {
     /// True when somebody begins to fetch the file: it is recorded then, and not with every part that a viewer asks for.
     pub(crate) fn begins(&self) -> bool {
         match self {
             Self::Whole => true,
-            Self::Part(part) => part.start == 0,
+            Self::Part(part) => part.start < BEGINNING,
             Self::Head | Self::NotModified | Self::Another | Self::Unsatisfiable => false,
         }
     }
@@ -270,6 +273,20 @@ mod tests {
 
     fn get(headers: &[(&'static str, &'static str)]) -> Portion {
         portion(Method::GET, headers)
+    }
+
+    #[test]
+    fn who_leaves_out_the_first_bytes_has_begun_as_well_and_who_reads_on_has_not() {
+        for (portion, begins) in [
+            (Portion::Whole, true),
+            (Portion::Part(0..1), true),
+            (Portion::Part(1..LENGTH), true),
+            (Portion::Part(BEGINNING..BEGINNING + 1), false),
+            (Portion::Head, false),
+            (Portion::NotModified, false),
+        ] {
+            assert_eq!(portion.begins(), begins, "{portion:?}");
+        }
     }
 
     #[test]

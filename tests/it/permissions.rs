@@ -19,6 +19,7 @@ Written and compared by a test, which asks every operation of the API's document
 *Nobody* shows no credential. *Instance* is an administrator of the installation. *Key* is a key of the organization with the role
 admin and without scopes; what it may not call asks for a person who signed in, or changes what all organizations share. *Scopes*: one
 of these is enough for such a key that has any; `write` includes `read`. What belongs to another organization is 404 for everybody.
+The token of a link to a report's file is no credential and stands in no column: `GET /api/v1/reports/download/{file}` with it is for nobody too.
 
 | operation | nobody | read_only | analyst | admin | instance | key | scopes |
 |---|---|---|---|---|---|---|---|

@@ -138,6 +138,7 @@ async fn a_link_opens_the_file_without_an_account_and_is_the_same_each_time() {
     let part =
         app.request(Method::GET, &link).header("range", "bytes=5-9").body(Body::empty()).expect("a request");
     assert_eq!(app.send(part).await.expect(206).bytes, own.bytes[5..10]);
+    app.get(&format!("{link}&utm_source=mail")).await.expect(422);
 
     // What is not quite it is nothing, as if there were no such report.
     let unknown = app.get(&link.replace(&id.replace('-', ""), "0199f8a26c1e7b629a535e1f0c2d4b7c")).await;
@@ -155,14 +156,25 @@ async fn a_link_opens_the_file_without_an_account_and_is_the_same_each_time() {
     app.get(&format!("{bare}?token=")).await.expect(401);
 
     app.sign_in_as(person);
-    assert_eq!(links(&app, &id).await[0].1, 1, "the part from the middle does not count");
+    assert_eq!(links(&app, &id).await[0].1, 2, "who leaves out the first bytes is counted too");
+    // Who shows who they are is named, and needs no link.
+    app.get(&link).await.expect(200);
+    app.get(&link.replace(&token, "wrong")).await.expect(200);
+    let person = app.sign_in_as(None);
+    let stranger = app.request(Method::GET, &link).header("x-api-key", "hg_ak_unknown");
+    let stranger = stranger.body(Body::empty()).expect("a request");
+    app.send(stranger).await.expect(401);
+    app.sign_in_as(person);
+    assert_eq!(links(&app, &id).await[0].1, 2);
     let trail: Vec<String> = sqlx::query_scalar(
-        "select action from audit_entries where target_type = 'share' or action = 'share.open' order by at",
+        "select action from audit_entries where target_type = 'share' or action in ('share.open', 'report.download') order by at",
     )
     .fetch_all(app.db.pool())
     .await
     .expect("read");
-    assert_eq!(trail, ["share.create", "share.open"]);
+    let expected =
+        ["report.download", "share.create", "share.open", "share.open", "report.download", "report.download"];
+    assert_eq!(trail, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,28 +198,34 @@ async fn a_link_that_has_run_out_says_so_to_who_has_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_ends_when_it_is_revoked_and_with_its_report() {
-    let app = TestApp::set_up().await;
+    let mut app = TestApp::set_up().await;
     let id = make(&app, "asset_inventory", "md", &json!({})).await;
     let link = path(&only(&app).await);
     app.get(&link).await.expect(200);
     let (share, _) = links(&app, &id).await.remove(0);
-    app.delete(&format!("/api/reports/{id}/shares/{share}")).await.expect(200);
+    // By the id that the history tells.
+    let public = only(&app).await["report_id"].as_str().expect("an id").to_owned();
+    app.delete(&format!("/api/reports/{public}/shares/{share}")).await.expect(200);
+    let person = app.sign_in_as(None);
     app.get(&link).await.expect(404);
+    app.sign_in_as(person);
     assert_eq!(only(&app).await["download_url"], Value::Null, "no other takes its place");
-    assert_eq!(links(&app, &id).await.len(), 1);
-    app.delete(&format!("/api/reports/{id}")).await.expect(200);
+    assert_eq!(links(&app, &public).await.len(), 1);
+    app.delete(&format!("/api/reports/{public}")).await.expect(200);
 
     let id = make(&app, "asset_inventory", "md", &json!({})).await;
     let link = path(&only(&app).await);
     app.get(&link).await.expect(200);
     app.delete(&format!("/api/reports/{id}")).await.expect(200);
+    let person = app.sign_in_as(None);
     app.get(&link).await.expect(404);
+    app.sign_in_as(person);
     assert_eq!(history(&app, "").await["reports"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_goes_on_when_secrets_get_another_key() {
-    let app = TestApp::set_up().await;
+    let mut app = TestApp::set_up().await;
     let id = make(&app, "asset_inventory", "md", &json!({})).await;
     let link = path(&only(&app).await);
     let ours = Keys::load(&app.config.secrets_key).expect("the keys");
@@ -216,18 +234,72 @@ async fn a_link_goes_on_when_secrets_get_another_key() {
     store::db::act_as_system(&mut connection).await.expect("it may");
     store::secrets::rotate(&mut connection, &ours, new).await.expect("rotated");
 
-    app.get(&link).await.expect(200);
     let another = path(&only(&app).await);
     assert_ne!(another, link);
-    app.get(&another).await.expect(200);
+    let person = app.sign_in_as(None);
+    for link in [&link, &another] {
+        app.get(link).await.expect(200);
+    }
+    app.sign_in_as(person);
     // Whoever revokes the one that was there means that none is shown.
     for (share, _) in links(&app, &id).await {
         app.delete(&format!("/api/reports/{id}/shares/{share}")).await.expect(200);
     }
     assert_eq!(only(&app).await["download_url"], Value::Null);
+    app.sign_in_as(None);
     for link in [link, another] {
         app.get(&link).await.expect(404);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_links_of_an_organization_end_at_once() {
+    let mut app = TestApp::set_up().await;
+    let id = make(&app, "asset_inventory", "md", &json!({})).await;
+    let shared = app.post(&format!("/api/reports/{id}/share"), &json!({})).await.expect(200).json();
+    let url = shared["url"].as_str().expect("an address");
+    let opening = [path(&only(&app).await), url[url.find("/api/").expect("a path")..].to_owned()];
+
+    let (_, theirs) = app.other_tenant("theirs", "admin").await;
+    let ours = app.sign_in_as(Some(theirs));
+    assert_eq!(app.delete("/api/reports/shares").await.expect(200).json(), json!({ "revoked": 0 }));
+    app.sign_in_as(None);
+    for link in &opening {
+        app.get(link).await.expect(200);
+    }
+    app.sign_in_as(ours);
+    for revoked in [2, 0] {
+        assert_eq!(app.delete("/api/reports/shares").await.expect(200).json(), json!({ "revoked": revoked }));
+    }
+    assert_eq!(only(&app).await["download_url"], Value::Null);
+    app.sign_in_as(None);
+    for link in &opening {
+        app.get(link).await.expect(404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_the_history_at_once_gets_the_same_links_in_any_order() {
+    let app = TestApp::set_up().await;
+    make(&app, "asset_inventory", "md", &json!({})).await;
+    change(
+        &app,
+        "insert into reports (tenant_id, id, title, report_type, format, status, created_at, completed_at)
+         select tenant_id, gen_random_uuid(), title, report_type, format, status, created_at + n * interval '1 ms', completed_at
+           from reports, generate_series(1, 200) as n",
+    )
+    .await;
+    let asked = (0..8).map(|number| {
+        let direction = if number % 2 == 0 { "asc" } else { "desc" };
+        let app = &app;
+        async move { history(app, &format!("?limit=500&sort_dir={direction}")).await }
+    });
+    let told = futures::future::join_all(asked).await;
+    let links = |history: &Value| -> BTreeSet<String> {
+        history["reports"].as_array().expect("reports").iter().map(path).collect()
+    };
+    assert_eq!(links(&told[0]).len(), 201);
+    assert!(told.iter().all(|history| links(history) == links(&told[0])));
 }
 
 #[tokio::test(flavor = "multi_thread")]

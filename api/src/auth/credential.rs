@@ -59,6 +59,11 @@ pub(crate) async fn authenticate(parts: &Parts, app: &AppState) -> Result<Caller
     }
 }
 
+/// Whether a key or a bearer token is shown, good or not. A cookie does not count: it comes with whatever a browser opens.
+pub(crate) fn is_sent(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key")
+}
+
 enum Shown<'a> {
     AccessToken(&'a str),
     Key(&'a str),

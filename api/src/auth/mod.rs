@@ -17,6 +17,6 @@ pub(crate) mod sign_in;
 mod tokens;
 
 pub(crate) use cookie::{DepartureCookie, SessionCookie};
-pub(crate) use credential::{Caller, Credential, authenticate};
+pub(crate) use credential::{Caller, Credential, authenticate, is_sent};
 pub(crate) use passwords::Passwords;
 pub(crate) use tokens::{AccessTokens, OpaqueToken};

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
     deliveries::{self, MailAbout},
-    report_links::{self, Wanted},
+    report_links::{self, Missing, Wanted},
     reports as stored,
 };
 use utoipa::{IntoParams, ToSchema};
@@ -119,7 +119,7 @@ struct PastReport {
     /// Of a PDF. Null until it is completed, and for formats without pages.
     page_count: Option<i32>,
     /// Opens the file for whoever has it, without an account. Null until it is completed, from `expires_at` on, and when it was revoked
-    /// (`DELETE /api/reports/{report_id}/shares/{share_id}`).
+    /// (`DELETE /api/reports/{report_id}/shares/{share_id}`); and during maintenance, if nobody had asked for it before.
     download_url: Option<String>,
     /// Until when the file can be fetched there: thirty-one days after it was completed.
     expires_at: Option<DateTime<Utc>>,
@@ -214,6 +214,10 @@ async fn list_report_history(
     Listing { page, order, filter }: Listing<HistoryFilter, stored::Sort>,
 ) -> Result<Page<PastReport>, ApiError> {
     let filter = filter.checked()?;
+    let missing = match app.maintenance.goes_on(&app.db).await? {
+        true => Missing::Leave,
+        false => Missing::Make(actor.as_member()),
+    };
     let mut tx = actor.begin().await?;
     let found = stored::list(&mut tx, &filter, order, page).await?;
     let now = Utc::now();
@@ -225,7 +229,7 @@ async fn list_report_history(
         })
         .filter(|link| link.expires_at > now)
         .collect();
-    let tokens = report_links::tokens(&mut tx, &app.secrets, &wanted, actor.as_member()).await?;
+    let tokens = report_links::tokens(&mut tx, &app.secrets, &wanted, missing).await?;
     let ids: Vec<Uuid> = found.items.iter().map(|report| report.id).collect();
     let mails = deliveries::mails_about(&mut tx, &ids).await?;
     tx.commit().await?;

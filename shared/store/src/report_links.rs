@@ -3,7 +3,7 @@
 //! They are rows of `shares`, listed, counted and revoked as those that people make ([`crate::shares`]). What is their own: the history shows a
 //! link as often as it is asked for, and the hash of its token is all that is kept. So the token is not drawn but derived, from the key that
 //! secrets are sealed with, of report and end ([`runtime::secrets::Keys::token`]). Who opens a link needs the hash alone: a link goes on when
-//! another key has become the current one, and the history shows another from then on. Where one was revoked, no other takes its place.
+//! another key has become the current one, and the history shows another from then on. Where one was revoked, no other is made.
 
 use std::collections::HashMap;
 
@@ -36,8 +36,17 @@ pub struct Found {
     pub has_run_out: bool,
 }
 
-/// The tokens of the links that are `wanted`. Those that are not there yet are made, in the name of `by`; a report that was deleted meanwhile, or
-/// one of whose links was revoked, has none.
+/// What becomes of links that are not there yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// They are made in this name.
+    Make(Option<UserId>),
+    /// Nothing may be written now: they stay missing.
+    Leave,
+}
+
+/// The tokens of the links that are `wanted`, those `missing` among them if they are made. A report that was deleted meanwhile has none, and
+/// none is made for one of whose links was revoked.
 ///
 /// # Errors
 /// [`crate::Error::Secret`] when this process does not have the current key.
@@ -45,7 +54,7 @@ pub async fn tokens(
     tx: &mut TenantTx,
     keys: &Keys,
     wanted: &[Wanted],
-    by: Option<UserId>,
+    missing: Missing,
 ) -> Result<HashMap<ReportId, String>> {
     if wanted.is_empty() {
         return Ok(HashMap::new());
@@ -61,7 +70,9 @@ pub async fn tokens(
     let reports: Vec<Uuid> = wanted.iter().map(|link| link.report.0).collect();
     let hashes: Vec<Vec<u8>> =
         wanted.iter().map(|link| shares::hash(&tokens[&link.report]).to_vec()).collect();
-    make(tx, wanted, &reports, &hashes, by).await?;
+    if let Missing::Make(by) = missing {
+        make(tx, wanted, &reports, &hashes, by).await?;
+    }
     let opening: Vec<Uuid> = sqlx::query_scalar(
         "select report_id from shares
           where tenant_id = $1 and report_id = any ($2) and token_hash = any ($3) and revoked_at is null",
@@ -86,15 +97,18 @@ async fn make(
     let tenant = tx.tenant();
     let ids: Vec<Uuid> = wanted.iter().map(|_| ShareId::new().0).collect();
     let ends: Vec<DateTime<Utc>> = wanted.iter().map(|link| link.expires_at).collect();
-    // A report may have been finished after this transaction began: its link is not older than it.
+    // A report may have been finished after this transaction began, or by the clock of another server: its link is not older than it. In one
+    // order, so that of two who make the same links neither waits for the other in turn.
     sqlx::query(
         "insert into shares (tenant_id, id, kind, report_id, token_hash, created_by, created_at, expires_at)
-         select $1, made.id, 'history', made.report_id, made.token_hash, $2, clock_timestamp(), made.expires_at
+         select $1, made.id, 'history', made.report_id, made.token_hash, $2,
+                greatest(clock_timestamp(), made.expires_at - interval '744 hours'), made.expires_at
            from unnest($3::uuid[], $4::uuid[], $5::bytea[], $6::timestamptz[]) as made (id, report_id, token_hash, expires_at)
            join reports r on r.tenant_id = $1 and r.id = made.report_id
           where not exists (select from shares s
                              where s.tenant_id = $1 and s.report_id = made.report_id and s.kind = 'history'
                                and (s.token_hash = made.token_hash or s.revoked_at is not null))
+          order by made.token_hash
             for key share of r
              on conflict (token_hash) do nothing",
     )

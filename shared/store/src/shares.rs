@@ -105,6 +105,21 @@ pub async fn revoke(tx: &mut TenantTx, report: ReportId, id: ShareId) -> Result<
     if revoked.rows_affected() == 0 { Err(Error::NotFound) } else { Ok(()) }
 }
 
+/// Ends all links of the tenant that still open something; how many those were.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn revoke_all(tx: &mut TenantTx) -> Result<u64> {
+    let tenant = tx.tenant();
+    let revoked = sqlx::query(
+        "update shares set revoked_at = now() where tenant_id = $1 and revoked_at is null and expires_at > now()",
+    )
+    .bind(tenant.0)
+    .execute(&mut **tx)
+    .await?;
+    Ok(revoked.rows_affected())
+}
+
 /// What the link with this hash opens, before a tenant is known.
 ///
 /// # Errors

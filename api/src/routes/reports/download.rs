@@ -3,8 +3,8 @@
 //! `GET /api/reports/{id}/download` for as long as the report is there; seed 003's address for seven days and seed 002's
 //! for thirty-one after the report was finished, as their examples show. Each is opened with the caller's own credential, as seed 003 has it
 //! (its table of endpoints wants `findings:read` for a download, and leaves the verifier alone to the public; its client downloads with the
-//! token it was given). Seed 002's is opened from e-mails as well: with the token that the history of reports puts into it
-//! ([`crate::routes::report_history`]) nobody has to be known. Other links for whoever has no account are those that an administrator makes
+//! token it was given). Seed 002's is a link as well: with the token that the history of reports puts into it
+//! ([`crate::routes::report_history`]) nobody has to be known; who sends a key or a bearer token is, and by that. Other links for whoever has no account are those that an administrator makes
 //! ([`super::shares`]). What is sent, and how, is [`crate::file`]'s business.
 
 use std::collections::BTreeMap;
@@ -29,6 +29,7 @@ use store::{
     reports::{self as stored, Artifact, Report},
     shares,
 };
+use url::form_urlencoded;
 use utoipa::{
     IntoParams, IntoResponses,
     openapi::{Content, ContentBuilder, Ref, RefOr, Response as OneResponse, ResponseBuilder},
@@ -41,6 +42,7 @@ use super::{
     shares::{Visitor, follow},
 };
 use crate::{
+    auth,
     error::ApiError,
     extract::{Actor, Path, Query, ReadOnly},
     file::{self, Asked, Show},
@@ -120,14 +122,15 @@ async fn view_report(
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Linked {
-    /// As it stands in a `download_url` of `GET /api/v1/reports/history`. Whoever has it needs no account; one that is not right is a 404.
+    /// As it stands in a `download_url` of `GET /api/v1/reports/history`. Whoever has it needs no account; one that is not right is a 404. Beside
+    /// a key or a bearer token it is not looked at.
     token: Option<String>,
 }
 
 /// Who fetches a file by its name.
 enum Reader {
-    /// Whoever follows a link, with its token.
-    Visitor(Visitor, String),
+    /// Whoever follows a link, with a token and no credential but a cookie's, which a browser sends of itself.
+    Visitor(Visitor),
     Known(Box<Actor<ReadOnly>>),
 }
 
@@ -136,10 +139,12 @@ impl FromRequestParts<AppState> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
         // What is wrong with the parameters is told by the handler, to who may ask.
-        let linked: Option<Query<Linked>> = Query::from_request_parts(parts, app).await.ok();
-        Ok(match linked.and_then(|Query(linked)| linked.token) {
-            Some(token) => Self::Visitor(Visitor::from_request_parts(parts, app).await?, token),
-            None => Self::Known(Box::new(Actor::from_request_parts(parts, app).await?)),
+        let query = parts.uri.query().unwrap_or_default().as_bytes();
+        let follows = form_urlencoded::parse(query).any(|(name, token)| name == "token" && !token.is_empty());
+        Ok(if follows && !auth::is_sent(&parts.headers) {
+            Self::Visitor(Visitor::from_request_parts(parts, app).await?)
+        } else {
+            Self::Known(Box::new(Actor::from_request_parts(parts, app).await?))
         })
     }
 }
@@ -148,17 +153,19 @@ impl FromRequestParts<AppState> for Reader {
 ///
 /// `report_<id>.pdf`, for thirty-one days after it was finished: with the token of a link, or with a credential of the caller's own.
 #[utoipa::path(get, path = "/api/v1/reports/download/{file}", tag = "reports",
+    security(("bearer" = []), ("api-key" = []), ("session-cookie" = []), ()),
     params(("file" = String, Path, description = "The report's id and the ending of the file."), Linked),
     responses(InParts, ForAWhile, SignedIn, Missing, Invalid, Limited))]
 async fn download_file(
     State(app): State<AppState>,
     reader: Reader,
     Path(id): Path<AnyReportId>,
-    _: Query<Linked>,
+    Query(linked): Query<Linked>,
     asked: Asked,
 ) -> Result<Response, ApiError> {
     match reader {
-        Reader::Visitor(visitor, token) => {
+        Reader::Visitor(visitor) => {
+            let token = linked.token.unwrap_or_default();
             let link = report_links::find(app.db.shared(), id.0, &shares::hash(&token)).await?;
             if link.has_run_out {
                 return Err(ApiError::Expired);

@@ -10,10 +10,7 @@ mod style;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use domain::{
-    id::ReportId,
-    page::{self, Direction},
-};
+use domain::page::{self, Direction};
 use reports::ReportType;
 use serde::{Deserialize, Deserializer, Serialize};
 use store::{frozen, reports as stored};
@@ -23,6 +20,7 @@ use uuid::Uuid;
 
 use self::{
     asking::{permit, record},
+    download::AnyReportId,
     request::{GenerateReport, all_types, check},
 };
 use crate::{
@@ -330,13 +328,14 @@ async fn generate_report(
 ///
 /// With its parts, and the file once there is one.
 #[utoipa::path(get, path = "/api/reports/{report_id}", tag = "reports",
-    params(("report_id" = Uuid, Path, description = "The report's id.")),
+    params(("report_id" = String, Path, description = "The report's id.")),
     responses((status = 200, body = ReportDetail), SignedIn, Missing))]
 async fn get_report(
     State(app): State<AppState>,
     actor: Actor<ReadOnly>,
-    Path(id): Path<ReportId>,
+    Path(id): Path<AnyReportId>,
 ) -> Result<Json<ReportDetail>, ApiError> {
+    let id = id.0;
     let mut tx = actor.begin().await?;
     let report = stored::find(&mut tx, id).await?;
     let artifact = match stored::artifact(&mut tx, id).await {
@@ -360,9 +359,10 @@ async fn get_report(
 ///
 /// And its files. A report that is still being made is not made any more.
 #[utoipa::path(delete, path = "/api/reports/{report_id}", tag = "reports",
-    params(("report_id" = Uuid, Path, description = "The report's id.")),
+    params(("report_id" = String, Path, description = "The report's id.")),
     responses((status = 200, body = Deleted), SignedIn, Missing))]
-async fn delete_report(actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Deleted, ApiError> {
+async fn delete_report(actor: Actor<Admin>, Path(id): Path<AnyReportId>) -> Result<Deleted, ApiError> {
+    let id = id.0;
     let mut tx = actor.begin().await?;
     stored::delete(&mut tx, id).await?;
     tx.commit().await?;

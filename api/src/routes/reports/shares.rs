@@ -11,7 +11,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use domain::id::{ReportId, ShareId};
+use domain::id::ShareId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::download::{fetched, file_of};
+use super::download::{AnyReportId, fetched, file_of};
 use crate::{
     error::{ApiError, ErrorBody, Problems},
     extract::{Actor, Admin, Client, Json, Path, body, parse},
@@ -122,7 +122,7 @@ struct Links {
 ///
 /// Makes a link that opens its file without an account. The body may be left out.
 #[utoipa::path(post, path = "/api/reports/{report_id}/share", tag = "reports",
-    params(("report_id" = Uuid, Path, description = "The report's id.")),
+    params(("report_id" = String, Path, description = "The report's id.")),
     request_body(content = ShareReport, description = "For how long; 72 hours when left out."),
     responses((status = 200, body = NewLink),
               (status = 409, description = "There is no file to share: the report is being made, or it failed.", body = ErrorBody),
@@ -130,9 +130,10 @@ struct Links {
 async fn share_report(
     State(app): State<AppState>,
     actor: Actor<Admin>,
-    Path(id): Path<ReportId>,
+    Path(id): Path<AnyReportId>,
     request: Request,
 ) -> Result<Json<NewLink>, ApiError> {
+    let id = id.0;
     let (head, body) = request.into_parts();
     let bytes = body::read(&head.headers, body, 1 << 10).await?;
     let wanted = if bytes.is_empty() { ShareReport::default() } else { parse::<ShareReport>(&bytes)? };
@@ -157,9 +158,10 @@ async fn share_report(
 ///
 /// Also those that do not open it any more.
 #[utoipa::path(get, path = "/api/reports/{report_id}/shares", tag = "reports",
-    params(("report_id" = Uuid, Path, description = "The report's id.")),
+    params(("report_id" = String, Path, description = "The report's id.")),
     responses((status = 200, body = Links), SignedIn, Missing))]
-async fn list_shares(actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Json<Links>, ApiError> {
+async fn list_shares(actor: Actor<Admin>, Path(id): Path<AnyReportId>) -> Result<Json<Links>, ApiError> {
+    let id = id.0;
     let mut tx = actor.begin().await?;
     stored::find(&mut tx, id).await?;
     let data: Vec<Link> = shares::list(&mut tx, id).await?.into_iter().map(Into::into).collect();
@@ -170,17 +172,38 @@ async fn list_shares(actor: Actor<Admin>, Path(id): Path<ReportId>) -> Result<Js
 ///
 /// It opens nothing from then on. Revoking it twice is the same as once.
 #[utoipa::path(delete, path = "/api/reports/{report_id}/shares/{share_id}", tag = "reports",
-    params(("report_id" = Uuid, Path, description = "The report's id."),
+    params(("report_id" = String, Path, description = "The report's id."),
            ("share_id" = Uuid, Path, description = "The link's id.")),
     responses((status = 200, body = Deleted), SignedIn, Missing))]
 async fn revoke_share(
     actor: Actor<Admin>,
-    Path((report, id)): Path<(ReportId, ShareId)>,
+    Path((report, id)): Path<(AnyReportId, ShareId)>,
 ) -> Result<Deleted, ApiError> {
     let mut tx = actor.begin().await?;
-    shares::revoke(&mut tx, report, id).await?;
+    shares::revoke(&mut tx, report.0, id).await?;
     tx.commit().await?;
     Ok(Deleted::new(id.0))
+}
+
+/// How many links were ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"revoked": 12}))]
+struct Revoked {
+    /// Those that opened something until then.
+    revoked: u64,
+}
+
+/// Revoke all links
+///
+/// Of all reports of the organization: those that were made as such, and those in the history of reports. They open nothing from then on, and
+/// no others take their place in the history. For when somebody may have read them who should not have.
+#[utoipa::path(delete, path = "/api/reports/shares", tag = "reports",
+    responses((status = 200, body = Revoked), SignedIn))]
+async fn revoke_all_shares(actor: Actor<Admin>) -> Result<Json<Revoked>, ApiError> {
+    let mut tx = actor.begin().await?;
+    let revoked = shares::revoke_all(&mut tx).await?;
+    tx.commit().await?;
+    Ok(Json(Revoked { revoked }))
 }
 
 /// Whoever follows a link: so many times a minute for each address.
@@ -250,5 +273,6 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(share_report))
         .routes(routes!(list_shares))
         .routes(routes!(revoke_share))
+        .routes(routes!(revoke_all_shares))
         .routes(routes!(open_share))
 }

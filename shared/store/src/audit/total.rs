@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     sync::{LazyLock, Mutex, PoisonError},
+    time::Instant,
 };
 
 use sqlx::{FromRow, Postgres, QueryBuilder};
@@ -15,15 +16,22 @@ use uuid::Uuid;
 use super::{Filter, INSTALLATION, push_wanted};
 use crate::{db::TenantTx, error::Result, paging::turn_of, sql::Conditions};
 
-/// Of so many filters it is remembered what was counted.
+/// Of so many filters it is remembered what was counted, those that were asked for last.
 const FILTERS: usize = 500;
 
-/// What was counted of a chain, and from where to where.
+/// What was counted of a chain, from where to where and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Counted {
     first: i64,
     last: i64,
     entries: i64,
+    at: Instant,
+}
+
+impl Counted {
+    fn nothing() -> Self {
+        Self { first: 0, last: 0, entries: 0, at: Instant::now() }
+    }
 }
 
 static COUNTED: LazyLock<Mutex<HashMap<String, Counted>>> = LazyLock::new(Mutex::default);
@@ -73,16 +81,16 @@ async fn narrowed(tx: &mut TenantTx, chain: Uuid, filter: &Filter) -> Result<i64
     let turn = turn_of(&list);
     let _turn = turn.lock().await;
     let known = COUNTED.lock().unwrap_or_else(PoisonError::into_inner).get(&list).copied();
-    let mut known = known.unwrap_or(Counted { first: 0, last: 0, entries: 0 });
+    let mut known = known.unwrap_or_else(Counted::nothing);
     let mut now = standing(tx, chain, known.last, filter).await?;
     let goes_on = now.first == Some(known.first) && now.last >= Some(known.last);
     if known.last > 0 && !goes_on {
-        known = Counted { first: 0, last: 0, entries: 0 };
+        known = Counted::nothing();
         now = standing(tx, chain, 0, filter).await?;
     }
     let entries = known.entries + now.sealed;
     if let (Some(first), Some(last)) = (now.first, now.last) {
-        remember(list, Counted { first, last, entries });
+        remember(list, Counted { first, last, entries, at: Instant::now() });
     }
     Ok(entries + now.unsealed)
 }
@@ -121,7 +129,10 @@ fn of<'a>(query: &'a mut Conditions, chain: Uuid, which: &'static str) -> &'a mu
 fn remember(list: String, counted: Counted) {
     let mut lists = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
     if lists.len() >= FILTERS && !lists.contains_key(&list) {
-        lists.clear();
+        let longest_ago = lists.iter().min_by_key(|(_, counted)| counted.at).map(|(list, _)| list.clone());
+        if let Some(list) = longest_ago {
+            lists.remove(&list);
+        }
     }
     lists.insert(list, counted);
 }
