@@ -429,7 +429,10 @@ async fn a_silent_server_costs_one_time_out_and_not_one_for_each_recipient() {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_reached_is_tried_later() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Nobody else can listen there meanwhile.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = held.local_addr().unwrap().port();
     let error = send_one(smtp(port, Tls::None)).await.unwrap_err();
     assert!(error.is_transient() && error.to_string().contains(&port.to_string()), "{error}");
     assert!(send_one(smtp(port, Tls::Required)).await.unwrap_err().is_transient());

@@ -204,7 +204,10 @@ async fn a_receiver_that_says_nothing_is_tried_again() {
 
 #[tokio::test]
 async fn a_receiver_that_is_down_is_tried_again() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Nobody else can listen there meanwhile.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = held.local_addr().unwrap().port();
     let attempt = deliver(&client(policy()), &event(&format!("http://127.0.0.1:{port}/"))).await;
     assert_eq!(attempt.outcome, Outcome::Retry { class: FailureClass::Connect, after: None });
 }

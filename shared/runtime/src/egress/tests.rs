@@ -337,9 +337,10 @@ async fn what_speaks_other_protocols_connects_to_private_hosts_but_to_no_metadat
 
 #[tokio::test]
 async fn a_closed_port_and_a_forbidden_address_read_the_same() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
-    drop(listener);
+    // Nobody else can listen there meanwhile.
+    let held = tokio::net::TcpSocket::new_v4().expect("a socket");
+    held.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let port = held.local_addr().expect("an address").port();
     let url = format!("http://127.0.0.1:{port}/");
     let closed = Client::new(Policy::administrator()).expect("a client").send(Request::get(&url)).await;
     let forbidden = Client::new(Policy::tenant()).expect("a client").send(Request::get(&url)).await;
