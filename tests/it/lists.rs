@@ -222,7 +222,7 @@ async fn a_far_page_is_the_same_from_wherever_it_is_come_to() {
 }
 
 /// Rows and entries of indexes that this connection has looked at, in any table.
-async fn looked_at(tx: &mut TenantTx) -> i64 {
+pub(crate) async fn looked_at(tx: &mut TenantTx) -> i64 {
     sqlx::query_scalar(
         "select sum(pg_stat_get_xact_tuples_returned(oid))::bigint from pg_class
           where relnamespace = 'public'::regnamespace and relkind in ('r', 'i')",

@@ -74,8 +74,8 @@ async fn no_relay_falls_asleep_over_what_is_being_added() {
     assert!(!is_held(db.pool(), "plimsoll relay asleep").await, "it waits for the transaction");
     tx.commit().await.expect("committed");
     until_held(db.pool(), "plimsoll relay asleep").await;
-    // The further look comes after the lock.
-    assert_eq!(carried(&carrier).await.id, job.0, "it looked once more before it slept");
+    // By the look that follows on the lock, or by the round that comes soon: which of them cannot be told from here.
+    assert_eq!(carried(&carrier).await.id, job.0, "it was sent");
     assert!(carrier.take().is_empty(), "and sent it once");
 }
 

@@ -14,6 +14,8 @@ use harness::TestDb;
 use sqlx::{Executor, PgConnection};
 use store::{TenantTx, alerts, assets, audit, reports, scan_runs};
 
+use crate::lists::looked_at;
+
 /// A filtered list.
 #[derive(Debug)]
 enum Asked {
@@ -248,17 +250,6 @@ async fn totals_of_filtered_lists_are_exact_whatever_adds_changes_and_removes_ro
         estate.run(statement).await;
     }
     estate.expect_exact("rows have gone").await;
-}
-
-/// Rows and entries of indexes that this connection has looked at, in any table.
-async fn looked_at(tx: &mut TenantTx) -> i64 {
-    sqlx::query_scalar(
-        "select sum(pg_stat_get_xact_tuples_returned(oid))::bigint from pg_class
-          where relnamespace = 'public'::regnamespace and relkind in ('r', 'i')",
-    )
-    .fetch_one(&mut **tx)
-    .await
-    .expect("counted")
 }
 
 /// What is asked for is read by indexes, as that of a long list is.
